@@ -1,0 +1,1 @@
+"""Settings to Click options, and how errors are shown."""

@@ -1,0 +1,1 @@
+"""What every room may use: user errors, names, files. Imports nothing of the project."""

@@ -1,0 +1,21 @@
+"""Errors that are the user's to mend. The command line shows them as one line and exits with 2."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """Wrong input: one line that says what was wrong, what is allowed, and an example."""
+
+
+class RunError(RuntimeError):
+    """A run that started and could not go on (exit code 1): one line that says why."""
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str:
+    """``" Did you mean 'gelu'?"`` for the allowed name closest to ``name``, or an empty string."""
+    by_lower = {a.lower(): a for a in allowed}
+    close = difflib.get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.6)
+    return f" Did you mean {by_lower[close[0]]!r}?" if close else ""

@@ -1,0 +1,1 @@
+"""Image sources, erasing, augmentation and batches that live on the device."""

@@ -1,0 +1,1 @@
+"""Networks and layers; torch and einops only, nothing of the project but common."""

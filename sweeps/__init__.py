@@ -1,0 +1,1 @@
+"""Sweep files to points, and the engines that run them."""

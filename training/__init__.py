@@ -1,0 +1,1 @@
+"""Settings, the loop, tasks, tracking, checkpoints, hardware."""
