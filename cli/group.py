@@ -1,0 +1,65 @@
+"""The command group: subcommands imported only when called, errors shown as one line."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from common.errors import InputError, RunError, nearest
+
+
+class LazyGroup(click.Group):
+    """Commands given as ``{name: ("module:attribute", "short help")}``, imported on use.
+
+    Wrong input ends in one line on stderr and exit code 2, a failed run in one line and 1.
+    """
+
+    def __init__(self, *args: Any, lazy: dict[str, tuple[str, str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.lazy = lazy
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.lazy)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.lazy:
+            return None
+        module, _, attribute = self.lazy[cmd_name][0].partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and args[0] not in self.lazy:
+            raise InputError(
+                f"{args[0]}: no such command, must be one of {', '.join(self.lazy)}."
+                f"{nearest(args[0], self.lazy)}"
+            )
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in self.lazy.items()])
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        kwargs["standalone_mode"] = False
+        try:
+            code = super().main(*args, **kwargs)
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.ctx.get_help())
+            sys.exit(0)
+        except (InputError, click.ClickException) as error:
+            message = error.format_message() if isinstance(error, click.ClickException) else error
+            _fail(str(message), 2)
+        except RunError as error:
+            _fail(str(error), 1)
+        except click.Abort:
+            sys.exit(130)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> None:
+    """One line on stderr, whatever line breaks the message holds."""
+    click.echo("Error: " + " ".join(message.split()), err=True)
+    sys.exit(code)

@@ -1,0 +1,200 @@
+"""How one option's value is read, from the command line, from YAML, or as W&B's agent passes it.
+
+Each reader is called with the option's name and a value (text or already typed), returns the
+value to keep, and raises ``InputError`` with what is allowed and an example.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from common.errors import InputError, nearest
+
+NOTHING = (None, "", "none", "None", "null")
+
+
+def flag(name: str) -> str:
+    """``batch_size`` -> ``--batch-size``."""
+    return "--" + name.replace("_", "-")
+
+
+def refuse(name: str, value: Any, allowed: str) -> InputError:
+    """The error every reader raises, so that all of them read alike."""
+    return InputError(f"{flag(name)} {value!s}: {allowed}")
+
+
+@dataclass(frozen=True)
+class Integer:
+    """A whole number in [low, high]; ``optional`` also takes ``none``."""
+
+    low: int = 0
+    high: int | None = None
+    optional: bool = False
+    metavar: str = "N"
+
+    def __call__(self, name: str, value: Any) -> int | None:
+        if self.optional and value in NOTHING:
+            return None
+        limits = f"from {self.low}" + (f" to {self.high}" if self.high is not None else " up")
+        allowed = f"must be a whole number {limits}, for example {flag(name)} {max(self.low, 1)}"
+        if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+            raise refuse(name, value, allowed)
+        try:
+            number = int(value)
+        except (TypeError, ValueError):
+            raise refuse(name, value, allowed) from None
+        if number < self.low or (self.high is not None and number > self.high):
+            raise refuse(name, value, allowed)
+        return number
+
+
+@dataclass(frozen=True)
+class Real:
+    """A finite number, at least ``low`` (or above it, with ``above``) and at most ``high``."""
+
+    low: float = 0.0
+    high: float = math.inf
+    above: bool = False
+    example: str = "0.001"
+    metavar: str = "X"
+
+    def __call__(self, name: str, value: Any) -> float:
+        limits = f"{'above' if self.above else 'at least'} {self.low:g}"
+        limits += f" and at most {self.high:g}" if self.high < math.inf else ""
+        allowed = f"must be a number {limits}, for example {flag(name)} {self.example}"
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            raise refuse(name, value, allowed) from None
+        too_low = number <= self.low if self.above else number < self.low
+        if isinstance(value, bool) or not math.isfinite(number) or too_low or number > self.high:
+            raise refuse(name, value, allowed)
+        return number
+
+
+@dataclass(frozen=True)
+class Boolean:
+    """True or False; on the command line also ``--name`` and ``--no-name``."""
+
+    metavar: str = "BOOL"
+
+    def __call__(self, name: str, value: Any) -> bool:
+        known = {"true": True, "1": True, "yes": True, "on": True}
+        known |= {"false": False, "0": False, "no": False, "off": False}
+        try:
+            return known[str(value).lower()]
+        except KeyError:
+            allowed = f"must be True or False, for example {flag(name)}=True"
+            raise refuse(name, value, allowed) from None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of ``names``, any case; ``aliases`` maps further spellings to them."""
+
+    names: tuple[str, ...]
+    aliases: dict[str, str] = field(default_factory=dict)
+    optional: bool = False
+    metavar: str | None = None
+
+    def __call__(self, name: str, value: Any) -> str | None:
+        if self.optional and value in NOTHING and value != "none":
+            return None
+        known = {_plain(n): n for n in self.names} | self.aliases
+        try:
+            return known[_plain("none" if value is None else str(value))]
+        except KeyError:
+            allowed = f"must be one of {', '.join(self.names)}.{nearest(value, self.names)}"
+            raise refuse(name, value, allowed) from None
+
+
+def _plain(text: str) -> str:
+    """Spelling that case, hyphens and underscores do not change."""
+    return re.sub(r"(?<=\w)[-_ ]", "", text.strip().lower())
+
+
+@dataclass(frozen=True)
+class Text:
+    """Any text; ``optional`` also takes ``none``."""
+
+    optional: bool = False
+    metavar: str = "TEXT"
+
+    def __call__(self, name: str, value: Any) -> str | None:
+        if self.optional and value in NOTHING:
+            return None
+        text = str(value)
+        if not text.strip() or "\0" in text:
+            raise refuse(name, value, f"must not be empty, for example {flag(name)} abc")
+        return text
+
+
+@dataclass(frozen=True)
+class PerLayer:
+    """``N`` for every layer, a range ``A:B`` over the layers, or one value a layer: ``A,B,C``.
+
+    Kept as an int (``N``) or as text without spaces; the rules are in ``models.ranges``.
+    """
+
+    metavar: str = "N|A:B|A,B,…"
+
+    def __call__(self, name: str, value: Any) -> int | str:
+        text = re.sub(r"[\[\]()\s]", "", str(value))
+        if isinstance(value, bool) or not re.fullmatch(r"\d+(:\d+|(,\d+)*)", text):
+            allowed = "must be a whole number (3), a range (3:9) or one value a layer (3,5,7)"
+            raise refuse(name, value, f"{allowed}, for example {flag(name)} 3:9")
+        return int(text) if text.isdigit() else text
+
+
+@dataclass(frozen=True)
+class Size:
+    """An image size in pixels, ``N`` (square) or ``HxW``; kept as an int or as ``"HxW"``."""
+
+    low: int
+    high: int = 1024
+    metavar: str = "N|HxW"
+
+    def __call__(self, name: str, value: Any) -> int | str:
+        allowed = (
+            f"must be N or HEIGHTxWIDTH in pixels, each from {self.low} to {self.high}, "
+            f"for example {flag(name)} 28 or {flag(name)} 32x48"
+        )
+        match = re.fullmatch(r"(\d+)(?:x(\d+))?", str(value).strip().lower())
+        if not match:
+            raise refuse(name, value, allowed)
+        height, width = int(match[1]), int(match[2] or match[1])
+        if not (self.low <= height <= self.high and self.low <= width <= self.high):
+            raise refuse(name, value, allowed)
+        return height if height == width else f"{height}x{width}"
+
+
+@dataclass(frozen=True)
+class Words:
+    """A comma-separated list of words, kept as a tuple."""
+
+    metavar: str = "A,B"
+
+    def __call__(self, name: str, value: Any) -> tuple[str, ...]:
+        if value in NOTHING:
+            return ()
+        parts = value if isinstance(value, (list, tuple)) else str(value).strip("[]").split(",")
+        return tuple(text for part in parts if (text := str(part).strip().strip("'\"")))
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A number of images (``20000``) or of minutes (``10m``), or ``none``."""
+
+    metavar: str = "IMAGES|MINm"
+
+    def __call__(self, name: str, value: Any) -> int | str | None:
+        if value in NOTHING:
+            return None
+        match = re.fullmatch(r"(\d+)(m?)", str(value).strip().lower())
+        if not match or int(match[1]) < 1:
+            allowed = "must be a number of images (20000) or of minutes (10m)"
+            raise refuse(name, value, f"{allowed}, for example {flag(name)} 10m")
+        return match[0] if match[2] else int(match[1])
