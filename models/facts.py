@@ -1,0 +1,37 @@
+"""What can be counted about a network: parameters, multiply-adds, one row a layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+def parameter_count(module: nn.Module) -> int:
+    """Trainable parameters."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+
+def multiply_adds(model: nn.Module, image: Tensor) -> int:
+    """Multiply-adds of convs and matrix products for one ``image`` [1 c h w]."""
+    was_training = model.training
+    model.eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(image)
+    model.train(was_training)
+    return counter.get_total_flops() // 2
+
+
+def layer_rows(name: str, block: nn.Module) -> list[tuple[Any, ...]]:
+    """(layer, kind, in, out, kernel, parameters) for each module in ``block`` that holds weights."""
+    rows = []
+    for path, module in block.named_modules(prefix=name):
+        own = sum(p.numel() for p in module.parameters(recurse=False))
+        if own:
+            inputs = getattr(module, "in_channels", getattr(module, "num_features", None))
+            outputs = getattr(module, "out_channels", inputs)
+            kernel = getattr(module, "kernel_size", None)
+            size = "x".join(map(str, kernel)) if isinstance(kernel, tuple) else kernel
+            rows.append((path, type(module).__name__, inputs, outputs, size, own))
+    return rows

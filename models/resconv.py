@@ -1,0 +1,197 @@
+"""ResConv: a residual conv encoder/decoder that keeps the image size (logbook A)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from models.channel_selection import ChannelSelectionConv2d
+from models.ranges import channels_per_layer, kernels_per_layer
+
+ACTIVATION_CLASSES: dict[str, Callable[[], nn.Module]] = {
+    "gelu": nn.GELU, "mish": nn.Mish, "silu": nn.SiLU, "hardswish": nn.Hardswish,
+    "leakyrelu": nn.LeakyReLU, "relu6": nn.ReLU6, "relu": nn.ReLU, "prelu": nn.PReLU,
+    "softplus": nn.Softplus, "logsigmoid": nn.LogSigmoid, "celu": nn.CELU, "tanh": nn.Tanh,
+    "rrelu": nn.RReLU, "hardtanh": nn.Hardtanh, "softsign": nn.Softsign, "selu": nn.SELU,
+    "sigmoid": nn.Sigmoid, "hardsigmoid": nn.Hardsigmoid, "softshrink": nn.Softshrink,
+    "hardshrink": nn.Hardshrink, "tanhshrink": nn.Tanhshrink,
+}  # fmt: skip
+
+
+def make_conv(i: int, o: int, k: int, *, rank: int, **geometry: int) -> nn.Module:
+    """An ordinary conv (``rank`` 0) or a channel selection of that rank; both with bias."""
+    if rank:
+        geometry.pop("groups")
+        return ChannelSelectionConv2d(i, o, k, rank=rank, **geometry)
+    return nn.Conv2d(i, o, k, **geometry)
+
+
+class Deconv(nn.Module):
+    """A transposed conv that maps [n i h' w'] back to [n o h w], the size its mirror saw.
+
+    With stride 1 it IS an ordinary conv with padding k - 1 - p (the same functions, kernel
+    flipped), and that is much faster on CPU. Other strides use the transposed conv, padded with
+    zeros at the bottom and right. Weights start as ``nn.ConvTranspose2d`` starts them.
+    """
+
+    def __init__(
+        self, i: int, o: int, k: int, *, stride: int, padding: int, groups: int, rank: int
+    ) -> None:
+        super().__init__()
+        if stride == 1:
+            self.conv = make_conv(
+                i, o, k, stride=1, padding=k - 1 - padding, groups=groups, rank=rank
+            )
+        elif rank:
+            raise ValueError(f"a channel selection cannot be transposed with stride {stride}")
+        else:
+            self.conv = nn.ConvTranspose2d(i, o, k, stride=stride, padding=padding, groups=groups)
+        if not rank:
+            # PyTorch scales a transposed conv's start by its OUTPUT channels.
+            bound = 1 / math.sqrt(o // groups * k * k)
+            nn.init.uniform_(self.conv.weight, -bound, bound)
+            nn.init.uniform_(self.conv.bias, -bound, bound)
+
+    def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        y = self.conv(x)
+        bottom, right = size[0] - y.shape[-2], size[1] - y.shape[-1]
+        return F.pad(y, (0, right, 0, bottom)) if bottom or right else y
+
+
+class Layer(nn.Module):
+    """A conv with its activation and, where ``bn`` says, a batch norm (logbook: batch-norm).
+
+    ``bn``: ``before`` (on the i inputs), ``after-conv`` or ``after-act`` (on the o outputs),
+    ``none``. A decoder layer's forward also takes the size to restore.
+    """
+
+    def __init__(self, conv: nn.Module, i: int, o: int, *, bn: str, act: nn.Module) -> None:
+        super().__init__()
+        self.before = nn.BatchNorm2d(i) if bn == "before" else nn.Identity()
+        self.conv = conv
+        self.after_conv = nn.BatchNorm2d(o) if bn == "after-conv" else nn.Identity()
+        self.act = act
+        self.after_act = nn.BatchNorm2d(o) if bn == "after-act" else nn.Identity()
+
+    def forward(self, x: Tensor, *size: tuple[int, int]) -> Tensor:
+        return self.after_act(self.act(self.after_conv(self.conv(self.before(x), *size))))
+
+
+class ResConv(nn.Module):
+    """``layers`` encoder layers and their mirror image: [n c h w] -> [n c h w] in [0, 1].
+
+    Decoder layer j >= 2 gets the output of decoder layer j-1 plus ``residual_weight`` times the
+    output of encoder layer ``layers + 1 - j``. The last encoder layer has no activation, the
+    last decoder layer a sigmoid. ``ks`` and ``ch`` follow ``models.ranges``; ``padding`` None is
+    half the kernel. The first and the last conv are never grouped; ``rank`` > 0 makes all the
+    others channel selections of that rank. With ``checkpoint_activations`` each layer is
+    computed again in the backward pass instead of being kept.
+
+    Raises ``ValueError`` for inputs that are not [n, ``image_channels``, h, w].
+    """
+
+    def __init__(
+        self,
+        *,
+        image_channels: int = 1,
+        layers: int = 11,
+        ks: int | str = 3,
+        ch: int | str = 32,
+        residual_weight: float = 1.0,
+        bn_encoder: str = "before",
+        bn_decoder: str = "before",
+        bn_last: bool = False,
+        act: str = "gelu",
+        stride: int = 1,
+        padding: int | None = None,
+        groups: int = 1,
+        rank: int = 0,
+        checkpoint_activations: bool = False,
+    ) -> None:
+        super().__init__()
+        self.image_channels = image_channels
+        self.residual_weight = residual_weight
+        self.checkpoint_activations = checkpoint_activations
+        self.channels = channels_per_layer(ch, layers)
+        self.kernels = kernels_per_layer(ks, layers)
+        self.stride = stride
+        self.paddings = [k // 2 if padding is None else padding for k in self.kernels]
+        inputs = [image_channels, *self.channels]
+        self.encoder, self.decoder = nn.ModuleList(), nn.ModuleList()
+        for n, (i, o, k) in enumerate(zip(inputs, self.channels, self.kernels, strict=False)):
+            outermost, innermost = n == 0, n == layers - 1
+            geometry = {
+                "stride": stride,
+                "padding": self.paddings[n],
+                "groups": 1 if outermost else groups,
+                "rank": 0 if outermost else rank,
+            }
+            make_act = ACTIVATION_CLASSES[act]
+            self.encoder.append(
+                Layer(
+                    make_conv(i, o, k, **geometry), i, o,
+                    bn="none" if innermost and not bn_last else bn_encoder,
+                    act=nn.Identity() if innermost else make_act(),
+                )
+            )  # fmt: skip
+            self.decoder.insert(
+                0,
+                Layer(
+                    Deconv(o, i, k, **geometry), o, i,
+                    bn="none" if outermost and not bn_last else bn_decoder,
+                    act=nn.Sigmoid() if outermost else make_act(),
+                ),
+            )  # fmt: skip
+
+    def forward(self, images: Tensor) -> Tensor:
+        if images.ndim != 4 or images.shape[1] != self.image_channels:
+            raise ValueError(
+                f"images must be [n {self.image_channels} h w], got {list(images.shape)}"
+            )
+        x, outputs, sizes = images, [], []
+        for layer in self.encoder:
+            sizes.append(tuple(x.shape[-2:]))
+            x = self._run(layer, x)
+            outputs.append(x)
+        outputs.pop()
+        x = self._run(self.decoder[0], x, sizes.pop())
+        for layer in self.decoder[1:]:
+            x = torch.add(x, outputs.pop(), alpha=self.residual_weight)
+            x = self._run(layer, x, sizes.pop())
+        return x
+
+    def _run(self, layer: Layer, x: Tensor, *size: tuple[int, int]) -> Tensor:
+        if self.checkpoint_activations and self.training:
+            return checkpoint(layer, x, *size, use_reentrant=False)
+        return layer(x, *size)
+
+
+def receptive_fields(kernels: list[int], stride: int, paddings: list[int]) -> list[int]:
+    """Pixels, in one direction, that an output pixel can see after each layer, decoder included.
+
+    Exact, by tracing a pixel back to the image; the last value is the whole net's theoretical
+    receptive field (stride 1: 1 + 2 * sum(k - 1)). Logbook A asks whether depth works through it.
+    """
+    encoder = [(False, k, p) for k, p in zip(kernels, paddings, strict=True)]
+    path = encoder + [(True, k, p) for _, k, p in reversed(encoder)]
+    phases = range(min(stride ** len(kernels), 1024))  # output pixels can differ with a stride
+    return [
+        max(_extent(path[:end], stride, pixel) for pixel in phases)
+        for end in range(1, len(path) + 1)
+    ]
+
+
+def _extent(path: list[tuple[bool, int, int]], stride: int, pixel: int) -> int:
+    low = high = pixel
+    for transposed, k, padding in reversed(path):
+        if transposed:
+            low = -((k - 1 - padding - low) // stride)
+            high = (high + padding) // stride
+        else:
+            low, high = low * stride - padding, high * stride - padding + k - 1
+    return high - low + 1

@@ -1,0 +1,122 @@
+"""Where and in which arithmetic a run computes: device, precision, memory layout, compiler."""
+
+from __future__ import annotations
+
+import platform
+import resource
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from common.errors import InputError
+from training.settings import RunSettings
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What was chosen for a run; ``dtype`` is the layers' arithmetic (weights stay float32)."""
+
+    device: torch.device
+    dtype: torch.dtype
+    compile: bool
+
+    def autocast(self) -> AbstractContextManager:
+        """The layers' arithmetic; losses and metrics are computed outside of it."""
+        wanted = self.dtype != torch.float32
+        return torch.autocast(self.device.type, dtype=self.dtype, enabled=wanted)
+
+    def prepare(self, model: nn.Module) -> nn.Module:
+        """``model`` on the device, channels last (the fast layout of convs on CPU and CUDA)."""
+        return model.to(self.device, memory_format=torch.channels_last)
+
+    def compiled(self, model: nn.Module) -> nn.Module:
+        """``model`` or its compiled form, which shares its weights."""
+        return torch.compile(model) if self.compile else model
+
+    def to_float(self, images: Tensor) -> Tensor:
+        """uint8 [n c h w] to float32 in [0, 1] on the device, channels last."""
+        images = images.to(self.device, torch.float32) / 255
+        return images.contiguous(memory_format=torch.channels_last)
+
+    def synchronize(self) -> None:
+        """Wait for the device, so that a clock read next to it means something."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def peak_memory_mib(self) -> float:
+        """Peak MiB so far: allocated on the CUDA device, or resident in this process on CPU."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device) / 2**20
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def choose_hardware(settings: RunSettings) -> Hardware:
+    """Resolve ``--device``, ``--precision``, ``--deterministic``.
+
+    Raises ``InputError`` for a device that is not there or not CPU or CUDA.
+    """
+    device = _device(settings.device)
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.benchmark = not settings.deterministic
+    torch.use_deterministic_algorithms(settings.deterministic)
+    fast = _has_fast_bf16(device) if settings.precision == "auto" else settings.precision == "bf16"
+    return Hardware(device, torch.bfloat16 if fast else torch.float32, settings.compile)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise InputError(f"--device {name}: must be auto, cpu, cuda or cuda:N, such as cuda:0")
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= count:
+            raise InputError(
+                f"--device {name}: this machine has {count} usable CUDA device(s); use --device cpu"
+            )
+    return device
+
+
+def _has_fast_bf16(device: torch.device) -> bool:
+    """Whether the processor multiplies in bf16 itself; emulated bf16 is far slower than fp32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    features = _cpu_features()
+    return bool(features.get("avx512_bf16") or features.get("amx_bf16"))
+
+
+def environment(hardware: Hardware) -> dict[str, Any]:
+    """Device and library versions, for ``run.config``."""
+    import torchvision
+
+    on_cuda = hardware.device.type == "cuda"
+    name = torch.cuda.get_device_name(hardware.device) if on_cuda else _processor()
+    return {
+        "device": str(hardware.device),
+        "device_name": name,
+        "threads": torch.get_num_threads(),
+        "precision": {torch.float32: "fp32", torch.bfloat16: "bf16"}[hardware.dtype],
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "cuda": torch.version.cuda if on_cuda else None,
+    }
+
+
+def _cpu_features() -> dict[str, Any]:
+    """The processor's name and instruction sets; empty where this PyTorch cannot tell."""
+    query = getattr(torch.cpu, "get_capabilities", dict)
+    return dict(query())
+
+
+def _processor() -> str:
+    return str(_cpu_features().get("cpu_name") or platform.processor() or platform.machine())

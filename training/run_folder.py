@@ -1,0 +1,112 @@
+"""The run folder: the plain twin of what goes to W&B, readable without any tool."""
+
+from __future__ import annotations
+
+import csv
+import json
+import secrets
+from pathlib import Path
+from typing import Any
+
+import yaml
+from PIL import Image
+
+from common.errors import InputError
+from common.files import write_atomically, write_text_atomically
+from training.showing import Picture, Table
+
+ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
+
+
+def new_run_id() -> str:
+    """Eight random characters, as W&B makes its run ids (independent of the run's seed)."""
+    return "".join(secrets.choice(ID_ALPHABET) for _ in range(8))
+
+
+class RunFolder:
+    """``<runs_dir>/<name>-<id>``: config.yaml, metrics.csv, summary.json and the rest.
+
+    ``checkpoints/`` last.pt, previous.pt, best.pt; ``tables/`` one CSV a table; ``pictures/``
+    overviews by images seen, ``pictures/demo/`` the single pictures; ``wandb/`` W&B's own files.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoints = path / "checkpoints"
+        self.pictures = path / "pictures"
+        self.tables = path / "tables"
+
+    @classmethod
+    def create(cls, runs_dir: str, name: str, run_id: str) -> RunFolder:
+        """Make a new folder. Raises ``InputError`` where that is not possible."""
+        safe = "".join(c if c.isalnum() or c in "-_." else "-" for c in name).strip("-.") or "run"
+        path = Path(runs_dir) / f"{safe}-{run_id}"
+        try:
+            path.mkdir(parents=True)
+        except OSError as error:
+            raise InputError(
+                f"--runs-dir {runs_dir}: cannot make a folder there ({error.strerror}); "
+                "give a folder you can write to, for example --runs-dir runs"
+            ) from None
+        return cls(path)
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        """``config.yaml``: what ``run.config`` holds."""
+        text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+        write_text_atomically(self.path / "config.yaml", text)
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        """``summary.json``: state, reason, last and best metrics, times."""
+        text = json.dumps(summary, indent=2)
+        write_text_atomically(self.path / "summary.json", text + "\n")
+
+    def write_table(self, table: Table, folder: str = "demo") -> None:
+        """``tables/<name>.csv``; pictures become PNG files and their cells the files' names."""
+        self.tables.mkdir(exist_ok=True)
+        rows = [[self._cell(cell, folder) for cell in row] for row in table.rows]
+        with open(self.tables / f"{table.name}.csv", "w", newline="") as file:
+            csv.writer(file).writerows([table.columns, *rows])
+
+    def _cell(self, cell: Any, folder: str) -> Any:
+        if not isinstance(cell, Picture):
+            return cell
+        return str(self.write_picture(cell, folder).relative_to(self.path))
+
+    def write_picture(self, picture: Picture, folder: str = "", name: str = "") -> Path:
+        """A PNG under ``pictures/``; returns its path."""
+        path = self.pictures / folder / f"{name or picture.name}.png"
+        image = Image.fromarray(picture.pixels)
+        write_atomically(path, lambda file: image.save(file, format="PNG"))
+        return path
+
+
+class MetricsFile:
+    """``metrics.csv``: a row at each log interval and validation; blank means not measured.
+
+    Opened for a run that goes on, it drops the rows after ``step``: they will be made again.
+    """
+
+    def __init__(self, path: Path, metrics: tuple[str, ...], step: int = 0) -> None:
+        self.path = path
+        self.columns = ("step", "images_seen", "epoch", *metrics)
+        kept = [row for row in self._rows() if int(row["step"]) <= step] if step else []
+        self.file = open(path, "w", newline="")  # noqa: SIM115 (open as long as the run)
+        self.writer = csv.DictWriter(self.file, self.columns)
+        self.writer.writeheader()
+        for row in kept:
+            self.writer.writerow(row)
+        self.file.flush()
+
+    def _rows(self) -> list[dict[str, str]]:
+        if not self.path.exists():
+            return []
+        with open(self.path, newline="") as file:
+            return [row for row in csv.DictReader(file) if (row["step"] or "").isdigit()]
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Append one row; it is on disk when this returns."""
+        self.writer.writerow(row)
+        self.file.flush()
+
+    def close(self) -> None:
+        self.file.close()

@@ -1,0 +1,29 @@
+"""Learning rates as pure functions of the step: nothing to save, nothing to restore."""
+
+from __future__ import annotations
+
+import math
+
+WARM_UP = 0.3  # of the steps, one-cycle
+START, END = 1 / 25, 1e-4  # of the highest rate, one-cycle
+
+
+def learning_rate(scheduler: str, highest: float, step: int, steps: int) -> float:
+    """The rate of training step ``step`` of ``steps`` (from 0).
+
+    ``cosine`` is CosineAnnealingLR to zero with T_max = ``steps`` (logbook A); ``onecycle``
+    rises along a cosine for 30 % of the steps and falls along one after it.
+    """
+    if scheduler == "constant":
+        return highest
+    if scheduler == "cosine":
+        return highest * _fall(step / steps)
+    top = WARM_UP * steps
+    if step < top:
+        return highest * (1 - (1 - START) * _fall(step / top))
+    return highest * (END + (1 - END) * _fall((step - top) / (steps - top)))
+
+
+def _fall(t: float) -> float:
+    """A half cosine from 1 at t = 0 to 0 at t = 1."""
+    return 0.5 * (1 + math.cos(math.pi * t))

@@ -1,0 +1,41 @@
+"""Pictures and tables as plain values, so that W&B and the run folder show the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Picture:
+    """uint8 pixels [h w] or [h w 3], the stem of its file name, and a caption."""
+
+    pixels: np.ndarray
+    name: str
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Named columns and rows; a cell is a number, a text, None or a ``Picture``."""
+
+    name: str
+    columns: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Showing:
+    """What a task shows of a net: tables, and pictures for a gallery (first the overview)."""
+
+    tables: list[Table] = field(default_factory=list)
+    pictures: list[Picture] = field(default_factory=list)
+
+
+def to_pixels(image: Tensor) -> np.ndarray:
+    """A float image [c h w] in [0, 1], c = 1 or 3, to uint8 pixels [h w] or [h w 3]."""
+    pixels = (image.detach().float().clamp(0, 1) * 255).round().byte().cpu()
+    return pixels[0].numpy() if len(pixels) == 1 else pixels.permute(1, 2, 0).numpy()

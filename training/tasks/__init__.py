@@ -1,0 +1,1 @@
+"""What differs between the commands that train: data, network, loss, metrics, what is shown."""

@@ -1,0 +1,213 @@
+"""The only place where a run speaks to Weights & Biases. A run never depends on it."""
+
+from __future__ import annotations
+
+import netrc
+import os
+import shlex
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+from training.settings import RunSettings
+from training.showing import Picture, Showing, Table
+
+DEFAULT_PROJECT = "convtune"
+REACHABLE_SECONDS = 5
+INIT_SECONDS = 30
+FINISH_SECONDS = 60
+RISING = ("accuracy", "psnr", "ssim")  # better when larger; everything else is a loss
+
+
+def choose_mode(settings: RunSettings) -> tuple[str, str | None]:
+    """W&B's mode and, if it is not what was asked for, the reason in one line.
+
+    ``--mode`` or ``WANDB_MODE`` decide; else online with an API key and offline without one.
+    An online run whose server does not answer goes offline.
+    """
+    asked = settings.mode or os.environ.get("WANDB_MODE") or "online"
+    if asked in ("offline", "dryrun"):
+        return "offline", None
+    if asked == "disabled":
+        return "disabled", None
+    host = os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai"
+    if not _has_key(host):
+        return "offline", "no W&B API key found (wandb login makes one)"
+    if not _answers(host):
+        return "offline", f"the W&B server {host} does not answer"
+    return "online", None
+
+
+def _has_key(host: str) -> bool:
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    path = os.environ.get("NETRC") or os.path.expanduser("~/.netrc")
+    try:
+        return netrc.netrc(path).authenticators(urlparse(host).hostname or "") is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def _answers(host: str) -> bool:
+    """Whether anything answers at ``host``; an HTTP error is an answer, W&B retries those."""
+    try:
+        urllib.request.urlopen(host, timeout=REACHABLE_SECONDS).close()
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+class Tracker:
+    """One W&B run, or none (mode ``disabled``): history, tables, pictures, artifacts.
+
+    Whatever goes wrong inside W&B is said once (``problem``) and ends the tracking, never the
+    run: ``metrics.csv`` and the run folder hold the same.
+    """
+
+    def __init__(self, settings: RunSettings, folder: Path, report: Callable[[str], None]) -> None:
+        self.settings, self.folder, self.report = settings, folder, report
+        self.mode, self.reason = choose_mode(settings)
+        self.run: Any = None
+        self._user_data_dir = os.environ.get("WANDB_DATA_DIR")
+
+    def start(
+        self, *, run_id: str, name: str, config: dict[str, Any], tags: list[str], resumed: bool
+    ) -> None:
+        """Open the W&B run, offline if the server does not take it."""
+        if self.mode == "disabled":
+            return
+        import wandb
+
+        if self._user_data_dir is None:
+            # Pictures in tables wait in W&B's data folder for the sync: keep them with the run.
+            os.environ["WANDB_DATA_DIR"] = str(self.folder.resolve() / "wandb")
+        arguments = {
+            "project": self.settings.project or os.environ.get("WANDB_PROJECT", DEFAULT_PROJECT),
+            "entity": self.settings.entity,
+            "group": self.settings.group,
+            "name": name,
+            "id": run_id,
+            "tags": [*self.settings.tags, *tags],
+            "config": config,
+            "job_type": os.environ.get("WANDB_JOB_TYPE", self.settings.task),
+            "dir": os.environ.get("WANDB_DIR", str(self.folder)),
+            "resume": "allow" if resumed else None,
+        }
+        options = wandb.Settings(
+            silent=True, init_timeout=INIT_SECONDS, finish_timeout=FINISH_SECONDS
+        )
+        try:
+            self.run = wandb.init(**arguments, mode=self.mode, settings=options)
+        except wandb.errors.CommError as error:
+            self.mode = "offline"
+            self.reason = f"the W&B server did not take the run: {_one_line(error)}"
+            self.run = wandb.init(**arguments, mode="offline", settings=options)
+
+    def define(self, metrics: tuple[str, ...]) -> None:
+        """Plot everything against images seen; the summary keeps the best of each loss too."""
+        self._tell("define_metric", "images_seen")
+        for metric in metrics:
+            group, _, name = metric.partition("/")
+            kept = "last"
+            if group != "perf" and name != "lr":
+                kept = f"{'max' if name.startswith(RISING) else 'min'},last"
+            self._tell("define_metric", metric, step_metric="images_seen", summary=kept)
+
+    def log(self, row: dict[str, Any], step: int) -> None:
+        """One history row. A step that W&B already has (after a resume) is left as it is."""
+        self._tell("log", row, step=step)
+
+    def show(self, showing: Showing, step: int) -> None:
+        """Tables and a media panel of the demo pictures."""
+        if self.run is None:
+            return
+        import wandb
+
+        row: dict[str, Any] = {t.name: _wandb_table(t) for t in showing.tables}
+        if showing.pictures:
+            row["demo"] = [wandb.Image(p.pixels, caption=p.caption) for p in showing.pictures]
+        self._tell("log", row, step=step)
+
+    def log_files(self, name: str, kind: str, files: list[Path], aliases: list[str]) -> None:
+        """An artifact version ``name`` of type ``kind`` that holds ``files``."""
+        if self.run is None:
+            return
+        import wandb
+
+        artifact = wandb.Artifact(name, type=kind)
+        for file in files:
+            artifact.add_file(str(file))
+        self._tell("log_artifact", artifact, aliases=aliases)
+
+    def log_reference(self, name: str, uri: str, metadata: dict[str, Any]) -> None:
+        """A data set as an artifact that refers to ``uri``; its checksum is in ``metadata``."""
+        if self.run is None:
+            return
+        import wandb
+
+        artifact = wandb.Artifact(name, type="dataset", metadata=metadata)
+        artifact.add_reference(uri, name="data", checksum=False)
+        self._tell("log_artifact", artifact)
+
+    def log_code(self, root: Path) -> None:
+        """The project's own source as an artifact."""
+        self._tell("log_code", str(root), include_fn=_is_source)
+
+    def finish(self, exit_code: int, summary: dict[str, Any]) -> None:
+        """Close the W&B run with its exit code; online, wait for the server at most a minute."""
+        if self.run is not None:
+            self._tell("finish", exit_code=exit_code, before=lambda: self.run.summary.update(summary))
+        if self._user_data_dir is None:
+            os.environ.pop("WANDB_DATA_DIR", None)
+
+    def address(self) -> dict[str, Any]:
+        """Where the W&B run is: mode, url (online), folder, and the command that uploads it."""
+        if self.run is None:
+            return {"mode": self.mode, "url": None, "folder": None, "sync_command": None}
+        folder = str(Path(self.run.settings.sync_dir))
+        online = self.mode == "online"
+        command = ["wandb", "sync", *(["--include-online"] if online else []), folder]
+        return {
+            "mode": self.mode,
+            "url": self.run.url if online else None,
+            "folder": folder,
+            "sync_command": shlex.join(command),
+        }
+
+    def _tell(self, method: str, *args: Any, before: Any = None, **kwargs: Any) -> None:
+        if self.run is None:
+            return
+        try:
+            if before:
+                before()
+            getattr(self.run, method)(*args, **kwargs)
+        except Exception as error:  # whatever W&B does, the run goes on
+            self.run = None
+            self.report(f"W&B stopped ({_one_line(error)}); the run goes on, see metrics.csv")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+
+
+def _is_source(path: str) -> bool:
+    parts = Path(path).parts
+    return path.endswith((".py", ".yaml", "requirements.txt")) and not any(
+        part in ("runs", "studies", "wandb", ".git") or "venv" in part for part in parts
+    )
+
+
+def _wandb_table(table: Table) -> Any:
+    import wandb
+
+    def cell(value: Any) -> Any:
+        return wandb.Image(value.pixels) if isinstance(value, Picture) else value
+
+    return wandb.Table(
+        columns=list(table.columns), data=[[cell(value) for value in row] for row in table.rows]
+    )
