@@ -29,15 +29,16 @@ def remember_ways(ways: Mapping[str, str]) -> None:
     _remembered.update(ways)
 
 
-def fixed_way(x: Tensor) -> str:
-    """The way by rule: what wins most often for this device and precision."""
-    return "pointwise" if x.device.type == "cpu" and _dtype(x) == torch.float32 else "merged"
+def fixed_way(layer: nn.Module, x: Tensor) -> str:
+    """The way by rule, from ``bench conv``: strided depthwise convs are slow on CPU in bf16."""
+    plain = layer.rank == 1 and layer.stride == (1, 1)
+    return "pointwise" if x.device.type == "cpu" and plain else "merged"
 
 
 def fastest_way(layer: nn.Module, x: Tensor) -> str:
     """The remembered way for this layer's geometry and this input, measured when first seen."""
     if torch.compiler.is_compiling() or torch.are_deterministic_algorithms_enabled():
-        return fixed_way(x)
+        return fixed_way(layer, x)
     key = _key(layer, x)
     way = _remembered.get(key)
     if way is None:
