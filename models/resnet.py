@@ -2,50 +2,28 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.channel_selection import ChannelSelectionConv2d
-
 CHANNELS = (16, 16, 32, 32, 64, 64)
-
-
-def conv_factory(conv: str, rank: int = 1, way: str = "auto") -> Callable[..., nn.Module]:
-    """``nn.Conv2d`` for ``full``; for ``select`` its channel selection, rank capped at k*k."""
-    if conv == "full":
-        return nn.Conv2d
-
-    def select(in_channels: int, out_channels: int, kernel_size: int, **geometry) -> nn.Module:
-        area = math.prod(kernel_size) if isinstance(kernel_size, tuple) else kernel_size**2
-        capped = min(rank, area)
-        return ChannelSelectionConv2d(
-            in_channels, out_channels, kernel_size, **geometry, rank=capped, way=way
-        )
-
-    return select
 
 
 class Block(nn.Module):
     """conv-bn-relu-conv-bn plus a shortcut, then relu: [n i h w] -> [n o h/stride w/stride]."""
 
-    def __init__(
-        self, in_channels: int, out_channels: int, *, stride: int, conv: Callable[..., nn.Module]
-    ):
+    def __init__(self, in_channels: int, out_channels: int, *, stride: int):
         super().__init__()
         self.body = nn.Sequential(
-            conv(in_channels, out_channels, 3, stride=stride, padding=1, bias=False),
+            nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False),
             nn.BatchNorm2d(out_channels),
             nn.ReLU(inplace=True),
-            conv(out_channels, out_channels, 3, padding=1, bias=False),
+            nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
             nn.BatchNorm2d(out_channels),
         )
         self.shortcut = nn.Identity()
         if stride != 1 or in_channels != out_channels:
             self.shortcut = nn.Sequential(
-                conv(in_channels, out_channels, 1, stride=stride, bias=False),
+                nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False),
                 nn.BatchNorm2d(out_channels),
             )
 
@@ -56,25 +34,18 @@ class Block(nn.Module):
 class SmallResNet(nn.Module):
     """Stem, six residual blocks of ``CHANNELS``, average pool, dropout, linear.
 
-    [n c h w] floats -> [n classes] logits. 174,787 parameters with ``nn.Conv2d`` as ``conv`` and
-    27,363 with channel selection of rank 1, for 3 channels and 3 classes. The stem is an ordinary
-    conv in both, as published.
+    [n c h w] floats -> [n classes] logits. 174,787 parameters for 3 channels and 3 classes; 27,363
+    once the convs of ``blocks`` are channel selections of rank 1. The stem is an ordinary conv in
+    both, as published.
     """
 
-    def __init__(
-        self,
-        *,
-        classes: int = 3,
-        in_channels: int = 3,
-        conv: Callable[..., nn.Module] = nn.Conv2d,
-        dropout: float = 0.2,
-    ):
+    def __init__(self, *, classes: int = 3, in_channels: int = 3, dropout: float = 0.2):
         super().__init__()
         self.stem = nn.Conv2d(in_channels, CHANNELS[0], 3, padding=1)
         before = (CHANNELS[0], *CHANNELS[:-1])
         self.blocks = nn.Sequential(
             *(
-                Block(i, o, stride=2 if o > i else 1, conv=conv)
+                Block(i, o, stride=2 if o > i else 1)
                 for i, o in zip(before, CHANNELS, strict=True)
             )
         )

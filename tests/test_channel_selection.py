@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from common.errors import InputError
 from models import fastest
 from models.channel_selection import (
     ChannelSelectionConv2d,
@@ -17,8 +19,9 @@ from models.channel_selection import (
     replace_convs,
     to_plain_convs,
 )
+from models.classifiers import build_classifier
 from models.fastest import WAYS
-from models.resnet import SmallResNet, conv_factory
+from models.resnet import SmallResNet
 
 small = st.integers(1, 4)
 
@@ -93,9 +96,24 @@ def test_full_rank_reproduces_any_dense_conv(inputs, outputs, kernel):
 
 @pytest.mark.parametrize(("conv", "count"), [("full", 174_787), ("select", 27_363)])
 def test_small_net_has_the_published_count(conv, count):
-    net = SmallResNet(conv=conv_factory(conv))
+    net = build_classifier("small", classes=3, shape=(3, 32, 32), conv=conv)
     assert sum(p.numel() for p in net.parameters()) == count
     assert net(torch.randn(2, 3, 32, 32)).shape == (2, 3)
+
+
+def test_a_torchvision_net_gets_the_layer_and_wrong_ones_are_named():
+    pytest.importorskip("torchvision")
+    build = functools.partial(build_classifier, classes=4, shape=(3, 32, 32), conv="select")
+    net = build("squeezenet1_1", rank=3)
+    layers = [m for m in net.modules() if isinstance(m, ChannelSelectionConv2d)]
+    assert {layer.rank for layer in layers} == {1, 3}  # 1x1 convs can have rank 1 only
+    for name, rank, words in (
+        ("resnet81", 1, "Did you mean 'resnet18'"),
+        ("small", 10, "--rank 10: must be from 1 to 9"),
+        ("alexnet", 1, "cannot take 3x32x32 images"),
+    ):
+        with pytest.raises(InputError, match=words):
+            build(name, rank=rank)
 
 
 def test_resnet18_has_the_published_counts():
@@ -123,7 +141,8 @@ def test_replace_leaves_grouped_and_reflecting_convs_alone():
 
 
 def test_export_is_the_same_net_without_the_layer():
-    net = SmallResNet(conv=conv_factory("select", rank=2, way="merged")).eval()
+    net = SmallResNet().eval()
+    replace_convs(net.blocks, rank=2, way="merged")
     plain = copy.deepcopy(net)
     assert to_plain_convs(plain) == 14
     assert not any(isinstance(m, ChannelSelectionConv2d) for m in plain.modules())
