@@ -1,0 +1,77 @@
+"""Classifiers by name: the logbook's small net, or any of torchvision's, with either conv."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from common.errors import InputError, nearest
+from models.channel_selection import replace_convs
+from models.resnet import SmallResNet
+
+
+def build_classifier(
+    name: str,
+    *,
+    classes: int,
+    shape: tuple[int, int, int],
+    conv: str,
+    rank: int = 1,
+    dropout: float = 0.2,
+) -> nn.Module:
+    """A new net: floats [n, *``shape``] (channels, height, width) -> [n classes] logits.
+
+    ``conv`` ``select`` swaps every conv that can be (of ``small`` all but the stem) for channel
+    selection of ``rank``, capped at 1 for 1x1 convs. Raises ``InputError`` for an unknown name,
+    a net that cannot take ``shape``, or a rank that no kernel of the net can have.
+    """
+    if name == "small":
+        net: nn.Module = SmallResNet(classes=classes, in_channels=shape[0], dropout=dropout)
+        swapped = net.blocks
+    else:
+        net = swapped = _torchvision(name, classes)
+        _check_shape(net, name, shape)
+    if conv == "select":
+        most = max(
+            (math.prod(m.kernel_size) for m in swapped.modules() if isinstance(m, nn.Conv2d)),
+            default=1,
+        )
+        if not 1 <= rank <= most:
+            raise InputError(
+                f"--rank {rank}: must be from 1 to {most}, the area of the largest kernel of "
+                f"--model {name}, for example --rank 1"
+            )
+        replace_convs(swapped, rank=rank)
+    return net
+
+
+def _torchvision(name: str, classes: int) -> nn.Module:
+    from torchvision import models
+
+    known = models.list_models(module=models)
+    if name not in known:
+        raise InputError(
+            f"--model {name}: must be small or a torchvision classifier, for example resnet18."
+            f"{nearest(name, ['small', *known])}"
+        )
+    # These two would return extra outputs in training, and spend a minute drawing their weights.
+    extra = {}
+    if name in ("googlenet", "inception_v3"):
+        extra = {"aux_logits": False, "init_weights": False}
+    return models.get_model(name, weights=None, num_classes=classes, **extra)
+
+
+def _check_shape(net: nn.Module, name: str, shape: tuple[int, int, int]) -> None:
+    """By a forward pass of two blank images: nets differ too much for a rule."""
+    try:
+        with torch.no_grad():
+            net.eval()(torch.zeros(2, *shape))
+    except (RuntimeError, ValueError, AssertionError) as error:
+        size = "x".join(map(str, shape))
+        raise InputError(
+            f"--model {name}: cannot take {size} images ({str(error).splitlines()[0]}); "
+            "try another --size, for example --size 224"
+        ) from error
+    net.train()
