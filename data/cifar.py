@@ -1,0 +1,151 @@
+"""CIFAR-10 (Krizhevsky, 2009) and its dogs, cats and birds: found or downloaded, and verified."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from common.errors import InputError
+from data.cache import cache_folder, download
+from data.images import NotFoundError, Source, Split
+
+NAME = "cifar10"
+BATCHES = "cifar-10-batches-py"
+CLASS_NAMES = (
+    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
+)  # fmt: skip
+DOG_CAT_BIRD = ("bird", "cat", "dog")
+VALIDATION_SHARE = 5  # of each class, the last fifth of the training images: 1,000 of 5,000
+
+# File, images, MD5: the checksums torchvision.datasets.CIFAR10 goes by.
+TRAIN_FILES = (
+    ("data_batch_1", 10_000, "c99cafc152244af753f735de768cd75f"),
+    ("data_batch_2", 10_000, "d4bba439e000b95fd0a9bffe97cbabec"),
+    ("data_batch_3", 10_000, "54ebc095f3ab1f0389bbae665268c751"),
+    ("data_batch_4", 10_000, "634d18415352ddfa80567beed471001a"),
+    ("data_batch_5", 10_000, "482c414d41f54cd18b22e5b47cb7c3cb"),
+)
+TEST_FILES = (("test_batch", 10_000, "40351d587109b95175f43aff81a1287e"),)
+
+
+def read(root: Path | None) -> Source:
+    """All ten classes: 40,000 training, 10,000 validation and 10,000 official test images.
+
+    Validation holds the last 1,000 training images of each class. Looks in ``root`` (torchvision's
+    layout, or the batch files directly in it), then in the cache, and downloads into the cache at
+    last. Raises ``NotFoundError`` when it is nowhere to be had, ``InputError`` naming the file
+    when one is missing, truncated or altered.
+    """
+    folder = _find(root)
+    test = _read_files(folder, TEST_FILES)
+    whole = _read_files(folder, TRAIN_FILES)
+    held_out = torch.zeros(len(whole.labels), dtype=torch.bool)
+    for label in whole.labels.unique():
+        of_class = (whole.labels == label).nonzero().squeeze(1)
+        held_out[of_class[len(of_class) - len(of_class) // VALIDATION_SHARE :]] = True
+    return Source(
+        name=NAME,
+        train=Split(whole.images[~held_out], whole.labels[~held_out]),
+        val=Split(whole.images[held_out], whole.labels[held_out]),
+        test=test,
+        class_names=CLASS_NAMES,
+        source=str(folder),
+    )
+
+
+def read_dog_cat_bird(root: Path | None) -> Source:
+    """The logbook's three classes: 4,000 a class for training, 1,000 for validation and test."""
+    full = read(root)
+    wanted = torch.tensor([CLASS_NAMES.index(name) for name in DOG_CAT_BIRD])
+
+    def pick(split: Split) -> Split:
+        chosen = torch.isin(split.labels, wanted)
+        # ``wanted`` rises, so the place of a label in it is its new label.
+        return Split(split.images[chosen], torch.searchsorted(wanted, split.labels[chosen]))
+
+    return Source(
+        name="dog-cat-bird",
+        train=pick(full.train),
+        val=pick(full.val),
+        test=pick(full.test),
+        class_names=DOG_CAT_BIRD,
+        source=full.source,
+    )
+
+
+def _find(root: Path | None) -> Path:
+    cached = cache_folder() / NAME
+    places = [] if root is None else [root / BATCHES, root]
+    places.append(cached / BATCHES)
+    for place in places:
+        if any((place / name).is_file() for name, *_ in (*TRAIN_FILES, *TEST_FILES)):
+            return place
+    try:
+        _download(cached)
+    except (OSError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise NotFoundError(
+            f"CIFAR-10 is not in {', '.join(map(str, places))}, and the download failed "
+            f"({reason}). Unpack cifar-10-python.tar.gz from "
+            "https://www.cs.toronto.edu/~kriz/cifar.html and name its folder with --data-root, "
+            "or use the built-in --data garments."
+        ) from error
+    return places[-1]
+
+
+def _download(folder: Path) -> None:
+    from torchvision.datasets import CIFAR10  # heavy, and needed only here
+    from torchvision.datasets.utils import download_and_extract_archive
+
+    def fetch(part: Path) -> None:
+        # Not CIFAR10(download=True), which unpickles what it has fetched.
+        download_and_extract_archive(
+            CIFAR10.url, str(part), md5=CIFAR10.tgz_md5, remove_finished=True
+        )
+
+    download(folder, CIFAR10.url, fetch)
+
+
+def _read_files(folder: Path, files: Sequence[tuple[str, int, str]]) -> Split:
+    parts = [_read_file(folder / name, count, md5) for name, count, md5 in files]
+    images = np.concatenate([images for images, _ in parts])
+    labels = np.concatenate([labels for _, labels in parts])
+    return Split(torch.from_numpy(images), torch.from_numpy(labels))
+
+
+def _read_file(path: Path, count: int, md5: str) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} of CIFAR-10 cannot be read: {error.strerror}.") from error
+    if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
+        raise InputError(f"{path} is truncated or altered: its MD5 is not CIFAR-10's {md5}.")
+    try:
+        entry = _ArraysOnly(io.BytesIO(content), encoding="latin1").load()
+        images = np.asarray(entry["data"], dtype=np.uint8).reshape(count, 3, 32, 32)
+        labels = np.asarray(entry["labels"], dtype=np.int64).reshape(count)
+    except (pickle.UnpicklingError, KeyError, ValueError, TypeError) as error:
+        raise InputError(f"{path} is no batch of CIFAR-10: {error}.") from error
+    return images, labels
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Builds lists, numbers, texts and numpy arrays; any other name in a pickle is refused.
+
+    MD5 alone would not keep a made-up file from running code.
+    """
+
+    def find_class(self, module: str, name: str) -> object:
+        if module.startswith("numpy") and name == "_reconstruct":
+            return np.empty(0).__reduce__()[0]
+        if (module, name) in (("numpy", "ndarray"), ("numpy", "dtype")):
+            return getattr(np, name)
+        if (module, name) == ("_codecs", "encode"):
+            return lambda text, encoding: text.encode(encoding)
+        raise pickle.UnpicklingError(f"{module}.{name} is not allowed in it")

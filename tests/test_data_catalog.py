@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from common.errors import InputError
+from data import catalog, cifar, fashion_mnist
+from data.catalog import check_data, load_data, require_classes
+from data.images import NotFoundError, Source, Split, resize_nearest, with_channels
+
+
+def load(name: str, **changes):
+    options = {"root": None, "size": (28, 28), "train_images": 40, "val_images": 20}
+    return load_data(name, **(options | changes))
+
+
+def random_split(n: int, channels: int, size: int) -> Split:
+    images = torch.randint(0, 256, (n, channels, size, size), dtype=torch.uint8)
+    return Split(images, torch.arange(n) % 10)
+
+
+@pytest.fixture
+def fake(monkeypatch) -> Source:
+    """Thirty grey images in place of Fashion-MNIST."""
+    torch.manual_seed(0)
+    source = Source(
+        name="fashion-mnist",
+        train=random_split(20, 1, 28),
+        val=random_split(10, 1, 28),
+        test=random_split(5, 1, 28),
+        class_names=fashion_mnist.CLASS_NAMES,
+        source="somewhere",
+    )
+    monkeypatch.setattr(fashion_mnist, "read", lambda root: source)
+    return source
+
+
+@pytest.fixture
+def nothing_there(monkeypatch) -> None:
+    def fail(root: Path | None):
+        raise NotFoundError("it is not in /a, /b, and the download failed (no network)")
+
+    for module, reader in ((fashion_mnist, "read"), (cifar, "read_dog_cat_bird")):
+        monkeypatch.setattr(module, reader, fail)
+
+
+def test_enlarging_repeats_pixels_and_takes_the_first_images(fake):
+    data = load("fashion-mnist", size=(56, 84), train_images=7, val_images=None)
+    repeated = fake.train.images[:7].repeat_interleave(2, -2).repeat_interleave(3, -1)
+    assert torch.equal(data.train_images, repeated)
+    assert data.train_labels.tolist() == [0, 1, 2, 3, 4, 5, 6]
+    assert data.val_images.shape == (10, 1, 56, 84) and data.test_images.shape == (5, 1, 56, 84)
+    for images in (data.train_images, data.val_images, data.test_images):
+        assert images.dtype == torch.uint8 and images.is_contiguous()
+    assert data.stand_in_reason is None and data.source == "somewhere" and data.skipped == 0
+
+
+@pytest.mark.parametrize("size", [(32, 32), (64, 64), (27, 45), (1, 1)])
+def test_any_size_is_nearest_neighbour_and_keeps_mirror_images(size):
+    images = torch.randint(0, 256, (3, 2, 28, 28), dtype=torch.uint8)
+    out = resize_nearest(images, size)
+    assert torch.equal(out, F.interpolate(images, size=size, mode="nearest-exact"))
+    if size[1] % 2 == 0:
+        assert torch.equal(resize_nearest(images.flip(-1), size).flip(-1), out)
+
+
+def test_channels_are_converted_exactly():
+    grey = torch.randint(0, 256, (2, 1, 3, 3), dtype=torch.uint8)
+    assert torch.equal(with_channels(with_channels(grey, 3), 1), grey)
+    pure = torch.eye(3, dtype=torch.uint8).mul(255).view(3, 3, 1, 1)
+    assert with_channels(pure, 1).flatten().tolist() == [76, 150, 29]
+
+
+def test_checksum_tells_the_content_in_use(fake):
+    whole = load("fashion-mnist", train_images=None, val_images=None)
+    assert whole.checksum == load("fashion-mnist", train_images=20, val_images=10).checksum
+    assert whole.checksum != load("fashion-mnist", train_images=19, val_images=10).checksum
+    fake.train.images[0, 0, 0, 0] ^= 1
+    pixel = load("fashion-mnist", train_images=None, val_images=None).checksum
+    fake.train.labels[0] += 1
+    label = load("fashion-mnist", train_images=None, val_images=None).checksum
+    assert len({whole.checksum, pixel, label}) == 3
+
+
+def test_auto_takes_the_real_data_where_it_can_be_had(fake):
+    data = load("auto", train_images=4, val_images=4)
+    assert data.name == "fashion-mnist" and data.stand_in_reason is None
+
+
+@pytest.mark.parametrize("auto, channels", [("fashion-mnist", 1), ("dog-cat-bird", 3)])
+def test_auto_falls_back_with_the_reason_and_a_name_does_not(nothing_there, auto, channels):
+    data = load("auto", auto=auto)
+    assert data.name == "garments"
+    assert data.train_images.shape == (40, channels, 28, 28)
+    assert data.stand_in_reason == "it is not in /a, /b, and the download failed (no network)"
+    with pytest.raises(NotFoundError):
+        load(auto)
+
+
+def test_a_damaged_real_file_is_an_error_for_auto_too(monkeypatch):
+    def damaged(root):
+        raise InputError("train-images-idx3-ubyte.gz is truncated")
+
+    monkeypatch.setattr(fashion_mnist, "read", damaged)
+    with pytest.raises(InputError, match="truncated"):
+        load("auto")
+
+
+@pytest.mark.parametrize(
+    "name, options, message",
+    [
+        ("fashion-mnits", {}, "Did you mean 'fashion-mnist'?"),
+        ("no/such/folder", {}, "is no folder here and none of auto, fashion-mnist, garments"),
+        (__file__, {}, "is a file, not a folder"),
+        ("garments", {"size": (0, 28)}, "--size 0x28: both sides must be at least 1"),
+        ("garments", {"train_images": 0}, "--train-images 0: at least 1"),
+        ("garments", {"val_images": -3}, "--val-images -3: at least 1"),
+        ("garments", {"size": (10**6, 10**6)}, "lower --size or use fewer"),
+        ("fashion-mnist", {"size": (10**6, 10**6), "val_images": 10, "train_images": 9}, "GiB"),
+        ("fashion-mnist", {"train_images": 21}, "--train-images 21: fashion-mnist has 20 training"),
+        ("fashion-mnist", {"train_images": 2, "val_images": 99}, "has 10 validation images"),
+    ],
+)
+def test_wrong_input_is_one_clear_line(fake, name, options, message):
+    with pytest.raises(InputError) as caught:
+        load(name, **options)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_check_data_is_cheap_and_says_the_same(fake, monkeypatch, tmp_path):
+    monkeypatch.setattr(catalog, "_read", pytest.fail)
+    for name in (*catalog.NAMES, str(tmp_path)):
+        check_data(name, (28, 28))
+    with pytest.raises(InputError, match="none of auto"):
+        check_data("imagenet")
+
+
+def test_a_classifier_needs_two_classes_and_images_in_each():
+    require_classes(load("garments"))
+    with pytest.raises(InputError, match=r"class '.*' has no validation images among the 4"):
+        require_classes(load("garments", val_images=4))
+    with pytest.raises(InputError, match=r"class '.*' has no training images among the 9"):
+        require_classes(load("garments", train_images=9))
