@@ -144,14 +144,16 @@ class Tracker:
             artifact.add_file(str(file))
         self._tell("log_artifact", artifact, aliases=aliases)
 
-    def log_reference(self, name: str, uri: str, metadata: dict[str, Any]) -> None:
-        """A data set as an artifact that refers to ``uri``; its checksum is in ``metadata``."""
+    def log_dataset(self, dataset: dict[str, Any]) -> None:
+        """The data set as an artifact: a reference to where it lies, and its checksum."""
         if self.run is None:
             return
         import wandb
 
-        artifact = wandb.Artifact(name, type="dataset", metadata=metadata)
-        artifact.add_reference(uri, name="data", checksum=False)
+        source = Path(dataset["source"])
+        uri = source.resolve().as_uri() if source.exists() else f"drawn://{dataset['name']}"
+        artifact = wandb.Artifact(f"data-{dataset['name']}", type="dataset", metadata=dataset)
+        artifact.add_reference(uri, name="images", checksum=False)
         self._tell("log_artifact", artifact)
 
     def log_code(self, root: Path) -> None:

@@ -29,6 +29,10 @@ class Task(Protocol):
     loss_name: str
     metrics: tuple[str, ...]  # every key, train/… and val/… and test/…, in the order of the CSV
 
+    @classmethod
+    def load(cls, settings: RunSettings) -> Task:
+        """The task with its data loaded; raises ``InputError`` where they cannot be had."""
+
     def build_model(self) -> nn.Module:
         """A freshly drawn network (from torch's global generator)."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from data.batches import Batch, Draws
-from data.catalog import ImageData
+from data.catalog import ImageData, load_data
 from data.erasing import SIDES, erase, erased_mask, fixed_sides
 from models.facts import layer_rows, multiply_adds, parameter_count
 from models.resconv import ResConv, receptive_fields
@@ -41,6 +42,19 @@ class Restoration:
         self.loss_name = settings.loss
         if settings.loss == "l2":
             self.metrics = ("train/l2", *self.metrics)
+
+    @classmethod
+    def load(cls, settings: ResConvSettings) -> Restoration:
+        """With the data set of the settings; raises ``InputError`` where it cannot be had."""
+        root = Path(settings.data_root).expanduser() if settings.data_root else None
+        data = load_data(
+            settings.data,
+            root=root,
+            size=settings.height_width,
+            train_images=settings.train_images,
+            val_images=settings.val_images,
+        )
+        return cls(settings, data)
 
     def build_model(self) -> ResConv:
         """The net of the settings; its parameters count as the logbook's."""
@@ -76,7 +90,9 @@ class Restoration:
 
     def losses(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         l1 = F.l1_loss(outputs, targets)
-        return {"l1": l1} if self.loss_name == "l1" else {"l2": F.mse_loss(outputs, targets), "l1": l1}
+        if self.loss_name == "l1":
+            return {"l1": l1}
+        return {"l2": F.mse_loss(outputs, targets), "l1": l1}
 
     def validate(self, forward: Forward, hardware: Hardware) -> dict[str, float]:
         """``val/l1`` and ``val/mse``: mean over all pixels of the whole image; ``val/l1_erased``:

@@ -1,0 +1,89 @@
+"""What is said about a run: its config, its summary, its results row, why it failed."""
+
+from __future__ import annotations
+
+import errno
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from common.errors import RunError
+from training.hardware import Hardware, environment
+from training.showing import Table
+from training.tasks.base import Task
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run_config(task: Task, hardware: Hardware, network: dict[str, Any]) -> dict[str, Any]:
+    """All of ``run.config``: every setting, the data set with its checksum, network, versions."""
+    data = task.data
+    return task.settings.to_config() | {
+        "task": task.settings.task,
+        "fingerprint": task.settings.fingerprint(),
+        "dataset": {
+            "name": data.name,
+            "checksum": data.checksum,
+            "source": data.source,
+            "train": len(data.train_images),
+            "val": len(data.val_images),
+            "test": 0 if data.test_images is None else len(data.test_images),
+            "image_channels": data.train_images.shape[1],
+            "classes": list(data.class_names),
+            "skipped": data.skipped,
+            "stand_in": data.stand_in_reason,
+        },
+        "network": network,
+        "environment": environment(hardware) | {"commit": _commit(), "command": _command()},
+    }
+
+
+def _commit() -> str | None:
+    """The project's git commit, with ``+`` if there are changes; None outside a checkout."""
+    git = ["git", "-C", str(ROOT)]
+    try:
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True)
+        changes = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True)
+    except FileNotFoundError:
+        return None
+    if head.returncode:
+        return None
+    return head.stdout.strip() + ("+" if changes.stdout else "")
+
+
+def _command() -> str:
+    return shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def results_table(config: Mapping[str, Any], summary: Mapping[str, Any]) -> Table:
+    """One row: settings, countable facts and figures, to be joined across runs."""
+    plain = (int, float, str, bool)
+    row = {key: summary[key] for key in ("run_id", "name", "task")}
+    row |= {"data_used": config["dataset"]["name"], "fingerprint": config["fingerprint"]}
+    row |= {k: v for k, v in config.items() if isinstance(v, plain) and k not in row}
+    row |= {k: v for k, v in config["network"].items() if isinstance(v, plain)}
+    row |= {k: summary[k] for k in ("seconds", "training_seconds", "images_per_second")}
+    row |= {k: v for k, v in summary["last"].items() if k.startswith(("val/", "test/"))}
+    row |= {f"best {k}": v for k, v in summary["best"].items() if k.startswith("val/")}
+    return Table("results", tuple(row), [tuple(row.values())])
+
+
+def explain(error: BaseException, last_good: Path | None) -> BaseException:
+    """``error``, or a ``RunError`` of one line where the reason and what to do are known."""
+    kept = f"; last good checkpoint: {last_good}" if last_good else "; no checkpoint was written"
+    text = str(error)
+    if isinstance(error, RunError):
+        return RunError(text + kept)
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in text:
+        return RunError(
+            "out of memory; lower --batch-size, --size, --ch or --layers, or use "
+            f"--checkpoint-activations{kept}"
+        )
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return RunError(f"the disk is full ({error.filename or 'while writing'}){kept}")
+    return error

@@ -1,0 +1,132 @@
+"""What a run says while it trains and when it ends: a live display, or plain lines in a pipe."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from training.loop import Training
+    from training.tracking import Tracker
+
+PLAIN_SECONDS = 10  # between two lines where there is no terminal
+
+
+def clock(seconds: float) -> str:
+    """``75`` -> ``1:15``."""
+    minutes, rest = divmod(round(max(seconds, 0)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class Display:
+    """Shows a run's rows; knows nothing of what they mean but the keys it prints."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(highlight=False)
+        self.live = self.console.is_terminal
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[text]}"),
+            console=self.console,
+            transient=True,
+            disable=not self.live,
+        )
+        self.known: dict[str, Any] = {}
+        self.started = self.printed = time.monotonic()
+        self.first_images: int | None = None
+
+    def start(self, training: Training, config: dict[str, Any], tracker: Tracker, folder: Path):
+        """Say what begins, and show the first bar."""
+        data = config["dataset"]
+        if data["stand_in"]:
+            self.warn_stand_in(data["stand_in"])
+        self.loss = f"train/{training.task.loss_name}"
+        self.objective = training.settings.objective
+        self.total = training.steps * training.settings.batch_size
+        self.epochs = self.total / data["train"]
+        self.say(
+            f"{config['run_name']}: {config['network']['parameters']:,} parameters, "
+            f"{self.total:,} images of {data['name']}, {config['environment']['device']} in "
+            f"{config['environment']['precision']}, run folder {folder}"
+        )
+        if tracker.reason:
+            self.say(f"W&B is {tracker.mode}: {tracker.reason}")
+        self.task = self.bar.add_task("train", total=self.total, text="")
+        self.bar.start()
+
+    def say(self, text: str) -> None:
+        """A plain line."""
+        self.console.print(text, markup=False, soft_wrap=True)
+
+    def warn_stand_in(self, reason: str) -> None:
+        """The notice, not to be overlooked, that the data are not the real ones."""
+        text = (
+            f"Training on GARMENTS, drawn images built into this project, because {reason}\n"
+            "The results do NOT compare with the logbooks. For the real images: let this machine "
+            "reach the internet once, or install Debian's package dataset-fashion-mnist, or give "
+            "the files' folder with --data-root. --data garments silences this notice."
+        )
+        self.console.print(Panel(Text(text), title="NOT THE REAL DATA", border_style="bold red"))
+
+    def update(self, row: dict[str, Any]) -> None:
+        """Show what is known now. Called a few times a second; prints a line now and then."""
+        self.known |= row
+        seen = int(self.known["images_seen"])
+        if self.first_images is None:
+            self.first_images, self.started = seen, time.monotonic()
+        self.bar.update(self.task, completed=seen, description="train", text=self._text(seen))
+        now = time.monotonic()
+        if not self.live and (self.objective in row or now - self.printed > PLAIN_SECONDS):
+            self.printed = now
+            self.say(f"train {self._text(seen)}")
+
+    def _text(self, seen: int) -> str:
+        done = seen - (self.first_images or 0)
+        spent = time.monotonic() - self.started
+        left = clock(spent / done * (self.total - seen)) if done else "?"
+        epoch = self.epochs * seen / self.total
+        parts = [f"epoch {epoch:.2f}/{self.epochs:.3g}", f"{seen:,}/{self.total:,} images"]
+        for key in (self.loss, self.objective):
+            if key in self.known:
+                parts.append(f"{key} {self.known[key]:.4f}")
+        speed = self.known.get("perf/images_per_second")
+        if speed:
+            parts.append(f"{speed:,.0f} images/s")
+        return "  ".join([*parts, f"{left} left"])
+
+    def stop(self) -> None:
+        """Take the live display away."""
+        self.bar.stop()
+
+    def summary(self, summary: dict[str, Any], config: dict[str, Any], folder: Path) -> None:
+        """The closing table, then the lines that are meant to be copied."""
+        table = Table(title=summary["name"], show_header=False, title_justify="left")
+        table.add_column(style="bold")
+        table.add_column(overflow="fold")
+        for name in ("parameters", "receptive_field", "multiply_adds"):
+            if name in summary:
+                table.add_row(name.replace("_", " "), f"{summary[name]:,}")
+        for metric, value in summary["last"].items():
+            if metric.startswith(("val/", "test/")):
+                best = summary["best"].get(metric)
+                table.add_row(metric, f"{value:.4f}" + (f" (best {best:.4f})" if best else ""))
+        table.add_row("time", clock(summary["seconds"]))
+        table.add_row("training images/s", f"{summary['images_per_second']:,.0f}")
+        if config["dataset"]["stand_in"]:
+            table.add_row("data", f"{config['dataset']['name']}, NOT the real data: see above")
+        self.console.print(table)
+        where = summary["wandb"]
+        self.say(f"run folder  {folder}")
+        self.say(f"pictures    {folder / 'pictures' / 'final.png'}")
+        self.say(f"W&B run     {where['url'] or where['folder'] or where['mode']}")
+        if where["mode"] == "offline":
+            self.say(f"upload it   {where['sync_command']}")

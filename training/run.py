@@ -1,0 +1,215 @@
+"""One run from settings to summary: data, network, tracking, the loop, checkpoints, the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from training import checkpoint
+from training.describe import ROOT, explain, results_table, run_config
+from training.display import Display
+from training.hardware import choose_hardware
+from training.loop import Training
+from training.run_folder import MetricsFile, RunFolder, new_run_id
+from training.settings import RunSettings
+from training.showing import Showing
+from training.tasks.registry import make_task
+from training.tracking import Tracker
+
+SHOW_SECONDS = 0.5  # between two updates of the display
+
+Progress = Callable[[dict[str, Any]], None]
+
+
+class StopRun(Exception):
+    """Raised by a ``progress`` callback: end the run here, keeping what it has (pruning)."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended; ``summary`` is the content of ``summary.json``."""
+
+    run_id: str
+    folder: Path
+    state: str
+    summary: dict[str, Any]
+    exit_code: int = 0
+
+
+def run(
+    settings: RunSettings,
+    *,
+    progress: Progress | None = None,
+    extra_config: dict[str, Any] | None = None,
+) -> RunResult:
+    """Train as ``settings`` say and leave a run folder and a W&B run.
+
+    ``progress`` replaces the display: it is called with the known metrics a few times a second
+    and may raise ``StopRun``. ``extra_config`` is added to ``run.config``. Raises ``InputError``
+    before anything is made, ``RunError`` for a run that started and failed.
+    """
+    hardware = choose_hardware(settings)
+    task = make_task(settings)
+    torch.manual_seed(settings.seed)
+    training = Training(task, task.build_model(), hardware)
+    display = Display() if progress is None else None
+    return ActiveRun(training, display, progress, extra_config or {}).go()
+
+
+class ActiveRun:
+    """A run in the making: it takes the loop's rows to the folder, to W&B and to the display."""
+
+    def __init__(
+        self,
+        training: Training,
+        display: Display | None,
+        progress: Progress | None,
+        extra_config: dict[str, Any],
+    ) -> None:
+        self.training, self.task = training, training.task
+        self.settings = self.task.settings
+        self.display = display
+        self.progress = progress or (display.update if display else lambda row: None)
+        self.started = self.shown = time.monotonic()
+        self.best: dict[str, float] = {}
+        self.last: dict[str, float] = {}
+        network, self.params = self.task.network_facts(training.model)
+        self.config = run_config(self.task, training.hardware, network) | extra_config
+        self.run_id = new_run_id()
+        default = f"{self.settings.default_name()}-{self.task.data.name}"
+        self.name = self.settings.name or default
+        self.config |= {"run_id": self.run_id, "run_name": self.name}
+        self.folder = RunFolder.create(self.settings.runs_dir, self.name, self.run_id)
+        self.tracker = Tracker(self.settings, self.folder.path, self.say)
+
+    def say(self, text: str) -> None:
+        """A plain line where somebody looks on."""
+        if self.display:
+            self.display.say(text)
+
+    def go(self) -> RunResult:
+        """Train, and leave everything closed and said whatever happens."""
+        try:
+            self._start()
+            for row in self.training.fit(self._after_step):
+                self._take(row)
+            self._log_models()
+        except StopRun as stop:
+            return self._end("stopped", reason=str(stop) or None)
+        except BaseException as error:
+            last_good = self.folder.checkpoints / "last.pt"
+            failure = explain(error, last_good if last_good.exists() else None)
+            self._end("failed", exit_code=1, reason=str(failure) or type(failure).__name__)
+            raise failure from error
+        return self._end("finished")
+
+    def _start(self) -> None:
+        self.folder.write_config(self.config)
+        self.folder.write_table(self.params)
+        self.metrics = MetricsFile(self.folder.path / "metrics.csv", self.task.metrics)
+        data = self.task.data
+        tags = [self.settings.task, data.name] + (["stand-in"] if data.stand_in_reason else [])
+        self.tracker.start(
+            run_id=self.run_id, name=self.name, config=self.config, tags=tags, resumed=False
+        )
+        self._summary("running")
+        self.tracker.define(self.task.metrics)
+        self.tracker.show(Showing([self.params]), step=0)
+        self.tracker.log_code(ROOT)
+        self.tracker.log_dataset(self.config["dataset"])
+        if self.display:
+            self.display.start(self.training, self.config, self.tracker, self.folder.path)
+
+    def _take(self, row: dict[str, float]) -> None:
+        self.metrics.write(row)
+        step = int(row["step"])
+        self.tracker.log({k: v for k, v in row.items() if k != "step"}, step)
+        self.last |= {k: v for k, v in row.items() if "/" in k}
+        if self.settings.objective in row:
+            self._keep(row)
+            self._show(step)
+        self.progress(row)
+
+    def _after_step(self) -> bool:
+        now = time.monotonic()
+        if now - self.shown > SHOW_SECONDS:
+            self.progress({"images_seen": self.training.images_seen})
+            self.shown = now
+        return False
+
+    def _keep(self, row: dict[str, float]) -> None:
+        """Save ``best.pt`` if this validation is the best so far, and ``last.pt``."""
+        objective = self.settings.objective
+        sign = 1 if self.settings.goal == "minimize" else -1
+        if not self.best or sign * row[objective] < sign * self.best[objective]:
+            self.best = {k: v for k, v in row.items() if k.startswith("val/")}
+            self.best["images_seen"] = row["images_seen"]
+            checkpoint.save(self.folder.checkpoints / "best.pt", self._weights())
+        last = self.folder.checkpoints / "last.pt"
+        checkpoint.rotate(last, self.folder.checkpoints / "previous.pt")
+        state = {"training": self.training.state(), "best": self.best, "last": self.last}
+        checkpoint.save(last, self._weights() | state)
+
+    def _weights(self) -> dict[str, Any]:
+        """What rebuilds the network for use, and says where it comes from."""
+        return {"config": self.config, "model": self.training.model.state_dict()}
+
+    def _show(self, step: int) -> None:
+        """The demo set, as the network is now; at the end of training also as files."""
+        training = self.training
+        final = training.step == training.steps
+        with training.evaluating():
+            showing = self.task.show(training.forward, training.hardware, final=final)
+        name = "final" if final else f"images-{training.images_seen:09d}"
+        if showing.pictures:
+            self.folder.write_picture(showing.pictures[0], name=name)
+        if final:
+            results = results_table(self.config, self._summary("running"))
+            showing = Showing([*showing.tables, results], showing.pictures)
+            for table in showing.tables:
+                self.folder.write_table(table)
+        self.tracker.show(showing, step)
+
+    def _log_models(self) -> None:
+        name, files = f"model-{self.run_id}", self.folder.checkpoints
+        best_is_last = self.best["images_seen"] == self.training.images_seen
+        if not best_is_last:
+            self.tracker.log_files(name, "model", [files / "best.pt"], ["best"])
+        aliases = ["latest", "best"] if best_is_last else ["latest"]
+        self.tracker.log_files(name, "model", [files / "last.pt"], aliases)
+
+    def _summary(self, state: str, reason: str | None = None) -> dict[str, Any]:
+        training, network = self.training, self.config["network"]
+        speed = training.images_seen / training.seconds if training.seconds else 0.0
+        summary = {
+            "run_id": self.run_id,
+            "name": self.name,
+            "task": self.settings.task,
+            "state": state,
+            "reason": reason,
+            **{k: v for k, v in network.items() if isinstance(v, int)},
+            "seconds": round(time.monotonic() - self.started, 3),
+            "training_seconds": round(training.seconds, 3),
+            "images_seen": training.images_seen,
+            "images_total": training.steps * self.settings.batch_size,
+            "images_per_second": round(speed, 1),
+            "last": self.last,
+            "best": self.best,
+            "wandb": self.tracker.address(),
+        }
+        self.folder.write_summary(summary)
+        return summary
+
+    def _end(self, state: str, exit_code: int = 0, reason: str | None = None) -> RunResult:
+        if self.display:
+            self.display.stop()
+        summary = self._summary(state, reason)
+        self.tracker.finish(exit_code, {"state": state, "reason": reason})
+        if self.display and state != "failed":
+            self.display.summary(summary, self.config, self.folder.path)
+        return RunResult(self.run_id, self.folder.path, state, summary, exit_code)

@@ -1,0 +1,14 @@
+"""From settings to the task that trains them, with its data loaded."""
+
+from __future__ import annotations
+
+from training.settings import RunSettings
+from training.tasks.base import Task
+from training.tasks.restoration import Restoration
+
+TASKS: dict[str, type[Task]] = {"resconv": Restoration}
+
+
+def make_task(settings: RunSettings) -> Task:
+    """The task of ``settings``. Raises ``InputError`` where its data cannot be had."""
+    return TASKS[settings.task].load(settings)
