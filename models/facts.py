@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+
 def parameter_count(module: nn.Module) -> int:
     """Trainable parameters."""
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
@@ -24,7 +25,7 @@ def multiply_adds(model: nn.Module, image: Tensor) -> int:
 
 
 def layer_rows(name: str, block: nn.Module) -> list[tuple[Any, ...]]:
-    """(layer, kind, in, out, kernel, parameters) for each module in ``block`` that holds weights."""
+    """(layer, kind, in, out, kernel, parameters) of each module in ``block`` with weights."""
     rows = []
     for path, module in block.named_modules(prefix=name):
         own = sum(p.numel() for p in module.parameters(recurse=False))

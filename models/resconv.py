@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from models.channel_selection import ChannelSelectionConv2d
+from models.channel_selection import ChannelSelectionConv2d, ChannelSelectionConvTranspose2d
 from models.ranges import channels_per_layer, kernels_per_layer
 
 ACTIVATION_CLASSES: dict[str, Callable[[], nn.Module]] = {
@@ -48,7 +48,9 @@ class Deconv(nn.Module):
                 i, o, k, stride=1, padding=k - 1 - padding, groups=groups, rank=rank
             )
         elif rank:
-            raise ValueError(f"a channel selection cannot be transposed with stride {stride}")
+            self.conv = ChannelSelectionConvTranspose2d(
+                i, o, k, stride=stride, padding=padding, rank=rank
+            )
         else:
             self.conv = nn.ConvTranspose2d(i, o, k, stride=stride, padding=padding, groups=groups)
         if not rank:

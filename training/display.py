@@ -118,7 +118,8 @@ class Display:
         for metric, value in summary["last"].items():
             if metric.startswith(("val/", "test/")):
                 best = summary["best"].get(metric)
-                table.add_row(metric, f"{value:.4f}" + (f" (best {best:.4f})" if best else ""))
+                aside = f" (best net {best:.4f})" if best not in (None, value) else ""
+                table.add_row(metric, f"{value:.4f}{aside}")
         table.add_row("time", clock(summary["seconds"]))
         table.add_row("training images/s", f"{summary['images_per_second']:,.0f}")
         if config["dataset"]["stand_in"]:

@@ -106,8 +106,8 @@ def environment(hardware: Hardware) -> dict[str, Any]:
         "precision": {torch.float32: "fp32", torch.bfloat16: "bf16"}[hardware.dtype],
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
+        "torch": str(torch.__version__),
+        "torchvision": str(torchvision.__version__),
         "cuda": torch.version.cuda if on_cuda else None,
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +105,8 @@ class ActiveRun:
             last_good = self.folder.checkpoints / "last.pt"
             failure = explain(error, last_good if last_good.exists() else None)
             self._end("failed", exit_code=1, reason=str(failure) or type(failure).__name__)
+            if failure is error:
+                raise
             raise failure from error
         return self._end("finished")
 
@@ -166,11 +168,11 @@ class ActiveRun:
         with training.evaluating():
             showing = self.task.show(training.forward, training.hardware, final=final)
         name = "final" if final else f"images-{training.images_seen:09d}"
-        if showing.pictures:
-            self.folder.write_picture(showing.pictures[0], name=name)
+        if showing.overview:
+            self.folder.write_picture(showing.overview, name=name)
         if final:
             results = results_table(self.config, self._summary("running"))
-            showing = Showing([*showing.tables, results], showing.pictures)
+            showing = replace(showing, tables=[*showing.tables, results])
             for table in showing.tables:
                 self.folder.write_table(table)
         self.tracker.show(showing, step)

@@ -29,10 +29,11 @@ class Table:
 
 @dataclass(frozen=True)
 class Showing:
-    """What a task shows of a net: tables, and pictures for a gallery (first the overview)."""
+    """What a task shows of a net: tables, a gallery of equal-sized pictures, an overview."""
 
     tables: list[Table] = field(default_factory=list)
-    pictures: list[Picture] = field(default_factory=list)
+    gallery: list[Picture] = field(default_factory=list)
+    overview: Picture | None = None
 
 
 def to_pixels(image: Tensor) -> np.ndarray:

@@ -129,8 +129,10 @@ class Tracker:
         import wandb
 
         row: dict[str, Any] = {t.name: _wandb_table(t) for t in showing.tables}
-        if showing.pictures:
-            row["demo"] = [wandb.Image(p.pixels, caption=p.caption) for p in showing.pictures]
+        if showing.gallery:
+            row["demo"] = [wandb.Image(p.pixels, caption=p.caption) for p in showing.gallery]
+        if showing.overview:
+            row["overview"] = wandb.Image(showing.overview.pixels)
         self._tell("log", row, step=step)
 
     def log_files(self, name: str, kind: str, files: list[Path], aliases: list[str]) -> None:
@@ -163,7 +165,9 @@ class Tracker:
     def finish(self, exit_code: int, summary: dict[str, Any]) -> None:
         """Close the W&B run with its exit code; online, wait for the server at most a minute."""
         if self.run is not None:
-            self._tell("finish", exit_code=exit_code, before=lambda: self.run.summary.update(summary))
+            self._try(lambda: self.run.summary.update(summary))
+        if self.run is not None:
+            self._try(lambda: self.run.finish(exit_code=exit_code))
         if self._user_data_dir is None:
             os.environ.pop("WANDB_DATA_DIR", None)
 
@@ -181,13 +185,13 @@ class Tracker:
             "sync_command": shlex.join(command),
         }
 
-    def _tell(self, method: str, *args: Any, before: Any = None, **kwargs: Any) -> None:
-        if self.run is None:
-            return
+    def _tell(self, method: str, *args: Any, **kwargs: Any) -> None:
+        if self.run is not None:
+            self._try(lambda: getattr(self.run, method)(*args, **kwargs))
+
+    def _try(self, call: Callable[[], object]) -> None:
         try:
-            if before:
-                before()
-            getattr(self.run, method)(*args, **kwargs)
+            call()
         except Exception as error:  # whatever W&B does, the run goes on
             self.run = None
             self.report(f"W&B stopped ({_one_line(error)}); the run goes on, see metrics.csv")

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from einops import rearrange
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from data.batches import Batch, Draws
@@ -132,19 +132,19 @@ class Restoration:
         mask = erased_mask(sides_there, *targets.shape[-2:]).expand_as(errors)
         whole = errors.mean(dim=(1, 2, 3)).tolist()
         erased = ((errors * mask).sum(dim=(1, 2, 3)) / mask.sum(dim=(1, 2, 3))).tolist()
+        kinds = {"input": inputs, "output": outputs, "target": targets, "error": errors}
         rows, gallery = [], []
         for row, i in enumerate(index.tolist()):
             label = self.data.class_names[self.data.val_labels[i]]
             side = SIDES[sides[row]]
-            kinds = {"input": inputs, "output": outputs, "target": targets, "error": errors}
             cells = [Picture(to_pixels(x[row]), f"{i}-{kind}") for kind, x in kinds.items()]
             rows.append((i, label, side, *cells, whole[row], erased[row]))
             strip = to_pixels(torch.cat([x[row] for x in kinds.values()], dim=-1))
             caption = f"{i} {label}, {side} erased: input, output, target, error"
             gallery.append(Picture(strip, f"{i}-strip", f"{caption}, L1 {whole[row]:.4f}"))
-        columns = ("index", "class", "side", "input", "output", "target", "error", "l1", "l1_erased")
-        grid = Picture(_grid(inputs, outputs, targets, errors), "overview")
-        return Showing([Table("reconstructions", columns, rows)], [grid, *gallery])
+        columns = ("index", "class", "side", *kinds, "l1", "l1_erased")
+        grid = Picture(_grid(*kinds.values()), "overview")
+        return Showing([Table("reconstructions", columns, rows)], gallery, grid)
 
 
 def model_arguments(settings: ResConvSettings, image_channels: int) -> dict[str, Any]:
