@@ -93,7 +93,8 @@ def read(
     """The images below ``root`` at ``size`` (height, width), in the order of their paths' hashes.
 
     * Classes are the subfolders, unless images lie directly in the folder: then there is one.
-      With ``train/`` beside ``val/`` or ``test/`` these are the splits, each with class folders.
+      With ``train/`` beside ``val/`` or ``test/`` these are the splits, each with class folders;
+      a ``test/`` without them has no labels and is left alone.
     * Without ``val/``, one training image in ten is held out by a hash of its path: adding files
       moves no other file, and each class of two images or more keeps some on both sides.
     * Each image is scaled to cover ``size`` and cut to it at its centre: bilinear with
@@ -139,24 +140,38 @@ def _layout(
     root: Path, reader: _Reader
 ) -> tuple[list[_File], list[_File], list[_File], tuple[str, ...]]:
     """Files for training, validation and test, and the class names."""
-    val_folder = next((root / n for n in VALIDATION_NAMES if (root / n).is_dir()), None)
-    test_folder = root / "test" if (root / "test").is_dir() else None
-    if not (root / "train").is_dir() or not (val_folder or test_folder):
+    train_folder, test_folder = _subfolder(root, "train"), _subfolder(root, "test")
+    val_folder = next(filter(None, (_subfolder(root, name) for name in VALIDATION_NAMES)), None)
+    if not train_folder or not (val_folder or test_folder):
         class_names = _class_names(root)
         return *_hold_out(_files(root, class_names, reader)), [], class_names
-    class_names = _class_names(root / "train")
-    train = _files(root / "train", class_names, reader)
-    test = _files(test_folder, class_names, reader) if test_folder else []
+    class_names = _class_names(train_folder)
+    train = _files(train_folder, class_names, reader)
+    unlabelled = test_folder and len(class_names) > 1 and _is_flat(test_folder)
+    test = _files(test_folder, class_names, reader) if test_folder and not unlabelled else []
     if val_folder:
         return train, _files(val_folder, class_names, reader), test, class_names
     return *_hold_out(train), test, class_names
 
 
+def _subfolder(root: Path, name: str) -> Path | None:
+    path = root / name
+    return path if path.is_dir() and not path.is_symlink() else None
+
+
+def _is_flat(folder: Path) -> bool:
+    return any(e.is_file() and _is_named_image(e.name) for e in os.scandir(folder))
+
+
+def _is_named_image(name: str) -> bool:
+    return name[0] != "." and Path(name).suffix.lower() in SUFFIXES
+
+
 def _class_names(folder: Path) -> tuple[str, ...]:
-    entries = [e for e in os.scandir(folder) if not e.name.startswith((".", "__"))]
-    flat = any(e.is_file() and Path(e.name).suffix.lower() in SUFFIXES for e in entries)
-    names = [] if flat else sorted(e.name for e in entries if e.is_dir(follow_symlinks=False))
-    return tuple(names) or (folder.name,)
+    """The subfolders' names; with images directly in the folder, or no subfolders, its own."""
+    folders = [e.name for e in os.scandir(folder) if e.is_dir(follow_symlinks=False)]
+    names = sorted(name for name in folders if not name.startswith((".", "__")))
+    return (folder.name,) if _is_flat(folder) or not names else tuple(names)
 
 
 def _files(folder: Path, class_names: tuple[str, ...], reader: _Reader) -> list[_File]:
@@ -184,7 +199,7 @@ def _walk(folder: Path, reader: _Reader) -> Iterator[Path]:
             path = Path(parent, name)
             inside = not path.is_symlink() or path.resolve().is_relative_to(folder)
             # is_file: a pipe or a device named like an image would block for ever.
-            if path.suffix.lower() in SUFFIXES and name[0] != "." and inside and path.is_file():
+            if _is_named_image(name) and inside and path.is_file():
                 yield path
             else:
                 reader.skipped += 1

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import tarfile
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import numpy as np
+import pytest
+import torch
+
+from common.errors import InputError
+from data import cifar
+from data.catalog import load_data
+from data.images import NotFoundError
+
+PER_FILE = 100
+DOWNLOAD = cifar._download
+
+
+def batch(seed: int) -> tuple[np.ndarray, list[int]]:
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (PER_FILE, 3072)).astype(np.uint8)
+    return images, rng.permutation(np.arange(PER_FILE) % 10).tolist()
+
+
+def write(folder: Path, monkeypatch) -> None:
+    """Six tiny files in torchvision's layout, their checksums in place of the real ones."""
+    folder.mkdir(parents=True)
+    tables: dict[str, list] = {"TRAIN_FILES": [], "TEST_FILES": []}
+    for seed, (name, *_) in enumerate((*cifar.TRAIN_FILES, *cifar.TEST_FILES)):
+        images, labels = batch(seed)
+        # Protocol 2, as Python 2 wrote the real ones.
+        content = pickle.dumps({"data": images, "labels": labels, "batch_label": name}, 2)
+        (folder / name).write_bytes(content)
+        table = "TEST_FILES" if name == "test_batch" else "TRAIN_FILES"
+        tables[table].append((name, PER_FILE, hashlib.md5(content).hexdigest()))
+    for table, files in tables.items():
+        monkeypatch.setattr(cifar, table, tuple(files))
+
+
+@pytest.fixture(autouse=True)
+def away_from_home(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def no_network(folder: Path) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(cifar, "_download", no_network)
+
+
+def test_the_last_fifth_of_each_class_is_validation(tmp_path, monkeypatch):
+    write(tmp_path / "cifar-10-batches-py", monkeypatch)
+    source = cifar.read(tmp_path)
+    assert source.train.labels.bincount().tolist() == [40] * 10
+    assert source.val.labels.bincount().tolist() == [10] * 10
+    assert source.test.labels.bincount().tolist() == [10] * 10
+    images = np.concatenate([batch(seed)[0] for seed in range(5)]).reshape(-1, 3, 32, 32)
+    labels = np.concatenate([batch(seed)[1] for seed in range(5)])
+    for label in range(10):
+        of_class = images[labels == label]
+        for split, wanted in ((source.train, of_class[:40]), (source.val, of_class[40:])):
+            assert np.array_equal(split.images[split.labels == label], wanted)
+    assert np.array_equal(source.test.images.reshape(-1, 3072), batch(5)[0])
+
+
+def test_dog_cat_bird_is_the_three_classes_in_the_order_of_their_names(tmp_path, monkeypatch):
+    write(tmp_path / "flat", monkeypatch)
+    data = load_data(
+        "dog-cat-bird", root=tmp_path / "flat", size=(32, 32), train_images=None, val_images=None
+    )
+    assert data.class_names == ("bird", "cat", "dog")
+    assert data.train_labels.bincount().tolist() == [40] * 3
+    assert data.val_labels.bincount().tolist() == [10] * 3
+    assert data.test_labels.bincount().tolist() == [10] * 3
+    full = cifar.read(tmp_path / "flat")
+    for new, name in enumerate(data.class_names):
+        old = full.train.images[full.train.labels == cifar.CLASS_NAMES.index(name)]
+        assert torch.equal(data.train_images[data.train_labels == new], old)
+
+
+def test_altered_and_missing_files_are_named(tmp_path, monkeypatch):
+    write(tmp_path / "root", monkeypatch)
+    path = tmp_path / "root" / "data_batch_3"
+    content = path.read_bytes()
+    path.write_bytes(content[:-10])
+    with pytest.raises(InputError, match=r"data_batch_3 is truncated or altered"):
+        cifar.read(tmp_path / "root")
+    path.unlink()
+    with pytest.raises(InputError, match=r"data_batch_3 of CIFAR-10 cannot be read: No such file"):
+        cifar.read(tmp_path / "root")
+
+
+def test_a_pickle_that_would_run_code_is_refused_even_with_the_right_md5(tmp_path, monkeypatch):
+    class Evil:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "evil"),)
+
+    write(tmp_path / "root", monkeypatch)
+    content = pickle.dumps({"data": Evil()}, 2)
+    (tmp_path / "root" / "test_batch").write_bytes(content)
+    files = (("test_batch", PER_FILE, hashlib.md5(content).hexdigest()),)
+    monkeypatch.setattr(cifar, "TEST_FILES", files)
+    with pytest.raises(InputError, match=r"test_batch is no batch of CIFAR-10: .*mkdir"):
+        cifar.read(tmp_path / "root")
+    assert not (tmp_path / "evil").exists()
+
+
+def test_nowhere_says_where_it_looked(tmp_path):
+    with pytest.raises(NotFoundError) as caught:
+        cifar.read(tmp_path / "absent")
+    for part in (str(tmp_path / "absent"), str(tmp_path / "cache"), "no route to host"):
+        assert part in str(caught.value)
+    assert "--data-root" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_the_checksums_are_those_of_torchvision():
+    from torchvision.datasets import CIFAR10
+
+    assert [[name, md5] for name, _, md5 in cifar.TRAIN_FILES] == CIFAR10.train_list
+    assert [[name, md5] for name, _, md5 in cifar.TEST_FILES] == CIFAR10.test_list
+
+
+def test_a_download_is_unpacked_without_unpickling(tmp_path, monkeypatch):
+    from torchvision.datasets import CIFAR10
+
+    write(tmp_path / "made" / "cifar-10-batches-py", monkeypatch)
+    served = tmp_path / "served"
+    served.mkdir()
+    archive = served / "cifar-10-python.tar.gz"
+    with tarfile.open(archive, "w:gz") as packed:
+        packed.add(tmp_path / "made" / "cifar-10-batches-py", "cifar-10-batches-py")
+    monkeypatch.setattr(cifar, "_download", DOWNLOAD)
+    monkeypatch.setattr(CIFAR10, "tgz_md5", hashlib.md5(archive.read_bytes()).hexdigest())
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    handler = partial(SimpleHTTPRequestHandler, directory=str(served))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        monkeypatch.setattr(CIFAR10, "url", f"http://127.0.0.1:{server.server_port}/{archive.name}")
+        source = cifar.read(None)
+        monkeypatch.setattr(CIFAR10, "tgz_md5", "0" * 32)
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
+        with pytest.raises(NotFoundError, match="corrupted"):
+            cifar.read(None)
+        server.shutdown()
+    assert source.source == str(tmp_path / "cache/convtune/cifar10/cifar-10-batches-py")
+    assert len(source.train.labels) == 400
+    assert not list(tmp_path.glob("cache/**/*.tar.gz"))
+    assert not list(tmp_path.glob("other/convtune/*"))
