@@ -95,7 +95,7 @@ class Tracker:
             "tags": [*self.settings.tags, *tags],
             "config": config,
             "job_type": os.environ.get("WANDB_JOB_TYPE", self.settings.task),
-            "dir": os.environ.get("WANDB_DIR", str(self.folder)),
+            "dir": os.environ.get("WANDB_DIR", str(self.folder.resolve())),
             "resume": "allow" if resumed else None,
         }
         options = wandb.Settings(
@@ -147,20 +147,23 @@ class Tracker:
         self._tell("log_artifact", artifact, aliases=aliases)
 
     def log_dataset(self, dataset: dict[str, Any]) -> None:
-        """The data set as an artifact: a reference to where it lies, and its checksum."""
+        """The data set as an artifact: a reference to where it lies, or how it was drawn."""
         if self.run is None:
             return
         import wandb
 
-        source = Path(dataset["source"])
-        uri = source.resolve().as_uri() if source.exists() else f"drawn://{dataset['name']}"
         artifact = wandb.Artifact(f"data-{dataset['name']}", type="dataset", metadata=dataset)
-        artifact.add_reference(uri, name="images", checksum=False)
+        source = Path(dataset["source"])
+        if source.exists():
+            artifact.add_reference(source.resolve().as_uri(), name="images", checksum=False)
+        else:
+            with artifact.new_file("drawn.txt") as file:
+                file.write(f"{dataset['source']}\nSHA-256 {dataset['checksum']}\n")
         self._tell("log_artifact", artifact)
 
     def log_code(self, root: Path) -> None:
         """The project's own source as an artifact."""
-        self._tell("log_code", str(root), include_fn=_is_source)
+        self._tell("log_code", str(root), name="convtune-source", include_fn=_is_source)
 
     def finish(self, exit_code: int, summary: dict[str, Any]) -> None:
         """Close the W&B run with its exit code; online, wait for the server at most a minute."""
@@ -175,7 +178,7 @@ class Tracker:
         """Where the W&B run is: mode, url (online), folder, and the command that uploads it."""
         if self.run is None:
             return {"mode": self.mode, "url": None, "folder": None, "sync_command": None}
-        folder = str(Path(self.run.settings.sync_dir))
+        folder = os.path.relpath(self.run.settings.sync_dir)
         online = self.mode == "online"
         command = ["wandb", "sync", *(["--include-online"] if online else []), folder]
         return {

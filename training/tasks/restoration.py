@@ -62,7 +62,8 @@ class Restoration:
 
     def network_facts(self, model: ResConv) -> tuple[dict[str, Any], Table]:
         """Receptive field in pixels, multiply-adds per image, kernels and channels per layer."""
-        image = torch.zeros(1, model.image_channels, *self.settings.height_width)
+        device = next(model.parameters()).device
+        image = torch.zeros(1, model.image_channels, *self.settings.height_width, device=device)
         fields = receptive_fields(model.kernels, model.stride, model.paddings)
         facts = {
             "parameters": parameter_count(model),

@@ -1,0 +1,77 @@
+"""Every test runs without account, network, or the user's own settings and caches."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+TINY = [
+    "--data", "garments", "--train-images", "256", "--val-images", "40", "--size", "12",
+    "--layers", "2", "--ch", "4", "--images", "256", "--batch-size", "32", "--log-every", "3",
+    "--device", "cpu",
+]  # fmt: skip
+
+
+class Outcome(NamedTuple):
+    """What a command left: its exit code, stdout and stderr."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(autouse=True)
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty home and working folder, and no W&B variables."""
+    for name in list(os.environ):
+        if name.startswith("WANDB_"):
+            monkeypatch.delenv(name)
+    home = tmp_path / "home"
+    work = tmp_path / "work"
+    home.mkdir()
+    work.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
+    monkeypatch.setenv("NETRC", str(home / "netrc"))
+    monkeypatch.chdir(work)
+
+
+@pytest.fixture
+def cli(capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """Call the real command line in this process: ``cli("resconv", "--layers", 2)``."""
+    from train import main
+
+    def call(*args: object) -> Outcome:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main([str(arg) for arg in args])
+        return Outcome(end.value.code or 0, *capfd.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def shell() -> Callable[..., Outcome]:
+    """Call the real command line in a process of its own."""
+
+    def call(*args: object, **env: str) -> Outcome:
+        command = [sys.executable, str(ROOT / "train.py"), *map(str, args)]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=300, env=os.environ | env
+        )
+        return Outcome(done.returncode, done.stdout, done.stderr)
+
+    return call
+
+
+def run_folder(outcome: Outcome) -> Path:
+    """The run folder that a finished command named."""
+    return Path(re.search(r"^run folder\s+(\S+)$", outcome.out, re.MULTILINE)[1])

@@ -1,0 +1,123 @@
+"""The forms options take, the help, and the single line that wrong input gets."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from cli.train_commands import resconv
+from tests.conftest import ROOT
+from training.settings import ResConvSettings, settings_from
+
+
+def parsed(*args: str) -> ResConvSettings:
+    """What ``resconv`` would train with."""
+    context = resconv.make_context("resconv", list(args))
+    given = {k: v for k, v in context.params.items() if v is not None}
+    return settings_from("resconv", given)
+
+
+@pytest.mark.parametrize(
+    ("args", "field", "value"),
+    [
+        (["--batch_size=32"], "batch_size", 32),
+        (["--batch-size", "32"], "batch_size", 32),
+        (["--bn_last=True"], "bn_last", True),
+        (["--bn-last=False"], "bn_last", False),
+        (["--bn-last"], "bn_last", True),
+        (["--no-bn-last"], "bn_last", False),
+        (["--no_bn_last"], "bn_last", False),
+        (["--ks=3:9"], "ks", "3:9"),
+        (["--ks", "5"], "ks", 5),
+        (["--layers=3", "--ks=[3, 5, 7]"], "ks", "3,5,7"),
+        (["--ch=16:128"], "ch", "16:128"),
+        (["--act=LeakyReLU"], "act", "leakyrelu"),
+        (["--act", "leaky_relu"], "act", "leakyrelu"),
+        (["--bn_encoder=-"], "bn_encoder", "none"),
+        (["--bn-decoder", "2"], "bn_decoder", "after-act"),
+        (["--bn-decoder=1"], "bn_decoder", "after-conv"),
+        (["--padding=None"], "padding", None),
+        (["--padding=0"], "padding", 0),
+        (["--size=32x48"], "size", "32x48"),
+        (["--size=32x32"], "size", 32),
+        (["--tags=a,b"], "tags", ("a", "b")),
+        (["--tags=['a', 'b']"], "tags", ("a", "b")),
+        (["--checkpoint-every=10m"], "checkpoint_every", "10m"),
+        (["--loss=L2"], "loss", "l2"),
+    ],
+)
+def test_accepted_forms(args, field, value):
+    assert getattr(parsed(*args), field) == value
+
+
+def test_the_defaults_are_the_logbooks():
+    settings = ResConvSettings()
+    assert (settings.epochs, settings.batch_size, settings.lr) == (3, 64, 3e-4)
+    assert (settings.optimizer, settings.weight_decay) == ("adamw", 0.01)
+    assert (settings.scheduler, settings.loss, settings.size) == ("cosine", "l1", 28)
+    assert (settings.layers, settings.ks, settings.ch, settings.act) == (11, 3, 32, "gelu")
+    assert (settings.bn_encoder, settings.bn_decoder) == ("before", "before")
+    assert (settings.bn_last, settings.residual_weight) == (False, 1.0)
+
+
+def test_the_fingerprint_names_the_experiment_not_the_place():
+    same = settings_from("resconv", {"ks": "3:9"}).fingerprint()
+    places = {"name": "x", "tags": "a", "runs_dir": "/x", "device": "cpu", "mode": "offline"}
+    assert settings_from("resconv", {"ks": "3:9"} | places).fingerprint() == same
+    assert settings_from("resconv", {"ks": "3:9", "seed": 1}).fingerprint() != same
+
+
+def test_help_groups_the_options_and_imports_nothing_heavy():
+    code = (
+        "import sys\nsys.argv = ['train.py', 'resconv', '--help']\nimport train\n"
+        "try:\n    train.main()\nfinally:\n"
+        "    heavy = {'torch', 'wandb', 'torchvision', 'numpy', 'optuna', 'matplotlib'}\n"
+        "    print('HEAVY', sorted(heavy & set(sys.modules)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    groups = [f"{g} options:" for g in ("Model", "Data", "Training", "Hardware", "Tracking")]
+    assert all(group in done.stdout for group in groups)
+    assert "--ks N|A:B|A,B,…" in done.stdout
+    assert "[default: 0.0003]" in done.stdout
+    assert "HEAVY []" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "hint"),
+    [
+        (["--ks", "4"], "must be odd"),
+        (["--ks", "9:x"], "3:9"),
+        (["--ks", "3,3"], "2 values for 11 layers"),
+        (["--layers", "0"], "from 1 to 200"),
+        (["--act", "gleu"], "Did you mean 'gelu'?"),
+        (["--groups", "5"], "must divide"),
+        (["--size", "5"], "from 11 to 1024"),
+        (["--stride", "2", "--padding", "0"], "nothing is left after layer"),
+        (["--data", "no-such-folder"], "no-such-folder"),
+        (["--data", "fashion-mnits"], "fashion-mnist"),
+        (["--device", "cuda:77"], "usable CUDA device"),
+        (["--lr", "-1"], "above 0"),
+        (["--val-images", "0"], "from 1 up"),
+        (["--batch-size", "many"], "whole number"),
+        (["--images", "10"], "--batch-size 64"),
+        (["--layerz", "3"], "--layers"),
+        (["--bn-last", "--runs-dir", "/proc/none", "--data", "garments"], "cannot make a folder"),
+    ],
+)
+def test_wrong_input_gets_one_line_and_exit_code_2(cli, tmp_path, args, hint):
+    outcome = cli("resconv", "--runs-dir", tmp_path / "runs", *args)
+    assert outcome.code == 2
+    assert outcome.err.startswith("Error: ")
+    assert outcome.err.count("\n") == 1
+    assert hint in outcome.err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_unknown_command_is_answered_with_the_nearest(cli):
+    outcome = cli("rescon")
+    assert (outcome.code, outcome.err.count("\n")) == (2, 1)
+    assert "Did you mean 'resconv'?" in outcome.err

@@ -1,0 +1,185 @@
+"""The loop: its batches, its arithmetic, and that a step never waits for the device."""
+
+from __future__ import annotations
+
+import math
+import shutil
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from data.batches import BatchStream
+from data.erasing import SIDES
+from tests.conftest import TINY
+from training.hardware import choose_hardware
+from training.loop import NonFiniteLoss, Training
+from training.schedule import learning_rate
+from training.settings import settings_from
+from training.tasks.registry import make_task
+
+NEEDS_COMPILER = pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs g++")
+OPTIONS = {k[2:]: v for k, v in zip(TINY[::2], TINY[1::2], strict=True)}
+
+
+def make_training(**options: object) -> Training:
+    settings = settings_from("resconv", OPTIONS | options)
+    torch.manual_seed(0)
+    task = make_task(settings)
+    return Training(task, task.build_model(), choose_hardware(settings))
+
+
+def stream(batch_size: int, shard: tuple[int, int] = (0, 1)) -> BatchStream:
+    images = torch.arange(10, dtype=torch.uint8).view(10, 1, 1, 1)
+
+    def draw(generator: torch.Generator, n: int) -> dict[str, torch.Tensor]:
+        return {"number": torch.rand(n, generator=generator)}
+
+    return BatchStream(
+        images, torch.arange(10), batch_size=batch_size, seed=3, draw=draw, shard=shard
+    )
+
+
+@pytest.mark.parametrize("batch_size", [3, 4, 10, 25])
+def test_every_image_comes_once_an_epoch_and_every_batch_is_full(batch_size):
+    batches = [stream(batch_size).batch(step) for step in range(40)]
+    assert {len(b.images) for b in batches} == {batch_size}
+    order = torch.cat([b.labels for b in batches])
+    epochs = order[: len(order) // 10 * 10].view(-1, 10)
+    assert torch.equal(epochs.sort(dim=1).values, torch.arange(10).expand_as(epochs))
+    assert len({tuple(epoch.tolist()) for epoch in epochs}) == len(epochs)
+    assert torch.equal(torch.cat([b.images for b in batches]).flatten().long(), order)
+
+
+def test_a_batch_depends_on_the_step_alone_and_shards_make_up_the_whole():
+    whole = stream(8)
+    in_turn = [whole.batch(step) for step in range(6)]
+    for step in (5, 0, 3):
+        again = stream(8).batch(step)
+        assert torch.equal(again.labels, in_turn[step].labels)
+        assert torch.equal(again.draws["number"], in_turn[step].draws["number"])
+        parts = [stream(8, (rank, 3)).batch(step).labels for rank in range(3)]
+        assert torch.equal(torch.cat(parts), in_turn[step].labels)
+
+
+def test_the_erased_side_is_drawn_anew_for_each_image_and_epoch():
+    training = make_training()
+    counts = torch.zeros(len(SIDES))
+    for step in range(64):  # 8 epochs of 256 images
+        counts += training.stream.batch(step).draws["sides"].bincount(minlength=len(SIDES))
+    chi_squared = ((counts - 512) ** 2 / 512).sum()
+    assert chi_squared < 16.3  # three degrees of freedom, p = 0.001
+
+
+class Syncs(TorchDispatchMode):
+    """Counts the operations that make the host wait for a value."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten._local_scalar_dense.default:
+            self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_step_never_waits_for_the_device_and_an_interval_waits_once(monkeypatch):
+    training = make_training(log_every=7)
+    reads: list[str] = []
+    for name in ("tolist", "numpy", "cpu"):
+        original = getattr(torch.Tensor, name)
+        monkeypatch.setattr(
+            torch.Tensor,
+            name,
+            lambda self, *a, _name=name, _call=original, **k: (
+                reads.append(_name),
+                _call(self, *a, **k),
+            )[1],
+        )
+    training.train_step()  # epoch plans and optimizer state are made once
+    with Syncs() as syncs:
+        for _ in range(5):
+            training.train_step()
+        assert (syncs.count, reads) == (0, [])
+        rows = training.fit(lambda: False)
+        next(rows)
+        # One for the losses of the interval, one for the watch over NaN.
+        assert (syncs.count, reads) == (1, ["tolist"])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_a_step_never_waits_for_cuda():
+    training = make_training(device="cuda")
+    training.train_step()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(5):
+            training.train_step()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_logged_losses_are_means_over_their_interval():
+    steps = make_training(log_every=1)
+    single = [row["train/l1"] for row in steps.fit(lambda: False)]
+    assert len(single) == 8
+    intervals = [row["train/l1"] for row in make_training(log_every=3).fit(lambda: False)]
+    expected = [sum(single[:3]) / 3, sum(single[3:6]) / 3, sum(single[6:]) / 2]
+    assert intervals == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "tolerance"),
+    [
+        pytest.param({"compile": True, "layers": 1}, 1e-5, marks=NEEDS_COMPILER),
+        ({"checkpoint_activations": True}, 0),
+        ({"precision": "bf16"}, 0.02),
+    ],
+)
+def test_fast_paths_train_like_the_plain_one(options, tolerance):
+    base = {"precision": "fp32", "log_every": 1, "layers": options.get("layers", 2)}
+    plain = [row["train/l1"] for row in make_training(**base).fit(lambda: False)]
+    other = [row["train/l1"] for row in make_training(**base | options).fit(lambda: False)]
+    assert other == pytest.approx(plain, rel=tolerance, abs=0)
+
+
+def test_channels_last_computes_what_the_plain_layout_computes():
+    training = make_training(precision="fp32")
+    inputs, _ = training.task.prepare(training.stream.batch(0), training.hardware)
+    assert inputs.is_contiguous(memory_format=torch.channels_last)
+    plain = training.task.build_model()
+    plain.load_state_dict(training.model.state_dict())
+    torch.testing.assert_close(
+        training.model(inputs), plain(inputs.contiguous()), rtol=1e-5, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
+def test_a_broken_loss_changes_no_weight(optimizer):
+    training = make_training(optimizer=optimizer)
+    for _ in range(2):
+        training.train_step()
+    kept = [p.detach().clone() for p in training.model.parameters()]
+    task = training.task
+    losses = task.losses
+    task.losses = lambda out, target: {k: v * math.inf for k, v in losses(out, target).items()}
+    training.train_step()
+    task.losses = losses
+    training.train_step()
+    assert all(torch.equal(a, b) for a, b in zip(kept, training.model.parameters(), strict=True))
+    with pytest.raises(NonFiniteLoss, match=r"at step 3 of 8 \(learning rate 0\.000256\)"):
+        training.check_finite()
+
+
+def test_learning_rates():
+    net = torch.nn.Linear(1, 1)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=0.1)
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=10)
+    for step in range(10):
+        assert learning_rate("cosine", 0.1, step, 10) == pytest.approx(cosine.get_last_lr()[0])
+        optimizer.step()
+        cosine.step()
+    onecycle = [learning_rate("onecycle", 1.0, step, 100) for step in range(100)]
+    assert onecycle[0] == pytest.approx(1 / 25)
+    assert max(onecycle) == onecycle[30] == pytest.approx(1.0)
+    assert onecycle[99] < 0.001
+    assert learning_rate("constant", 0.1, 7, 10) == 0.1

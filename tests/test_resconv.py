@@ -1,0 +1,133 @@
+"""The ResConv network against the logbook's facts and against PyTorch's own layers."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from models.facts import parameter_count
+from models.resconv import Deconv, ResConv, receptive_fields
+from tests.conftest import ROOT
+from training.settings import ACTIVATIONS, BN_POSITIONS, ResConvSettings, settings_from
+from training.tasks.restoration import model_arguments
+
+PUBLISHED = ROOT / "reports" / "published" / "resconv.csv"
+
+
+def published_rows() -> list[dict[str, str]]:
+    with open(PUBLISHED, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def published_settings(row: dict[str, str]) -> ResConvSettings:
+    names = ("size", "layers", "ks", "ch", "residual_weight", "bn_encoder", "bn_decoder", "act")
+    options = {name: row[name] for name in names} | {"bn_last": row["bn_last_layer"] == "yes"}
+    return settings_from("resconv", options)
+
+
+def test_every_published_parameter_count_is_met_to_the_unit():
+    rows = published_rows()
+    counts = [parameter_count(ResConv(**model_arguments(published_settings(r), 1))) for r in rows]
+    assert counts == [int(row["parameters"]) for row in rows]
+    assert len(rows) == 113
+
+
+@pytest.mark.parametrize(
+    ("size", "stride", "padding"),
+    [((11, 11), 1, None),
+     ((28, 28), 1, 0), ((13, 30), 1, 2), ((29, 12), 2, None), ((31, 45), 3, 1)],
+)
+def test_the_output_has_the_size_of_the_input_and_lies_in_the_unit_interval(size, stride, padding):
+    net = ResConv(image_channels=3, layers=2, ks="5:3", ch=8, stride=stride, padding=padding)
+    output = net(torch.rand(2, 3, *size))
+    assert output.shape == (2, 3, *size)
+    assert output.min() >= 0
+    assert output.max() <= 1
+
+
+@pytest.mark.parametrize("padding", [0, 1, 2])
+def test_a_decoder_conv_with_stride_1_is_a_transposed_conv(padding):
+    deconv = Deconv(6, 4, 3, stride=1, padding=padding, groups=2, rank=0).double()
+    x = torch.rand(2, 6, 9, 7, dtype=torch.float64)
+    kernel = deconv.conv.weight.view(2, 2, 3, 3, 3).transpose(1, 2).reshape(6, 2, 3, 3).flip(2, 3)
+    expected = F.conv_transpose2d(x, kernel, deconv.conv.bias, padding=padding, groups=2)
+    torch.testing.assert_close(deconv(x, expected.shape[-2:]), expected, rtol=0, atol=1e-12)
+    bound = 1 / (2 * 9) ** 0.5  # nn.ConvTranspose2d's start, from its output channels
+    assert bound * 0.8 < deconv.conv.weight.abs().max() <= bound
+
+
+def test_the_decoder_adds_the_weighted_mirrored_encoder_output():
+    torch.manual_seed(0)
+    net = ResConv(layers=3, ch=4, residual_weight=0.5).eval()
+    x = torch.rand(1, 1, 16, 16)
+    e1 = net.encoder[0](x)
+    e2 = net.encoder[1](e1)
+    e3 = net.encoder[2](e2)
+    d1 = net.decoder[0](e3, (16, 16))
+    d2 = net.decoder[1](d1 + 0.5 * e2, (16, 16))
+    expected = net.decoder[2](d2 + 0.5 * e1, (16, 16))
+    torch.testing.assert_close(net(x), expected)
+    assert isinstance(net.encoder[2].act, nn.Identity)
+    assert isinstance(net.decoder[2].act, nn.Sigmoid)
+
+
+@pytest.mark.parametrize("act", ACTIVATIONS)
+def test_each_activation_trains_a_step(act):
+    _train_a_step(ResConv(layers=2, ch=4, act=act))
+
+
+@pytest.mark.parametrize("encoder", BN_POSITIONS)
+@pytest.mark.parametrize("decoder", BN_POSITIONS)
+def test_each_pair_of_batch_norm_positions_trains_a_step(encoder, decoder):
+    _train_a_step(ResConv(layers=3, ch=4, bn_encoder=encoder, bn_decoder=decoder, bn_last=True))
+
+
+def _train_a_step(net: ResConv) -> None:
+    torch.manual_seed(0)
+    x = torch.rand(4, 1, 12, 12)
+    before = [p.detach().clone() for p in net.parameters()]
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    F.l1_loss(net(x), x).backward()
+    optimizer.step()
+    moved = [not torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True)]
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
+    assert sum(moved) > len(moved) / 2
+
+
+@pytest.mark.parametrize(("stride", "layers", "k"), [(1, 3, 5), (2, 2, 3), (2, 3, 5), (3, 2, 5)])
+def test_the_receptive_field_is_how_far_gradients_reach(stride, layers, k):
+    net = ResConv(
+        layers=layers, ks=k, ch=4, stride=stride, act="softplus", bn_encoder="none",
+        bn_decoder="none",
+    ).double()  # fmt: skip
+    net.decoder[-1].act = nn.Identity()
+    for parameter in net.parameters():
+        parameter.data.abs_().add_(0.01)
+    reach = 0
+    for pixel in range(60, 60 + stride**layers):
+        image = torch.rand(1, 1, 131, 131, dtype=torch.float64, requires_grad=True)
+        net(image)[0, 0, pixel, pixel].backward()
+        rows = image.grad[0, 0].abs().sum(1).nonzero()
+        reach = max(reach, int(rows.max() - rows.min() + 1))
+    assert receptive_fields(net.kernels, stride, net.paddings)[-1] == reach
+
+
+def test_recomputed_activations_change_neither_outputs_nor_gradients():
+    torch.manual_seed(0)
+    plain = ResConv(layers=3, ch=4)
+    saving = ResConv(layers=3, ch=4, checkpoint_activations=True)
+    saving.load_state_dict(plain.state_dict())
+    x = torch.rand(4, 1, 12, 12)
+    for net in (plain, saving):
+        net(x).square().mean().backward()
+    for a, b in zip(plain.parameters(), saving.parameters(), strict=True):
+        assert torch.equal(a.grad, b.grad)
+
+
+def test_wrong_shapes_are_named():
+    with pytest.raises(ValueError, match=r"\[n 1 h w\], got \[2, 3, 28, 28\]"):
+        ResConv(layers=1)(torch.rand(2, 3, 28, 28))
