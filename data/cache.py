@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import shutil
 import socket
@@ -42,6 +43,8 @@ def download(folder: Path, url: str, fetch: Callable[[Path], object]) -> None:
         except OSError:
             if not folder.is_dir():
                 raise
+    except http.client.HTTPException as error:
+        raise OSError(f"{url}: {error}") from error
     finally:
         socket.setdefaulttimeout(before)
         shutil.rmtree(part, ignore_errors=True)
@@ -52,19 +55,19 @@ def _probe(url: str) -> None:
 
     In a thread of its own, because name resolution heeds no time limit.
     """
-    outcome: list[OSError | None] = []
+    outcome: list[object] = []
 
     def ask() -> None:
         request = urllib.request.Request(url, method="HEAD")
         try:
             with urllib.request.urlopen(request, timeout=5):
                 outcome.append(None)
-        except OSError as error:
-            outcome.append(error)
+        except (OSError, http.client.HTTPException) as error:
+            outcome.append(getattr(error, "reason", error))
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(PROBE_SECONDS)
     error = outcome[0] if outcome else TimeoutError(f"no answer within {PROBE_SECONDS:.0f} s")
-    if error is not None:
+    if error:
         raise OSError(f"{urllib.parse.urlparse(url).netloc}: {error}")

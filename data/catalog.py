@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,13 +41,16 @@ class ImageData:
     skipped: int  # files of a folder passed over: not images, unreadable, or too large
 
 
-def check_data(name: str, size: tuple[int, int] = (1, 1)) -> None:
+def check_data(name: str, size: tuple[int, int] = (1, 1), root: Path | None = None) -> None:
     """Raise ``InputError`` unless ``name`` is a known name or a folder. Reads no images."""
     if min(size) < 1:
         raise InputError(f"--size {size[0]}x{size[1]}: both sides must be at least 1, e.g. 28.")
-    if name in NAMES or Path(name).expanduser().is_dir():
+    if root is not None and not os.path.isdir(root):
+        raise InputError(f"--data-root {str(root)!r} is no folder here; leave it out to search.")
+    path = os.path.expanduser(name)
+    if name in NAMES or (name and os.path.isdir(path)):
         return
-    kind = "is a file, not a folder" if Path(name).expanduser().is_file() else "is no folder here"
+    kind = "is a file, not a folder" if os.path.isfile(path) else "is no folder here"
     raise InputError(
         f"--data {name!r} {kind} and none of {', '.join(NAMES)}.{nearest(name, NAMES)}"
     )
@@ -72,7 +76,7 @@ def load_data(
     ``'auto'`` is the data set named by ``auto`` where it can be had, else garments, in colour in
     place of a colour set. Raises ``InputError`` for whatever the user can mend.
     """
-    check_data(name, size)
+    check_data(name, size, root)
     for option, count in (("--train-images", train_images), ("--val-images", val_images)):
         if count is not None and count < 1:
             raise InputError(f"{option} {count}: at least 1 image is needed, for example 1000.")
@@ -123,7 +127,7 @@ def _read(
     }
     if name in readers:
         return readers[name]()
-    return folder.read(Path(name).expanduser(), size, *limits, channels=channels)
+    return folder.read(Path(os.path.expanduser(name)), size, *limits, channels=channels)
 
 
 def _finish(

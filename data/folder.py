@@ -109,7 +109,10 @@ def read(
     if not root.is_dir():
         raise InputError(f"{root} is no folder: name one that holds images, e.g. --data photos.")
     reader = _Reader(size, channels)
-    train, val, test, class_names = _layout(root, reader)
+    try:
+        train, val, test, class_names = _layout(root, reader)
+    except OSError as error:
+        raise InputError(f"{error.filename} cannot be read: {error.strerror}.") from error
     parts = {
         "training": reader.decode(train, train_images),
         "validation": reader.decode(val, val_images),
@@ -191,7 +194,7 @@ def _files(folder: Path, class_names: tuple[str, ...], reader: _Reader) -> list[
 
 
 def _walk(folder: Path, reader: _Reader) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder, followlinks=False):
+    for parent, folders, names in os.walk(folder, onerror=_raise, followlinks=False):
         linked = [n for n in folders if os.path.islink(os.path.join(parent, n))]
         reader.skipped += len(linked)
         folders[:] = sorted(n for n in folders if not n.startswith((".", "__")))
@@ -207,6 +210,10 @@ def _walk(folder: Path, reader: _Reader) -> Iterator[Path]:
 
 def _order(file: _File) -> tuple[int, str]:
     return file.rank, str(file.path)
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _hold_out(files: list[_File]) -> tuple[list[_File], list[_File]]:

@@ -114,6 +114,9 @@ def test_a_damaged_real_file_is_an_error_for_auto_too(monkeypatch):
     [
         ("fashion-mnits", {}, "Did you mean 'fashion-mnist'?"),
         ("no/such/folder", {}, "is no folder here and none of auto, fashion-mnist, garments"),
+        ("", {}, "--data '' is no folder here"),
+        ("~nobody-of-this-name/x" + "y" * 5000, {}, "is no folder here"),
+        ("auto", {"root": Path("no/such/root")}, "--data-root 'no/such/root' is no folder here"),
         (__file__, {}, "is a file, not a folder"),
         ("garments", {"size": (0, 28)}, "--size 0x28: both sides must be at least 1"),
         ("garments", {"train_images": 0}, "--train-images 0: at least 1"),
