@@ -10,7 +10,7 @@ from . import WandbServer
 
 def main() -> None:
     with WandbServer() as server:
-        for name, value in server.env().items():
+        for name, value in server.env(quick=False).items():
             print(f"export {name}={shlex.quote(value)}")
         print("# paste this into another shell; Ctrl-C here stops the server", flush=True)
         try:

@@ -10,45 +10,40 @@ from .store import Agent, Run, Store, Sweep
 
 def heartbeat(store: Store, agent: Agent, running: dict[str, bool]) -> list[dict]:
     """The commands for an agent that reports `running` runs: the next run, or exit, or nothing."""
-    for run_id in agent.runs:
-        run = store.runs[agent.sweep.entity, agent.sweep.project, run_id]
-        if run_id not in running and run.state in ("pending", "running"):
+    for run in store.sweep_runs(agent.sweep):
+        if run.agent == agent.id and run.id not in running and run.state in ("pending", "running"):
             end_run(store, run, None)
-    agent.runs = [run_id for run_id in agent.runs if run_id in running]
     if running:
         return []
-    command = next_run(store, agent.sweep)
-    if command is None:
+    run = next_run(store, agent.sweep)
+    if run is None:
         return [{"type": "exit"}]
-    agent.runs.append(command["run_id"])
-    return [command]
-
-
-def next_run(store: Store, sweep: Sweep) -> dict | None:
-    """The command that starts the next point; a run that was preempted comes first."""
-    if sweep.state in ("CANCELED", "FINISHED"):
-        return None
-    if sweep.again:
-        run = store.runs[sweep.entity, sweep.project, sweep.again.pop(0)]
-        kind = "resume"
-    elif sweep.given < len(sweep.points):
-        run, kind = new_run(store, sweep, sweep.given), "run"
-        sweep.given += 1
-    else:
-        if not any(run.state in ("pending", "running") for run in store.sweep_runs(sweep)):
-            sweep.state = "FINISHED"
-        return None
-    sweep.state = "RUNNING"
-    run.state = "pending"
-    return {
+    command = {
         "id": run.storage_id,
-        "type": kind,
+        "type": "resume" if run.agent else "run",
         "run_id": run.id,
         "run_storage_id": run.storage_id,
-        "program": sweep.config.get("program"),
+        "program": agent.sweep.config.get("program"),
         "args": {name: {"value": value} for name, value in run.point.items()},
         "logs": [],
     }
+    run.state, run.agent, run.preempting = "pending", agent.id, False
+    return [command]
+
+
+def next_run(store: Store, sweep: Sweep) -> Run | None:
+    """The run to hand out: one that was preempted, else the next point; None when all are out."""
+    if sweep.state in ("CANCELED", "FINISHED"):
+        return None
+    sweep.state = "RUNNING"
+    if sweep.again:
+        return store.runs[sweep.entity, sweep.project, sweep.again.pop(0)]
+    if sweep.given < len(sweep.points):
+        sweep.given += 1
+        return new_run(store, sweep, sweep.given - 1)
+    if not any(run.state in ("pending", "running") for run in store.sweep_runs(sweep)):
+        sweep.state = "FINISHED"
+    return None
 
 
 def new_run(store: Store, sweep: Sweep, index: int) -> Run:

@@ -11,7 +11,7 @@ import json
 
 from . import filters
 from .dispatch import find_sweep
-from .pages import connection, history_keys, matching, sampled, steps
+from .pages import connection, console, history_keys, matching, sampled, steps
 from .query import QueryError
 from .store import EVENTS, HISTORY, Agent, Artifact, Report, Run, Store, Sweep, timestamp
 
@@ -33,6 +33,7 @@ class Nodes:
             "username": VIEWER,
             "email": f"{VIEWER}@example.com",
             "entity": VIEWER,
+            "photoUrl": None,
             "admin": False,
             "flags": "{}",
             "deletedAt": None,
@@ -67,6 +68,8 @@ class Nodes:
             "isBenchmark": False,
             "description": None,
             "access": "PRIVATE",
+            "user": self.viewer(),
+            "views": "{}",
         } | self.project_contents(entity, name)
 
     def project_contents(self, entity: str, name: str) -> dict:
@@ -100,16 +103,15 @@ class Nodes:
             "allViews": lambda **given: connection(views(**given), self.report, **given),
             "artifactType": lambda **given: self.artifact_type(entity, name, given["name"]),
             "artifactCollection": lambda **given: self.collection((entity, name, given["name"])),
-            "artifactCollectionMembership": lambda **given: self.membership(
-                (entity, name, given["name"].partition(":")[0]), given["name"].partition(":")[2]
+            "artifactTypes": lambda **page: connection(
+                dict.fromkeys(a.type for a in store.artifacts if a.in_project(entity, name)),
+                lambda kind: self.artifact_type(entity, name, kind),
+                **page,
             ),
-            "artifact": lambda **given: (
-                self.membership(
-                    (entity, name, given["name"].partition(":")[0]),
-                    given["name"].partition(":")[2],
-                )
-                or {}
-            ).get("artifact"),
+            "artifactCollectionMembership": lambda **given: self.membership(
+                store.version(entity, name, given["name"])
+            ),
+            "artifact": lambda **given: self.artifact(store.version(entity, name, given["name"])),
         }
 
     def run_or_none(self, entity: str, project: str, run_id: str) -> dict | None:
@@ -161,6 +163,7 @@ class Nodes:
             "eventsLineCount": len(events),
             "historyTail": json.dumps(lines[-1:]),
             "eventsTail": json.dumps(events[-1:]),
+            "logLines": lambda **page: console(run, **page),
             "historyKeys": lambda: history_keys(run),
             "history": lambda **given: [json.dumps(row) for row in steps(run, **given)],
             "events": lambda **_: list(events),
@@ -173,16 +176,9 @@ class Nodes:
                 **page,
             ),
             "outputArtifacts": lambda **page: connection(
-                [
-                    a
-                    for a in self.store.artifacts
-                    if (a.entity, a.project, a.run_id) == (run.entity, run.project, run.id)
-                    and a.state == "COMMITTED"
-                ],
-                self.artifact,
-                **page,
+                self.store.logged(run), self.artifact, **page
             ),
-            "inputArtifacts": lambda **page: connection([], dict, **page),
+            "inputArtifacts": lambda **page: connection(run.used, self.artifact, **page),
         }
 
     def file(self, folder: str, name: str, content: bytes) -> dict:
@@ -235,6 +231,8 @@ class Nodes:
             "__typename": "ArtifactType",
             "id": name,
             "name": name,
+            "description": None,
+            "createdAt": timestamp(0),
             "artifactCollection": lambda **given: self.collection((entity, project, given["name"])),
         }
 
@@ -250,27 +248,35 @@ class Nodes:
             "digestAlgorithm": "MANIFEST_MD5",
             "project": lambda: self.project(project, entity),
             "latestArtifact": lambda: self.artifact(versions[-1]),
-            "artifactMembership": lambda aliasName: self.membership(key, aliasName),
+            "artifacts": lambda **page: self.version_page(versions, page),
+            "artifactMembership": lambda aliasName: self.membership(
+                self.store.version(entity, project, f"{name}:{aliasName}")
+            ),
         }
 
-    def membership(self, key: tuple[str, str, str], alias: str) -> dict | None:
-        for artifact in self.store.versions(key):
-            if (alias or "latest") in (*artifact.aliases, f"v{artifact.version}"):
-                return {
-                    "__typename": "ArtifactCollectionMembership",
-                    "id": artifact.id,
-                    "versionIndex": artifact.version,
-                    "createdAt": timestamp(artifact.created),
-                    "aliases": lambda artifact=artifact: self.aliases(artifact),
-                    "artifactCollection": lambda: self.collection(key),
-                    "artifact": lambda artifact=artifact: self.artifact(artifact),
-                    "files": lambda names=None, artifact=artifact, **page: connection(
-                        matching(artifact.manifest.get("contents", {}), names),
-                        lambda name: self.artifact_file(artifact, name),
-                        **page,
-                    ),
-                }
-        return None
+    def version_page(self, versions: list[Artifact], page: dict) -> dict:
+        answer = connection(versions, self.artifact, **page)
+        for edge in answer["edges"]:
+            edge["version"] = f"v{edge['node']['versionIndex']}"
+        return answer
+
+    def membership(self, artifact: Artifact | None) -> dict | None:
+        if artifact is None:
+            return None
+        return {
+            "__typename": "ArtifactCollectionMembership",
+            "id": artifact.id,
+            "versionIndex": artifact.version,
+            "createdAt": timestamp(artifact.created),
+            "aliases": lambda: self.aliases(artifact),
+            "artifactCollection": lambda: self.collection(artifact.collection),
+            "artifact": lambda: self.artifact(artifact),
+            "files": lambda names=None, **page: connection(
+                matching(artifact.manifest.get("contents", {}), names),
+                lambda name: self.artifact_file(artifact, name),
+                **page,
+            ),
+        }
 
     def artifact_file(self, artifact: Artifact, name: str) -> dict | None:
         content = artifact.files.get(name)
@@ -290,7 +296,9 @@ class Nodes:
             for alias in artifact.aliases
         ]
 
-    def artifact(self, artifact: Artifact) -> dict:
+    def artifact(self, artifact: Artifact | None) -> dict | None:
+        if artifact is None:
+            return None
         manifest_address = f"{self.address}/manifests/{artifact.number}"
         contents = artifact.manifest.get("contents", {})
         return {
@@ -301,6 +309,9 @@ class Nodes:
                 or {"__typename": "ArtifactSequence", "name": artifact.name, "latestArtifact": None}
             ),
             "artifactType": {"name": artifact.type},
+            "usedBy": lambda: connection(
+                [run for run in self.store.runs.values() if artifact in run.used], self.run
+            ),
             "createdBy": lambda: self.run_or_none(
                 artifact.entity, artifact.project, artifact.run_id
             ),
@@ -338,8 +349,19 @@ class Nodes:
             "spec": json.dumps(report.spec),
             "createdAt": timestamp(report.updated),
             "updatedAt": timestamp(report.updated),
-            "accessTokens": [],
+            "user": self.viewer(),
+            "accessTokens": self.access_tokens(report),
         }
+
+    def access_tokens(self, report: Report) -> list[dict]:
+        if report.share_token is None:
+            return []
+        projects = [
+            {"entityName": project["entityName"], "name": project["projectName"]}
+            for project in report.share_projects
+        ]
+        token = {"token": report.share_token, "type": "PUBLIC", "revokedAt": None}
+        return [token | {"projects": projects}]
 
 
 def best_loss(sweep: Sweep, runs: list[Run]) -> float | None:

@@ -40,18 +40,22 @@ class Schema:
             "createRunFiles": self.create_run_files,
             "markRunFilesUploaded": lambda input: {"success": True},
             "deleteRun": self.delete_run,
+            "notifyScriptableRunAlert": self.alert,
             "upsertModel": self.upsert_project,
             "createArtifact": self.create_artifact,
             "createArtifactManifest": self.create_manifest,
             "updateArtifactManifest": self.update_manifest,
             "createArtifactFiles": self.create_artifact_files,
             "commitArtifact": self.commit_artifact,
-            "useArtifact": lambda input: {"artifact": self.found_artifact(input["artifactID"])},
+            "useArtifact": self.use_artifact,
             "upsertSweep": self.upsert_sweep,
             "createAgent": self.create_agent,
             "agentHeartbeat": self.agent_heartbeat,
             "upsertView": self.upsert_report,
             "deleteView": self.delete_report,
+            "createAccessToken": self.share_report,
+            "updateAccessTokenProjects": self.update_share,
+            "revokeAccessToken": self.revoke_share,
         }
 
     def queries(self) -> dict:
@@ -111,10 +115,7 @@ class Schema:
         return {"clientMutationId": None}
 
     def create_run_files(self, input: dict) -> dict:
-        key = (input["entityName"], input["projectName"], input["runName"])
-        if key not in self.store.runs:
-            raise QueryError(f"run {'/'.join(key)} not found")
-        run = self.store.runs[key]
+        run = self.named_run(input)
         return {
             "runID": run.storage_id,
             "uploadHeaders": [],
@@ -123,6 +124,16 @@ class Schema:
                 for name in input["files"]
             ],
         }
+
+    def named_run(self, input: dict) -> Run:
+        key = (input["entityName"], input["projectName"], input["runName"])
+        if key not in self.store.runs:
+            raise QueryError(f"run {'/'.join(key)} not found")
+        return self.store.runs[key]
+
+    def alert(self, input: dict) -> dict:
+        self.named_run(input).alerts.append(input["title"])
+        return {"success": True}
 
     def upsert_project(self, input: dict) -> dict:
         entity, name = input.get("entityName") or VIEWER, input["name"]
@@ -140,6 +151,13 @@ class Schema:
 
     def found_artifact(self, artifact_id: str) -> dict:
         return self.nodes.artifact(self.artifact(artifact_id))
+
+    def use_artifact(self, input: dict) -> dict:
+        artifact = self.artifact(input["artifactID"])
+        run = self.named_run(input)
+        if artifact not in run.used:
+            run.used.append(artifact)
+        return {"artifact": self.nodes.artifact(artifact)}
 
     def client_id_mapping(self, clientID: str) -> dict:
         return {"serverID": self.artifact(clientID).id}
@@ -268,6 +286,27 @@ class Schema:
     def delete_report(self, input: dict) -> dict:
         del self.store.reports[self.report(input["id"]).id]
         return {"success": True, "pendingDrafts": []}
+
+    def share_report(self, input: dict) -> dict:
+        report = self.report(input["viewId"])
+        report.share_token = secrets.token_hex(16)
+        report.share_projects = input["projects"]
+        return {"accessToken": self.nodes.access_tokens(report)[0]}
+
+    def update_share(self, input: dict) -> dict:
+        report = self.shared_report(input["token"])
+        report.share_projects = input["projects"]
+        return {"success": True}
+
+    def revoke_share(self, input: dict) -> dict:
+        self.shared_report(input["token"]).share_token = None
+        return {"success": True}
+
+    def shared_report(self, token: str) -> Report:
+        for report in self.store.reports.values():
+            if report.share_token == token:
+                return report
+        raise QueryError("no report is shared with this token")
 
 
 RUN_FIELDS = {

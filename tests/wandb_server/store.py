@@ -34,7 +34,7 @@ def timestamp(seconds: float) -> str:
 @dataclass(eq=False)
 class Run:
     """A run as the server knows it. `state`: pending, running, finished, failed, crashed,
-    preempted. `point`: its parameters, in a sweep."""
+    preempted. In a sweep: `point`, its parameters, and `agent`, who was given it last."""
 
     entity: str
     project: str
@@ -53,13 +53,16 @@ class Run:
     state: str = "running"
     exit_code: int | None = None
     point: dict = field(default_factory=dict)
+    agent: str | None = None
     preempting: bool = False
     created: float = field(default_factory=time.time)
     heartbeat: float = field(default_factory=time.time)
     raw_config: dict = field(default_factory=dict)
     sent_summary: dict = field(default_factory=dict)
-    streams: dict[str, list[str]] = field(default_factory=dict)
-    files: dict[str, bytes] = field(default_factory=dict)
+    streams: dict[str, list[str]] = field(default_factory=dict, repr=False)
+    files: dict[str, bytes] = field(default_factory=dict, repr=False)
+    used: list[Artifact] = field(default_factory=list, repr=False)
+    alerts: list[str] = field(default_factory=list)
 
     @property
     def path(self) -> str:
@@ -98,7 +101,7 @@ class Run:
 
     @property
     def logs(self) -> list[str]:
-        """The console, line by line, without the time stamps W&B puts before each."""
+        """The console, line by line; W&B's client writes "TIME " or "ERROR TIME " before each."""
         return self.streams.get(LOG, [])
 
 
@@ -111,8 +114,8 @@ class Artifact:
     name: str
     type: str
     number: int
-    store: Store
     digest: str
+    store: Store = field(repr=False)
     run_id: str | None = None
     version: int = 0
     client_id: str | None = None
@@ -120,7 +123,7 @@ class Artifact:
     metadata: dict = field(default_factory=dict)
     aliases: list[str] = field(default_factory=list)
     state: str = "PENDING"
-    manifest: dict = field(default_factory=dict)
+    manifest: dict = field(default_factory=dict, repr=False)
     created: float = field(default_factory=time.time)
 
     @property
@@ -130,6 +133,9 @@ class Artifact:
     @property
     def collection(self) -> tuple[str, str, str]:
         return self.entity, self.project, self.name
+
+    def in_project(self, entity: str, project: str) -> bool:
+        return (self.entity, self.project) == (entity, project)
 
     @property
     def files(self) -> dict[str, bytes]:
@@ -175,8 +181,6 @@ class Agent:
     id: str
     sweep: Sweep
     host: str
-    runs: list[str] = field(default_factory=list)
-    created: float = field(default_factory=time.time)
 
 
 @dataclass(eq=False)
@@ -190,7 +194,9 @@ class Report:
     type: str
     title: str = ""
     description: str = ""
-    spec: dict = field(default_factory=dict)
+    spec: dict = field(default_factory=dict, repr=False)
+    share_token: str | None = None
+    share_projects: list[dict] = field(default_factory=list)
     updated: float = field(default_factory=time.time)
 
 
@@ -225,6 +231,24 @@ class Store:
         return [
             run for run in self.project_runs(sweep.entity, sweep.project) if run.sweep == sweep.id
         ]
+
+    def logged(self, run: Run) -> list[Artifact]:
+        """The committed artifacts that the run logged."""
+        return [
+            artifact
+            for artifact in self.artifacts
+            if artifact.in_project(run.entity, run.project)
+            and artifact.run_id == run.id
+            and artifact.state == "COMMITTED"
+        ]
+
+    def version(self, entity: str, project: str, name: str) -> Artifact | None:
+        """The artifact called `name`: "collection:alias", "collection:v3", or "collection"."""
+        collection, _, alias = name.partition(":")
+        for artifact in self.versions((entity, project, collection)):
+            if (alias or "latest") in (*artifact.aliases, f"v{artifact.version}"):
+                return artifact
+        return None
 
     def versions(self, collection: tuple[str, str, str]) -> list[Artifact]:
         """The committed versions of a collection, oldest first."""
