@@ -313,7 +313,7 @@ class ClassifySettings(RunSettings):
     )
     flip: bool = option(True, BOOLEAN, "Augmentation", "Mirror half of the images.")
     shift: int = option(
-        4, Integer(0, 64), "Augmentation", "Move images by up to N pixels, filled with grey; 0 is off."
+        4, Integer(0, 64), "Augmentation", "Move images by up to N pixels, grey around; 0 is off."
     )
     cutout: int = option(
         0, Integer(0, 512), "Augmentation", "Erase a square of N x N pixels; 0 is off."

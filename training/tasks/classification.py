@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from einops import rearrange
 from torch import Tensor, nn
@@ -108,21 +110,23 @@ class Classification:
         return metrics
 
     def show(self, forward: Forward, hardware: Hardware, *, final: bool) -> Showing:
-        """The demo set with probabilities; at the end also what is confused with what.
+        """The demo set with probabilities; its overview frames right ones green, wrong ones red.
 
-        The confusion matrix, the accuracy per class and the most confident mistakes are those of
-        the test images, or of the validation images where there are none.
+        At the end also what is confused with what: the confusion matrix, the accuracy per class and
+        the most confident mistakes, of the test images or, without any, of the validation images.
         """
         index = demo_indices(self.data.val_labels)
         images, truths = self.data.val_images[index], self.data.val_labels[index]
         chances = self._outputs(images, forward, hardware).softmax(1).cpu()
         tables = [self._table("predictions", index, images, truths, chances)]
-        captions = [f"{row[2]}, taken for {row[3]}" for row in tables[0].rows]
-        pictures = [row[1] for row in tables[0].rows]
-        gallery = [Picture(p.pixels, p.name, c) for p, c in zip(pictures, captions, strict=True)]
+        gallery = [
+            replace(picture, caption=f"{i} {truth}, taken for {guess}")
+            for i, picture, truth, guess, *_ in tables[0].rows
+        ]
         if final:
             tables += self._final_tables(forward, hardware)
-        return Showing(tables, [Picture(_grid(images), "overview"), *gallery])
+        grid = _grid(images, chances.argmax(1) == truths)
+        return Showing(tables, gallery, Picture(grid, "overview"))
 
     def _final_tables(self, forward: Forward, hardware: Hardware) -> list[Table]:
         names, data = self.data.class_names, self.data
@@ -136,7 +140,7 @@ class Classification:
         confusion = [(n, *row) for n, row in zip(names, counts.tolist(), strict=True)]
         totals, right = counts.sum(1), counts.diagonal()
         classes = [
-            (name, int(total), int(hits), float(hits / total) if total else None)
+            (name, int(total), int(hits), round(int(hits) / int(total), 4) if total else None)
             for name, total, hits in zip(names, totals, right, strict=True)
         ]
         wrong = (guesses != truths).nonzero().squeeze(1)
@@ -225,9 +229,14 @@ def _scores(split: str, outputs: Tensor, labels: Tensor) -> dict[str, float]:
     return {f"{split}/loss": loss, f"{split}/accuracy": accuracy}
 
 
-def _grid(images: Tensor) -> Any:
-    """uint8 [n c h w] to one picture, five to a row."""
-    padded = F.pad(images / 255, (1, 1, 1, 1), value=1.0)
-    missing = -len(padded) % 5
-    padded = torch.cat([padded, padded.new_ones(missing, *padded.shape[1:])])
-    return to_pixels(rearrange(padded, "(rows five) c h w -> c (rows h) (five w)", five=5))
+def _grid(images: Tensor, right: Tensor) -> np.ndarray:
+    """uint8 [n c h w] to one picture, five to a row, the frame green where ``right`` else red."""
+    n, _, height, width = images.shape
+    green, red = torch.tensor([0, 0.7, 0]), torch.tensor([0.9, 0, 0])
+    framed = torch.where(right[:, None], green, red)[:, :, None, None]
+    framed = framed.repeat(1, 1, height + 4, width + 4)
+    framed[:, :, 2:-2, 2:-2] = images / 255
+    blank = framed.new_ones(-n % 5, *framed.shape[1:])
+    return to_pixels(
+        rearrange(torch.cat([framed, blank]), "(rows five) c h w -> c (rows h) (five w)", five=5)
+    )
