@@ -11,18 +11,30 @@ so that whatever else the machine does meets them alike.
 from __future__ import annotations
 
 import contextlib
-import gc
+import csv
+import datetime
+import io
 import math
 import statistics
 import time
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from common.files import write_text_atomically
 from models.channel_selection import ChannelSelectionConv2d
 from models.classifiers import build_classifier
+from models.fastest import WAYS
+from training.hardware import choose_hardware, environment
+from training.run_folder import new_run_id
+from training.settings import RunSettings
+from training.showing import Showing, Table
+from training.tracking import Tracker
 
 SHAPE = (3, 32, 32)
 TURN = 10  # steps of one variant before the next has its turn
@@ -54,19 +66,18 @@ class Result:
     failed: str = ""
 
 
-def variants(*, compiled: bool) -> list[Variant]:
-    """Published pair first, then channels_last, bf16 and, if asked for, compiled."""
-    ways = ("permute", "pointwise", "merged", "auto")
+def variants(*, bf16: bool, compiled: bool) -> list[Variant]:
+    """Published pair first, then channels_last, bf16 and compiled where asked for."""
+    columns = [("contiguous", "fp32"), ("channels_last", "fp32")]
+    columns += [("channels_last", "bf16")] if bf16 else []
     table = []
-    for memory, precision in (
-        ("contiguous", "fp32"), ("channels_last", "fp32"), ("channels_last", "bf16"),
-    ):  # fmt: skip
+    for memory, precision in columns:
         table.append(Variant("full", "-", memory, precision))
-        table += [Variant("select", way, memory, precision) for way in ways]
+        table += [Variant("select", way, memory, precision) for way in (*WAYS, "auto")]
     if compiled:
-        for precision in ("fp32", "bf16"):
-            table.append(Variant("full", "-", "channels_last", precision, True))
-            table.append(Variant("select", "auto", "channels_last", precision, True))
+        for memory, precision in columns[1:]:
+            table.append(Variant("full", "-", memory, precision, True))
+            table.append(Variant("select", "auto", memory, precision, True))
     return table
 
 
@@ -129,63 +140,143 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def measure(
-    *, epochs: int, runs: int, images: int, batch_size: int, rank: int, device: torch.device,
-    compiled: bool, say=lambda text: None,
-) -> list[Result]:  # fmt: skip
-    """Train every variant ``runs`` x ``epochs`` times over ``images`` random images, in turns."""
-    pixels = torch.rand(images, *SHAPE, generator=torch.Generator().manual_seed(0)).to(device)
-    labels = torch.randint(3, (images,), generator=torch.Generator().manual_seed(1)).to(device)
-    results, trainers = [], []
-    for variant in variants(compiled=compiled):
-        result = Result(variant)
-        results.append(result)
-        try:
-            trainer = Trainer(variant, rank, device)
-            for _ in range(2):  # builds kernels, measures ways, compiles
-                trainer.step(pixels[:batch_size].contiguous(memory_format=trainer.format),
-                             labels[:batch_size])  # fmt: skip
-            result.peak_memory_mib = trainer.peak_memory_mib(
-                pixels[:batch_size], labels[:batch_size]
-            )
-            trainers.append((trainer, result))
-        except Exception as error:  # a missing compiler, say: the other variants still count
-            if not variant.compiled:
-                raise
-            result.failed = str(error).strip().splitlines()[0][:120]
-    for run in range(runs):
-        totals = [0.0] * len(trainers)
-        for _ in range(epochs):
-            for first in range(0, images, TURN * batch_size):
-                part = slice(first, first + TURN * batch_size)
-                for i, (trainer, _) in enumerate(trainers):
-                    totals[i] += trainer.train(pixels[part], labels[part], batch_size)
-        gc.collect()
-        for (_, result), seconds in zip(trainers, totals, strict=True):
-            result.seconds.append(seconds)
-        say(f"run {run + 1} of {runs} done")
+@dataclass(frozen=True)
+class Plan:
+    """How much to train: ``runs`` times ``epochs`` passes over ``images`` random images."""
+
+    epochs: int = 10
+    runs: int = 5
+    images: int = 12_000
+    batch_size: int = 128
+    rank: int = 1
+    bf16: bool = True
+    compiled: bool = False
+
+
+def measure(plan: Plan, device: torch.device, say: Callable[[str], None]) -> list[Result]:
+    """Train every variant by turns; ``say`` is told after each run."""
+    pixels = torch.rand(plan.images, *SHAPE, generator=torch.Generator().manual_seed(0)).to(device)
+    labels = torch.arange(plan.images, device=device) % 3
+    results = [Result(v) for v in variants(bf16=plan.bf16, compiled=plan.compiled)]
+    trainers = []
+    for result in results:
+        trainer = _warmed_up(result, plan, pixels, labels, device)
+        trainers += [(trainer, result)] if trainer else []
+    for run in range(plan.runs):
+        for _, result in trainers:
+            result.seconds.append(0.0)
+        for _ in range(plan.epochs):
+            for first in range(0, plan.images, TURN * plan.batch_size):
+                part = slice(first, first + TURN * plan.batch_size)
+                for trainer, result in trainers:
+                    result.seconds[-1] += trainer.train(
+                        pixels[part], labels[part], plan.batch_size
+                    )
+        say(f"run {run + 1} of {plan.runs} done")
     return results
 
 
-def rows(results: list[Result], *, epochs: int, images: int) -> list[dict[str, object]]:
-    """One flat row a variant: medians over runs, ratio to the full conv of the same settings.
+def _warmed_up(
+    result: Result, plan: Plan, pixels: Tensor, labels: Tensor, device: torch.device
+) -> Trainer | None:
+    """A trainer whose kernels are built and ways measured; None where compiling fails."""
+    trainer = Trainer(result.variant, plan.rank, device)
+    batch, truth = pixels[: plan.batch_size], labels[: plan.batch_size]
+    try:
+        for _ in range(2):
+            trainer.train(batch, truth, plan.batch_size)
+    except Exception as error:  # a missing compiler, say: the other variants still count
+        if not result.variant.compiled:
+            raise
+        result.failed = str(error).strip().splitlines()[0][:120]
+        return None
+    result.peak_memory_mib = trainer.peak_memory_mib(batch, truth)
+    return trainer
 
-    The ratio is the median of the per-run ratios, each pair having run in turns.
+
+def table_of(results: list[Result], plan: Plan) -> Table:
+    """One row a variant: medians over runs, and the ratio to the full conv of its settings.
+
+    The ratio is the median of the per-run ratios of times, each pair having run in turns.
     """
     full = {r.variant.settings: r for r in results if r.variant.conv == "full"}
-    table = []
+    rows = []
     for result in results:
-        row: dict[str, object] = asdict(result.variant)
+        v = result.variant
+        cells = (v.conv, v.way, v.memory, v.precision, "yes" if v.compiled else "no")
         if result.failed:
-            table.append(row | {"note": result.failed})
+            rows.append((*cells, *[None] * 6, result.failed))
             continue
-        pairs = zip(result.seconds, full[result.variant.settings].seconds, strict=False)
+        pairs = zip(result.seconds, full[v.settings].seconds, strict=False)
         ratios = [mine / other for mine, other in pairs] or [math.nan]
-        row["seconds_per_10_epochs"] = round(statistics.median(result.seconds) * 10 / epochs, 3)
-        row["images_per_second"] = round(epochs * images / statistics.median(result.seconds), 1)
-        row["ratio_to_full"] = round(statistics.median(ratios), 3)
-        row["ratio_spread"] = f"{min(ratios):.2f}-{max(ratios):.2f}"
-        row["peak_memory_mib"] = round(result.peak_memory_mib, 1)
-        row["runs"] = " ".join(f"{s:.3f}" for s in result.seconds)
-        table.append(row | {"note": ""})
+        middle = statistics.median(result.seconds)
+        rows.append(
+            (
+                *cells,
+                round(plan.epochs * plan.images / middle, 1),
+                round(statistics.median(ratios), 3),
+                f"{min(ratios):.2f}-{max(ratios):.2f}",
+                round(result.peak_memory_mib, 1),
+                round(middle * 10 / plan.epochs, 3),
+                " ".join(f"{seconds:.3f}" for seconds in result.seconds),
+                "",
+            )
+        )
+    columns = (
+        "conv", "way", "memory", "precision", "compiled", "images_per_second", "ratio_to_full",
+        "ratio_range", "peak_memory_mib", "seconds_per_10_epochs", "seconds_of_runs", "note",
+    )  # fmt: skip
+    return Table("bench_conv", columns, rows)
+
+
+def markdown(table: Table, plan: Plan, environment: dict[str, Any]) -> str:
+    """The table with what it takes to judge and repeat it."""
+    told = ", ".join(f"{k} {v}" for k, v in environment.items() if v is not None)
+    command = f"python train.py bench conv --epochs {plan.epochs} --runs {plan.runs}"
+    command += f" --images {plan.images} --batch-size {plan.batch_size} --rank {plan.rank}"
+    command += " --compile" if plan.compiled else ""
+    lines = [
+        "# bench conv", "", f"`{command}`", "",
+        f"{datetime.date.today()}; {told}. Ten epochs here are {10 * plan.images:,} images.", "",
+        "| " + " | ".join(table.columns) + " |",
+        "|" + " --- |" * len(table.columns),
+    ]  # fmt: skip
+    lines += [
+        "| " + " | ".join("" if c is None else str(c) for c in row) + " |" for row in table.rows
+    ]
+    return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchSettings(RunSettings):
+    """What the tracker asks for."""
+
+    task: ClassVar[str] = "bench"
+
+
+def bench(
+    plan: Plan, *, device: str, out: Path, mode: str | None, project: str | None,
+    say: Callable[[str], None],
+) -> Table:  # fmt: skip
+    """Measure, then write ``out``/conv.csv and conv.md and one W&B run with the table.
+
+    bf16 is left out where the device has none. Raises ``InputError`` for a wrong device or rank.
+    """
+    settings = BenchSettings(device=device, mode=mode, project=project)
+    hardware = choose_hardware(settings)
+    plan = replace(plan, bf16=hardware.dtype == torch.bfloat16)
+    table = table_of(measure(plan, hardware.device, say), plan)
+    about = environment(hardware)
+    out.mkdir(parents=True, exist_ok=True)
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([table.columns, *table.rows])
+    write_text_atomically(out / "conv.csv", text.getvalue())
+    write_text_atomically(out / "conv.md", markdown(table, plan, about))
+    tracker = Tracker(settings, out, say)
+    config = asdict(plan) | {"task": "bench", "environment": about}
+    tracker.start(
+        run_id=new_run_id(), name="bench-conv", config=config, tags=["bench"], resumed=False
+    )
+    tracker.show(Showing([table]), step=0)
+    tracker.finish(0, {})
     return table
