@@ -8,6 +8,9 @@ from cli.group import LazyGroup
 
 COMMANDS = {
     "resconv": ("cli.train_commands:resconv", "Train a net that restores erased image halves."),
+    "classify": ("cli.train_commands:classify", "Train a classifier, full or channel selection."),
+    "predict": ("cli.predict_command:predict", "Label a folder of images with a trained net."),
+    "bench": ("cli.bench_commands:bench", "Measure speed on this machine."),
 }
 
 

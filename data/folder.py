@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image, ImageOps
+from torch import Tensor
 
 from common.errors import InputError
 from data.images import Source, Split, check_memory
@@ -137,6 +138,28 @@ def read(
         source=f"{root}{mixed}",
         skipped=reader.skipped,
     )
+
+
+def read_unlabelled(
+    root: Path, size: tuple[int, int], *, channels: int
+) -> tuple[list[str], Tensor, int]:
+    """Every image below ``root``: paths relative to it in order, uint8 [n c h w], files skipped.
+
+    Read and passed over as in ``read``. Raises ``InputError`` where no image is left.
+    """
+    root = root.expanduser().resolve()
+    if not root.is_dir():
+        raise InputError(f"{root} is no folder: name one that holds images, for example photos.")
+    reader = _Reader(size, channels)
+    paths = sorted(_walk(root, reader))
+    images, kept = reader.decode([_File(path, i, 0) for i, path in enumerate(paths)], None)
+    if not images:
+        raise InputError(
+            f"{root} holds no readable images ({reader.skipped:,} files were passed over); at "
+            "least one PNG, JPEG, BMP, GIF, WEBP, TIFF or PPM image is needed."
+        )
+    names = [paths[i].relative_to(root).as_posix() for i in kept]
+    return names, reader.stack(images, kept).images, reader.skipped
 
 
 def _layout(

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from data.augment import FILL, augment
-
-OFF = {"flip": False, "shift": 0, "cutout": 0}
+from data.augment import FILL, Augmentation
 
 
 def batch(n: int = 400, height: int = 6, width: int = 9) -> torch.Tensor:
@@ -14,7 +12,9 @@ def batch(n: int = 400, height: int = 6, width: int = 9) -> torch.Tensor:
 
 
 def drawn(images: torch.Tensor, seed: int = 3, **on) -> torch.Tensor:
-    return augment(images, generator=torch.Generator().manual_seed(seed), **(OFF | on))
+    chosen = Augmentation(**on)
+    generator = torch.Generator().manual_seed(seed)
+    return chosen(images, chosen.draw(generator, len(images), images.shape[-2:]))
 
 
 def test_each_image_is_flipped_or_not_by_its_own_coin():
@@ -55,5 +55,6 @@ def test_off_is_the_identity_and_draws_nothing():
     generator = torch.Generator().manual_seed(5)
     before = generator.get_state()
     images = batch(8)
-    assert torch.equal(augment(images, generator=generator, **OFF), images)
+    assert Augmentation().draw(generator, 8, (6, 9)) == {}
     assert torch.equal(generator.get_state(), before)
+    assert torch.equal(Augmentation()(images, {}), images)

@@ -20,6 +20,7 @@ from models.channel_selection import (
     to_plain_convs,
 )
 from models.classifiers import build_classifier
+from models.facts import multiply_adds
 from models.fastest import WAYS
 from models.resnet import SmallResNet
 
@@ -180,3 +181,9 @@ def test_the_automatic_choice_is_made_once_and_can_be_carried_over(monkeypatch):
         assert torch.equal(layer(x), layer.compute(x, fastest.fixed_way(layer, x)))
     finally:
         torch.use_deterministic_algorithms(False)
+
+
+def test_multiply_adds_are_those_of_the_published_layer_and_measure_nothing(monkeypatch):
+    monkeypatch.setattr(fastest, "_measure", lambda *a: pytest.fail("measured"))
+    layer = ChannelSelectionConv2d(3, 5, 3, padding=1, rank=2)
+    assert multiply_adds(nn.Sequential(layer), torch.zeros(1, 3, 4, 4)) == 16 * 2 * (15 + 45)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from common.errors import InputError, RunError
 from data.batches import BatchStream
+from models.fastest import remembered_ways
 from training.hardware import Hardware
 from training.schedule import learning_rate
 from training.settings import RunSettings
@@ -186,6 +187,7 @@ class Training:
                 "sums": self.meter.sums,
                 "count": self.meter.count,
             },
+            "ways": remembered_ways(),
             "rng": torch.get_rng_state(),
             "rng_cuda": torch.cuda.get_rng_state(self.hardware.device) if cuda else None,
         }

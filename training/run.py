@@ -98,6 +98,7 @@ class ActiveRun:
             self._start()
             for row in self.training.fit(self._after_step):
                 self._take(row)
+            self._conclude()
             self._log_models()
         except StopRun as stop:
             return self._end("stopped", reason=str(stop) or None)
@@ -134,8 +135,25 @@ class ActiveRun:
         self.last |= {k: v for k, v in row.items() if "/" in k}
         if self.settings.objective in row:
             self._keep(row)
-            self._show(step)
+            if self.training.step < self.training.steps:
+                self._show(step)
         self.progress(row)
+
+    def _conclude(self) -> None:
+        """What is measured and shown once, with the best weights where the task says so."""
+        training = self.training
+        if self.task.ends_with_best:
+            best = checkpoint.load(self.folder.checkpoints / "best.pt")
+            training.model.load_state_dict(best["model"])
+        with training.evaluating():
+            metrics = self.task.final(training.forward, training.hardware, self.metrics.read())
+        if metrics:
+            epoch = round(training.images_seen / len(training.stream), 4)
+            row = {"images_seen": training.images_seen, "epoch": epoch} | metrics
+            self.metrics.write({"step": training.step} | row)
+            self.tracker.log(row, training.step)
+            self.last |= metrics
+        self._show(training.step)
 
     def _after_step(self) -> bool:
         now = time.monotonic()

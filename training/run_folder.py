@@ -103,6 +103,10 @@ class MetricsFile:
         with open(self.path, newline="") as file:
             return [row for row in csv.DictReader(file) if (row["step"] or "").isdigit()]
 
+    def read(self) -> list[dict[str, float]]:
+        """All rows on disk, without their blanks."""
+        return [{k: float(v) for k, v in row.items() if v} for row in self._rows()]
+
     def write(self, row: dict[str, Any]) -> None:
         """Append one row; it is on disk when this returns."""
         self.writer.writerow(row)

@@ -313,10 +313,18 @@ class ClassifySettings(RunSettings):
     )
     flip: bool = option(True, BOOLEAN, "Augmentation", "Mirror half of the images.")
     shift: int = option(
-        4, Integer(0, 64), "Augmentation", "Move images by up to N pixels, zero padded; 0 is off."
+        4, Integer(0, 64), "Augmentation", "Move images by up to N pixels, grey around; 0 is off."
     )
     cutout: int = option(
         0, Integer(0, 512), "Augmentation", "Erase a square of N x N pixels; 0 is off."
+    )
+    label_smoothing: float = option(
+        0.0, Real(0, 0.9, example="0.1"), "Training",
+        "Share of each training label spread over all classes; 0 is off.",
+    )
+    mirror_eval: bool = option(
+        False, BOOLEAN, "Data",
+        "Validate and test on the mean output for each image and its mirror image.",
     )
 
     def default_name(self) -> str:

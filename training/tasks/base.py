@@ -27,6 +27,7 @@ class Task(Protocol):
     settings: RunSettings
     data: ImageData
     loss_name: str
+    ends_with_best: bool  # whether the end is judged with the best weights, or with the last
     metrics: tuple[str, ...]  # every key, train/… and val/… and test/…, in the order of the CSV
 
     @classmethod
@@ -51,8 +52,10 @@ class Task(Protocol):
     def validate(self, forward: Forward, hardware: Hardware) -> dict[str, float]:
         """Metrics of the validation images, ``val/…``."""
 
-    def final(self, forward: Forward, hardware: Hardware) -> dict[str, float]:
-        """Metrics taken once at the end with the best weights (``test/…``), or none."""
+    def final(
+        self, forward: Forward, hardware: Hardware, history: list[dict[str, float]]
+    ) -> dict[str, float]:
+        """Metrics taken once, at the end (``test/…``), or none; ``history``: all rows so far."""
 
     def show(self, forward: Forward, hardware: Hardware, *, final: bool) -> Showing:
         """Tables and pictures of the fixed demo set."""

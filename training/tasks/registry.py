@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from training.settings import RunSettings
 from training.tasks.base import Task
+from training.tasks.classification import Classification
 from training.tasks.restoration import Restoration
 
-TASKS: dict[str, type[Task]] = {"resconv": Restoration}
+TASKS: dict[str, type[Task]] = {"resconv": Restoration, "classify": Classification}
 
 
 def make_task(settings: RunSettings) -> Task:

@@ -31,6 +31,7 @@ class Restoration:
     (``data.erasing.fixed_sides``), so that all runs ever made compare image by image.
     """
 
+    ends_with_best = False  # as the logbook: its validation images are the test images
     metrics = (
         "train/l1", "train/lr", "perf/images_per_second", "perf/peak_memory_mib",
         "val/l1", "val/l1_erased", "val/mse", "val/psnr", "val/ssim",
@@ -118,7 +119,9 @@ class Restoration:
             "val/ssim": ssim / n,
         }
 
-    def final(self, forward: Forward, hardware: Hardware) -> dict[str, float]:
+    def final(
+        self, forward: Forward, hardware: Hardware, history: list[dict[str, float]]
+    ) -> dict[str, float]:
         return {}
 
     def show(self, forward: Forward, hardware: Hardware, *, final: bool) -> Showing:

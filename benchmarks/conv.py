@@ -1,0 +1,282 @@
+"""The channel-selection logbook's timing table: does the layer train faster than the full conv?
+
+Claim (published): 10 epochs of the small net take 1.77x as long with channel selection, five
+runs each. Here both convs, every way to compute the layer, memory formats, precisions and
+``torch.compile`` train the same net on the same images, ten steps each in turn, in one process,
+so that whatever else the machine does meets them alike.
+
+    python train.py bench conv --epochs 10 --runs 5
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import datetime
+import io
+import math
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from common.files import write_text_atomically
+from models.channel_selection import ChannelSelectionConv2d
+from models.classifiers import build_classifier
+from models.fastest import WAYS
+from training.hardware import choose_hardware, environment
+from training.run_folder import new_run_id
+from training.settings import RunSettings
+from training.showing import Showing, Table
+from training.tracking import Tracker
+
+SHAPE = (3, 32, 32)
+TURN = 10  # steps of one variant before the next has its turn
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One column of settings and one way to compute the convs."""
+
+    conv: str  # "full" or "select"
+    way: str  # "-" for full
+    memory: str  # "contiguous" or "channels_last"
+    precision: str  # "fp32" or "bf16"
+    compiled: bool = False
+
+    @property
+    def settings(self) -> tuple[str, str, bool]:
+        """What a variant shares with the full conv it is compared with."""
+        return self.memory, self.precision, self.compiled
+
+
+@dataclass
+class Result:
+    """Seconds of each run (``epochs`` epochs), and what they come to."""
+
+    variant: Variant
+    seconds: list[float] = field(default_factory=list)
+    peak_memory_mib: float = 0.0
+    failed: str = ""
+
+
+def variants(*, bf16: bool, compiled: bool) -> list[Variant]:
+    """Published pair first, then channels_last, bf16 and compiled where asked for."""
+    columns = [("contiguous", "fp32"), ("channels_last", "fp32")]
+    columns += [("channels_last", "bf16")] if bf16 else []
+    table = []
+    for memory, precision in columns:
+        table.append(Variant("full", "-", memory, precision))
+        table += [Variant("select", way, memory, precision) for way in (*WAYS, "auto")]
+    if compiled:
+        for memory, precision in columns[1:]:
+            table.append(Variant("full", "-", memory, precision, True))
+            table.append(Variant("select", "auto", memory, precision, True))
+    return table
+
+
+class Trainer:
+    """A net of one variant with its optimizer: SGD with Nesterov momentum."""
+
+    def __init__(self, variant: Variant, rank: int, device: torch.device):
+        torch.manual_seed(0)
+        self.variant, self.device = variant, device
+        net = build_classifier("small", classes=3, shape=SHAPE, conv=variant.conv, rank=rank)
+        for layer in net.modules():
+            if isinstance(layer, ChannelSelectionConv2d):
+                layer.way = variant.way
+        self.format = (
+            torch.channels_last if variant.memory == "channels_last" else torch.contiguous_format
+        )
+        self.net = net.to(device, memory_format=self.format)
+        self.optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, nesterov=True)
+        self.model: nn.Module = torch.compile(self.net) if variant.compiled else self.net
+
+    def step(self, images: Tensor, labels: Tensor) -> None:
+        bf16 = self.variant.precision == "bf16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+            loss = F.cross_entropy(self.model(images), labels)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+
+    def train(self, images: Tensor, labels: Tensor, batch_size: int) -> float:
+        """Seconds for one pass over ``images``."""
+        images = images.contiguous(memory_format=self.format)
+        _wait(self.device)
+        start = time.perf_counter()
+        for batch, truth in zip(images.split(batch_size), labels.split(batch_size), strict=True):
+            self.step(batch, truth)
+        _wait(self.device)
+        return time.perf_counter() - start
+
+    def peak_memory_mib(self, images: Tensor, labels: Tensor) -> float:
+        """Of one step: device memory on CUDA, bytes kept for the backward pass on CPU."""
+        images = images.contiguous(memory_format=self.format)
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+            self.step(images, labels)
+            return torch.cuda.max_memory_allocated(self.device) / 2**20
+        kept: dict[int, int] = {}
+
+        def note(tensor: Tensor) -> Tensor:
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        hooks = torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor)
+        with contextlib.nullcontext() if self.variant.compiled else hooks:
+            self.step(images, labels)
+        return sum(kept.values()) / 2**20 or math.nan
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much to train: ``runs`` times ``epochs`` passes over ``images`` random images."""
+
+    epochs: int = 10
+    runs: int = 5
+    images: int = 12_000
+    batch_size: int = 128
+    rank: int = 1
+    bf16: bool = True
+    compiled: bool = False
+
+
+def measure(plan: Plan, device: torch.device, say: Callable[[str], None]) -> list[Result]:
+    """Train every variant by turns; ``say`` is told after each run."""
+    pixels = torch.rand(plan.images, *SHAPE, generator=torch.Generator().manual_seed(0)).to(device)
+    labels = torch.arange(plan.images, device=device) % 3
+    results = [Result(v) for v in variants(bf16=plan.bf16, compiled=plan.compiled)]
+    trainers = []
+    for result in results:
+        trainer = _warmed_up(result, plan, pixels, labels, device)
+        trainers += [(trainer, result)] if trainer else []
+    for run in range(plan.runs):
+        for _, result in trainers:
+            result.seconds.append(0.0)
+        for _ in range(plan.epochs):
+            for first in range(0, plan.images, TURN * plan.batch_size):
+                part = slice(first, first + TURN * plan.batch_size)
+                for trainer, result in trainers:
+                    result.seconds[-1] += trainer.train(
+                        pixels[part], labels[part], plan.batch_size
+                    )
+        say(f"run {run + 1} of {plan.runs} done")
+    return results
+
+
+def _warmed_up(
+    result: Result, plan: Plan, pixels: Tensor, labels: Tensor, device: torch.device
+) -> Trainer | None:
+    """A trainer whose kernels are built and ways measured; None where compiling fails."""
+    trainer = Trainer(result.variant, plan.rank, device)
+    batch, truth = pixels[: plan.batch_size], labels[: plan.batch_size]
+    try:
+        for _ in range(2):
+            trainer.train(batch, truth, plan.batch_size)
+    except Exception as error:  # a missing compiler, say: the other variants still count
+        if not result.variant.compiled:
+            raise
+        result.failed = str(error).strip().splitlines()[0][:120]
+        return None
+    result.peak_memory_mib = trainer.peak_memory_mib(batch, truth)
+    return trainer
+
+
+def table_of(results: list[Result], plan: Plan) -> Table:
+    """One row a variant: medians over runs, and the ratio to the full conv of its settings.
+
+    The ratio is the median of the per-run ratios of times, each pair having run in turns.
+    """
+    full = {r.variant.settings: r for r in results if r.variant.conv == "full"}
+    rows = []
+    for result in results:
+        v = result.variant
+        cells = (v.conv, v.way, v.memory, v.precision, "yes" if v.compiled else "no")
+        if result.failed:
+            rows.append((*cells, *[None] * 6, result.failed))
+            continue
+        pairs = zip(result.seconds, full[v.settings].seconds, strict=False)
+        ratios = [mine / other for mine, other in pairs] or [math.nan]
+        middle = statistics.median(result.seconds)
+        rows.append(
+            (
+                *cells,
+                round(plan.epochs * plan.images / middle, 1),
+                round(statistics.median(ratios), 3),
+                f"{min(ratios):.2f}-{max(ratios):.2f}",
+                round(result.peak_memory_mib, 1),
+                round(middle * 10 / plan.epochs, 3),
+                " ".join(f"{seconds:.3f}" for seconds in result.seconds),
+                "",
+            )
+        )
+    columns = (
+        "conv", "way", "memory", "precision", "compiled", "images_per_second", "ratio_to_full",
+        "ratio_range", "peak_memory_mib", "seconds_per_10_epochs", "seconds_of_runs", "note",
+    )  # fmt: skip
+    return Table("bench_conv", columns, rows)
+
+
+def markdown(table: Table, plan: Plan, environment: dict[str, Any]) -> str:
+    """The table with what it takes to judge and repeat it."""
+    told = ", ".join(f"{k} {v}" for k, v in environment.items() if v is not None)
+    command = f"python train.py bench conv --epochs {plan.epochs} --runs {plan.runs}"
+    command += f" --images {plan.images} --batch-size {plan.batch_size} --rank {plan.rank}"
+    command += " --compile" if plan.compiled else ""
+    lines = [
+        "# bench conv", "", f"`{command}`", "",
+        f"{datetime.date.today()}; {told}. Ten epochs here are {10 * plan.images:,} images.", "",
+        "| " + " | ".join(table.columns) + " |",
+        "|" + " --- |" * len(table.columns),
+    ]  # fmt: skip
+    lines += [
+        "| " + " | ".join("" if c is None else str(c) for c in row) + " |" for row in table.rows
+    ]
+    return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchSettings(RunSettings):
+    """What the tracker asks for."""
+
+    task: ClassVar[str] = "bench"
+
+
+def bench(
+    plan: Plan, *, device: str, out: Path, mode: str | None, project: str | None,
+    say: Callable[[str], None],
+) -> Table:  # fmt: skip
+    """Measure, then write ``out``/conv.csv and conv.md and one W&B run with the table.
+
+    bf16 is left out where the device has none. Raises ``InputError`` for a wrong device or rank.
+    """
+    settings = BenchSettings(device=device, mode=mode, project=project)
+    hardware = choose_hardware(settings)
+    plan = replace(plan, bf16=hardware.dtype == torch.bfloat16)
+    table = table_of(measure(plan, hardware.device, say), plan)
+    about = environment(hardware)
+    out.mkdir(parents=True, exist_ok=True)
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([table.columns, *table.rows])
+    write_text_atomically(out / "conv.csv", text.getvalue())
+    write_text_atomically(out / "conv.md", markdown(table, plan, about))
+    tracker = Tracker(settings, out, say)
+    config = asdict(plan) | {"task": "bench", "environment": about}
+    tracker.start(
+        run_id=new_run_id(), name="bench-conv", config=config, tags=["bench"], resumed=False
+    )
+    tracker.show(Showing([table]), step=0)
+    tracker.finish(0, {})
+    return table
