@@ -8,6 +8,7 @@ from cli.group import LazyGroup
 
 COMMANDS = {
     "resconv": ("cli.train_commands:resconv", "Train a net that restores erased image halves."),
+    "sweep": ("cli.sweep_command:sweep", "Run every point of a sweep file, each exactly once."),
 }
 
 
