@@ -9,6 +9,9 @@ from cli.group import LazyGroup
 COMMANDS = {
     "resconv": ("cli.train_commands:resconv", "Train a net that restores erased image halves."),
     "classify": ("cli.train_commands:classify", "Train a classifier, full or channel selection."),
+    "sweep": ("cli.sweep_command:sweep", "Run every point of a sweep file, each exactly once."),
+    "compare": ("cli.report_commands:compare", "Compare runs in the logbook's table."),
+    "report": ("cli.report_commands:report", "Share runs as a W&B report or a single HTML page."),
     "predict": ("cli.predict_command:predict", "Label a folder of images with a trained net."),
     "bench": ("cli.bench_commands:bench", "Measure speed on this machine."),
 }

@@ -1,0 +1,333 @@
+"""The study behind an offline sweep: each point done exactly once, whoever is killed.
+
+Every point is a trial of an Optuna study, named by the hash of its settings. The storage hands a
+waiting trial to exactly one process. A claim carries its owner (host, process id, start time) and
+a time stamp renewed every ``BEAT_SECONDS``. It counts as lost when its owner, on this machine, has
+ended, or when the stamp is older than ``LEASE_SECONDS``: that needs no locks on shared disks, only
+clocks that agree to a minute or two. A lost claim whose run had finished is completed from its run
+folder; any other becomes a failed trial and its point waits anew. An owner that comes back too
+late finds its trial closed and its result is not counted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+import uuid
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.trial import FrozenTrial, TrialState
+
+from common.errors import InputError
+from sweeps.identity import is_gone, this_process
+from sweeps.sampling import pruner, random_points, sampler, suggest
+from sweeps.space import Point, Sweep
+
+BEAT_SECONDS = 20
+LEASE_SECONDS = 300
+DONE = (TrialState.COMPLETE, TrialState.PRUNED)
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where one point stands: done, running, failed or missing, and its decisive trial."""
+
+    point: Point
+    state: str
+    attrs: dict[str, Any] = field(default_factory=dict)
+    value: float | None = None
+
+
+@dataclass
+class Claim:
+    """A point that this process owns until it tells how it went."""
+
+    point: Point
+    trial: optuna.Trial
+    id: str
+    reports: int = 0
+
+
+class Study:
+    """The points of ``sweep`` in the storage at ``where``: a journal's path or a database URL."""
+
+    def __init__(self, where: str, sweep: Sweep, runs_dir: str = "runs") -> None:
+        """Open the study, or make it. Raises ``InputError`` for SQLite and another's study."""
+        self.sweep, self.where = sweep, where
+        self.runs_dir = str(Path(runs_dir).resolve())
+        self.storage = _open_storage(where)
+        self.study = _open_study(self.storage, where, sweep)
+        self.points = points_of(sweep)
+
+    def standings(self) -> list[Standing]:
+        """Where every point stands now, in the order of the sweep."""
+        trials = self._trials()
+        return [_standing(point, trials[point.key]) for point in self.points]
+
+    def top_up(self, retry_failed: bool = False, leave: frozenset[str] = frozenset()) -> None:
+        """Close lost claims; queue missing points, failed ones if asked, but none in ``leave``."""
+        for trial in self._in_state(TrialState.RUNNING):
+            if _is_lost(trial):
+                self._close_lost(trial)
+        trials = self._trials()
+        for point in self.points:
+            mine = trials[point.key]
+            state = _standing(point, mine).state
+            waits = any(trial.state == TrialState.WAITING for trial in mine)
+            wanted = state == "missing" or (retry_failed and state == "failed")
+            if wanted and not waits and point.key not in leave:
+                params = mine[-1].params if mine else {}
+                self.study.enqueue_trial(params, user_attrs={"point": point.key})
+
+    def waiting(self) -> int:
+        """How many points wait to be claimed."""
+        return len(self._in_state(TrialState.WAITING))
+
+    def claim(self) -> Claim | None:
+        """The next waiting point, now this process's; None when none waits."""
+        for waiting in self._in_state(TrialState.WAITING):
+            if not self._take(waiting._trial_id):
+                continue
+            if self._is_spare(waiting):
+                self._tell(waiting._trial_id, TrialState.FAIL, {"kind": "spare"})
+                continue
+            mine = {"beat": time.time(), "claim": uuid.uuid4().hex, "runs_dir": self.runs_dir}
+            for name, content in (mine | {"owner": this_process()}).items():
+                self.storage.set_trial_user_attr(waiting._trial_id, name, content)
+            # A study opened afresh: samplers keep the trials they saw first in the old one.
+            study = _open_study(self.storage, self.where, self.sweep)
+            trial = optuna.Trial(study, waiting._trial_id)
+            point = next(p for p in self.points if p.key == waiting.user_attrs["point"])
+            if self.sweep.method == "bayes":
+                point = Point(suggest(trial, self.sweep.parameters), point.key)
+            trial.set_user_attr("args", point.args)
+            return Claim(point, trial, mine["claim"])
+        return None
+
+    def beat(self, claim: Claim) -> None:
+        """Renew a claim. One that was taken away is noticed when its result is told."""
+        with contextlib.suppress(UpdateFinishedTrialError):
+            claim.trial.set_user_attr("beat", time.time())
+
+    def report(self, claim: Claim, value: float) -> bool:
+        """One validation of a running point; True when the run should end early."""
+        claim.reports += 1
+        claim.trial.report(value, claim.reports)
+        return claim.trial.should_prune()
+
+    def done(self, claim: Claim, value: float, attrs: dict[str, Any], early: bool = False) -> bool:
+        """Record a finished run; False if the claim had been taken away meanwhile."""
+        state = TrialState.PRUNED if early else TrialState.COMPLETE
+        return self._tell(claim.trial._trial_id, state, attrs, value)
+
+    def failed(self, claim: Claim, reason: str, attrs: dict[str, Any], lost: bool = False) -> bool:
+        """Record a run that ended badly. A lost one (killed) is run again next time unasked."""
+        attrs = attrs | {"reason": reason, "kind": "lost" if lost else "failed"}
+        return self._tell(claim.trial._trial_id, TrialState.FAIL, attrs)
+
+    def doubtful(self) -> int:
+        """Claims of others without a recent sign of life: lost, or soon known to be alive."""
+        return sum(not _is_surely_alive(trial) for trial in self._in_state(TrialState.RUNNING))
+
+    def _in_state(self, state: TrialState) -> list[FrozenTrial]:
+        """The trials of this sweep's points in ``state``, oldest first."""
+        keys = {point.key for point in self.points}
+        trials = self.study.get_trials(deepcopy=False, states=(state,))
+        return [trial for trial in trials if trial.user_attrs.get("point") in keys]
+
+    def _take(self, trial_id: int) -> bool:
+        """Make a waiting trial run here; False if another process was first."""
+        try:
+            return self.storage.set_trial_state_values(trial_id, TrialState.RUNNING)
+        except UpdateFinishedTrialError:
+            return False
+
+    def _trials(self) -> dict[str, list[FrozenTrial]]:
+        found: dict[str, list[FrozenTrial]] = defaultdict(list)
+        for trial in self.study.get_trials(deepcopy=False):
+            if trial.user_attrs.get("kind") != "spare":
+                found[trial.user_attrs.get("point", "")].append(trial)
+        return found
+
+    def _is_spare(self, trial: FrozenTrial) -> bool:
+        """Two commands started together may queue a point twice: the earlier trial counts."""
+        open_states = (TrialState.WAITING, TrialState.RUNNING)
+        return any(
+            other.state in DONE or (other.state in open_states and other.number < trial.number)
+            for other in self._trials()[trial.user_attrs["point"]]
+            if other.number != trial.number
+        )
+
+    def _close_lost(self, trial: FrozenTrial) -> None:
+        run = _finished_run(trial)
+        value = (run or {}).get("value", {}).get(self.sweep.metric)
+        if run and value is not None:
+            self._tell(trial._trial_id, TrialState.COMPLETE, run["attrs"], value)
+            return
+        host = trial.user_attrs.get("owner", {}).get("host", "an unknown machine")
+        attrs = {"kind": "lost", "reason": f"the sweep on {host} was killed"}
+        self._tell(trial._trial_id, TrialState.FAIL, attrs)
+
+    def _tell(
+        self, trial_id: int, state: TrialState, attrs: dict[str, Any], value: float | None = None
+    ) -> bool:
+        try:
+            for key, content in attrs.items():
+                self.storage.set_trial_user_attr(trial_id, key, content)
+            self.storage.set_trial_state_values(trial_id, state, None if value is None else [value])
+        except UpdateFinishedTrialError:
+            return False
+        return True
+
+
+def points_of(sweep: Sweep) -> list[Point]:
+    """The points of any sweep; those of a bayes sweep are places whose settings come later."""
+    if sweep.method == "grid":
+        return sweep.grid()
+    if sweep.method == "random":
+        return random_points(sweep)
+    return [Point({}, f"place-{number:04d}") for number in range(1, sweep.run_cap + 1)]
+
+
+def default_place(sweep: Sweep) -> str:
+    """The journal of a sweep; a rehearsal (another name) has its own."""
+    return str(Path("studies") / f"{sweep.name}.journal")
+
+
+def _open_storage(where: str) -> optuna.storages.BaseStorage:
+    if where.startswith("sqlite"):
+        raise InputError(
+            f"--study {where}: SQLite was seen to hand a point out twice; use a journal file "
+            "(studies/my.journal) or a postgresql:// or mysql:// address"
+        )
+    if "://" in where:
+        try:
+            return optuna.storages.get_storage(where)
+        except Exception as error:  # drivers and servers each have their own errors
+            reason = str(error).splitlines()[0]
+            raise InputError(f"--study {_without_password(where)}: {reason}") from None
+    path = Path(where).resolve()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The lock is a link to the journal: its path must be absolute to be seen from anywhere.
+        lock = JournalFileSymlinkLock(str(path))
+        backend = JournalFileBackend(str(path), lock_obj=lock)
+        with open(path, "rb+") as file:
+            first = file.readline()
+            if first and "op_code" not in json.loads(first):
+                raise ValueError(first)
+            _cut_torn_line(file, lock)
+        return optuna.storages.JournalStorage(backend)
+    except OSError as error:
+        raise InputError(f"--study {where}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"--study {where}: not an Optuna journal; give another file") from None
+
+
+def _without_password(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
+
+
+def _cut_torn_line(file: BinaryIO, lock: JournalFileSymlinkLock) -> None:
+    """A process killed while it wrote may leave half a line, which Optuna cannot read past."""
+    if _ends_well(file):
+        return
+    lock.acquire()
+    try:
+        if not _ends_well(file):
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 1_000_000))
+            tail = file.read()
+            file.truncate(size - len(tail) + tail.rfind(b"\n") + 1)
+    finally:
+        lock.release()
+
+
+def _ends_well(file: BinaryIO) -> bool:
+    if file.seek(0, os.SEEK_END) == 0:
+        return True
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) == b"\n"
+
+
+def _open_study(storage: Any, where: str, sweep: Sweep) -> optuna.Study:
+    names = [summary.study_name for summary in storage.get_all_studies()]
+    if names and sweep.name not in names and "://" not in where:
+        raise InputError(
+            f"--study {where}: belongs to the sweep {names[0]}, not to {sweep.name}; give another"
+        )
+    study = optuna.create_study(
+        storage=storage, study_name=sweep.name, direction=sweep.goal, load_if_exists=True,
+        sampler=sampler(sweep), pruner=pruner(sweep),
+    )  # fmt: skip
+    told = {"task": sweep.task, "metric": sweep.metric, "file": str(sweep.file)}
+    if sweep.method == "bayes":
+        told["parameters"] = json.dumps(sweep.config["parameters"], sort_keys=True)
+    known = study.user_attrs
+    for key, value in told.items():
+        if key not in known:
+            study.set_user_attr(key, value)
+        elif key != "file" and known[key] != value:
+            raise InputError(
+                f"--study {where}: belongs to another sweep {sweep.name} (its {key} differs); "
+                "give another"
+            )
+    return study
+
+
+def _standing(point: Point, trials: list[FrozenTrial]) -> Standing:
+    for trial in trials:
+        if trial.state in DONE:
+            return Standing(point, "done", trial.user_attrs, trial.value)
+    for trial in trials:
+        if trial.state == TrialState.RUNNING and not _is_lost(trial):
+            return Standing(point, "running", trial.user_attrs)
+    waits = any(trial.state == TrialState.WAITING for trial in trials)
+    if trials and not waits and trials[-1].user_attrs.get("kind") == "failed":
+        return Standing(point, "failed", trials[-1].user_attrs)
+    return Standing(point, "missing", trials[-1].user_attrs if trials else {})
+
+
+def _age(trial: FrozenTrial) -> float:
+    """Seconds since a claim was made or last renewed."""
+    return time.time() - trial.user_attrs.get("beat", trial.datetime_start.timestamp())
+
+
+def _is_gone(trial: FrozenTrial) -> bool | None:
+    owner = trial.user_attrs.get("owner")
+    return is_gone(owner) if owner else None
+
+
+def _is_surely_alive(trial: FrozenTrial) -> bool:
+    gone = _is_gone(trial)
+    return _age(trial) < 2 * BEAT_SECONDS if gone is None else not gone
+
+
+def _is_lost(trial: FrozenTrial) -> bool:
+    gone = _is_gone(trial)
+    return _age(trial) > LEASE_SECONDS if gone is None else gone
+
+
+def _finished_run(trial: FrozenTrial) -> dict[str, Any] | None:
+    """The run of a lost claim, if it had finished before its sweep was killed."""
+    runs_dir, claim = trial.user_attrs.get("runs_dir"), trial.user_attrs.get("claim")
+    if runs_dir is None or claim is None:
+        return None
+    for file in Path(runs_dir).glob("*/summary.json"):
+        with contextlib.suppress(OSError, ValueError):
+            summary = json.loads(file.read_text())
+            config = (file.parent / "config.yaml").read_text()
+            if summary.get("state") == "finished" and claim in config:
+                attrs = {"folder": str(file.parent), "run_id": summary["run_id"]}
+                return {"attrs": attrs, "value": summary["last"]}
+    return None
