@@ -173,6 +173,8 @@ class RunSettings:
             if f.metadata["group"] not in ("Tracking", "Run")
             and f.name not in ("data_root", "device")
         }
+        if kept.get("conv") == "full":
+            del kept["rank"]  # only a channel selection has one
         text = json.dumps({"task": self.task} | kept, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -1,0 +1,73 @@
+"""W&B sweep files as YAML, read with the safe loader and without its two traps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from common.errors import InputError
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, which also refuses doubled keys and base-60 numbers (``3:9`` is 189)."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            name = str(getattr(key, "value", key))
+            if name in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {name!r} is given twice", key.start_mark
+                )
+            seen.add(name)
+        return super().construct_mapping(node, deep)
+
+    def construct_range(self, node: yaml.ScalarNode) -> Any:
+        if ":" in node.value:
+            raise yaml.constructor.ConstructorError(
+                None, None,
+                f"YAML reads {node.value} as a number in base 60; write '{node.value}' in quotes",
+                node.start_mark,
+            )  # fmt: skip
+        return super().construct_yaml_int(node)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_range)
+
+
+def read_yaml(path: Path) -> tuple[dict[str, Any], str]:
+    """The mapping in ``path`` and its leading comment without the ``#`` signs.
+
+    Raises ``InputError`` for a file that is missing, not text, not YAML (with line and column) or
+    not a mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise InputError(
+            f"{path}: cannot be read ({reason}); give a sweep file, for example "
+            "sweep_configs/smoke.yaml"
+        ) from None
+    try:
+        content = yaml.load(text, Loader=_Loader)  # a subclass of the safe loader
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise InputError(f"{path}{where}: {error.problem or 'not YAML'}") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: must be a W&B sweep definition: method, metric, parameters, …")
+    return content, _header(text)
+
+
+def _header(text: str) -> str:
+    lines = []
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            break
+        lines.append(line[1:].strip())
+    return "\n".join(lines)

@@ -1,0 +1,178 @@
+"""Sweep files: every YAML of the project expands to its rows, and wrong files are named."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+import yaml
+
+from common.errors import InputError
+from sweeps.space import read_sweep
+from training.settings import SETTINGS, settings_from
+
+ROOT = Path(__file__).parent.parent
+FILES = sorted((ROOT / "sweep_configs").glob("*.yaml"))
+PUBLISHED = {}
+with open(ROOT / "reports" / "published" / "resconv.csv", newline="") as _file:
+    for _row in csv.DictReader(_file):
+        PUBLISHED.setdefault(_row["table"], []).append(_row)
+GOOD = """\
+# Question: what?
+#
+# Command: none
+method: grid
+program: train.py
+command: ["${env}", "${interpreter}", "${program}", resconv, "${args}"]
+metric: {name: val/l1, goal: minimize}
+parameters:
+  ks: {values: [3, "3:9", 3]}
+  layers: {values: [2, 1]}
+  bn_last: {values: [true, false]}
+"""
+
+
+def sweep_of(tmp_path: Path, text: str):
+    file = tmp_path / "test.yaml"
+    file.write_text(text)
+    return read_sweep(file)
+
+
+@pytest.mark.parametrize("table", PUBLISHED)
+def test_each_logbook_table_expands_to_exactly_its_published_rows(table):
+    sweep = read_sweep(ROOT / "sweep_configs" / f"{table}.yaml")
+    published = [
+        settings_from("resconv", {
+            "data": "fashion-mnist", "size": row["size"], "layers": row["layers"],
+            "ks": row["ks"], "ch": row["ch"], "residual_weight": row["residual_weight"],
+            "bn_encoder": row["bn_encoder"], "bn_decoder": row["bn_decoder"],
+            "bn_last": row["bn_last_layer"] == "yes", "act": row["act"],
+        })
+        for row in PUBLISHED[table]
+    ]  # fmt: skip
+    points = sweep.grid()
+    assert sorted(p.key for p in points) == sorted(s.fingerprint() for s in published)
+    assert len(points) == len(published)
+
+
+def test_the_eight_logbook_sweeps_have_113_points():
+    assert len(PUBLISHED) == 8
+    assert sum(len(read_sweep(ROOT / f"sweep_configs/{t}.yaml").grid()) for t in PUBLISHED) == 113
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: f.stem)
+def test_every_command_parses_and_the_header_says_what_it_must(file):
+    from cli import train_commands
+
+    sweep = read_sweep(file)
+    assert sweep.name == file.stem
+    assert sweep.parameters["data"].distribution == "constant"
+    assert sweep.parameters["data"].values[0] != "auto"
+    for label in ("Question:", "Command: python train.py sweep", "Time:", "Published:", "Seeds:"):
+        assert label in sweep.header
+    assert f"sweep_configs/{file.name} " in sweep.header
+    assert sweep.question.endswith((".", "?", ")"))
+    command = getattr(train_commands, sweep.task)
+    for point in sweep.grid():
+        task, *args = point.command(sweep.task)
+        context = command.make_context(task, args)
+        given = {k: v for k, v in context.params.items() if v is not None}
+        assert given == {k: str(v) for k, v in point.args.items()}
+        assert settings_from(task, given).fingerprint() == point.key
+
+
+def test_the_header_states_the_number_of_runs():
+    for file in FILES:
+        sweep = read_sweep(file)
+        listed = 1
+        for parameter in sweep.parameters.values():
+            listed *= len(parameter.listed())
+        assert f"({listed} runs)" in sweep.header, file
+
+
+def test_grid_order_is_that_of_wandb(tmp_path):
+    points = sweep_of(tmp_path, GOOD).grid()
+    rows = [tuple(point.args.values()) for point in points]
+    assert list(points[0].args) == ["bn_last", "ks", "layers"]
+    assert rows == [
+        (True, 3, 2), (True, 3, 1), (True, "3:9", 2), (True, "3:9", 1),
+        (False, 3, 2), (False, 3, 1), (False, "3:9", 2), (False, "3:9", 1),
+    ]  # fmt: skip
+    assert points[2].command("resconv") == ["resconv", "--bn_last=True", "--ks=3:9", "--layers=2"]
+
+
+def test_whole_number_ranges_caps_seeds_and_rehearsals(tmp_path):
+    text = GOOD.replace("{values: [2, 1]}", "{min: 1, max: 4}")
+    sweep = sweep_of(tmp_path, text)
+    assert len(sweep.grid()) == 2 * 2 * 4
+    assert len(sweep_of(tmp_path, text + "run_cap: 5\n").grid()) == 5
+    seeded = sweep.with_seeds(3).shortened(640)
+    assert len(seeded.grid()) == 3 * len(sweep.grid())
+    first = seeded.grid()[0].args
+    assert (first["images"], first["val_images"], first["seed"]) == (640, 106, 0)
+    assert seeded.name == "test-images-640"
+    assert seeded.config["parameters"]["seed"] == {"values": [0, 1, 2]}
+    assert "val_images" not in sweep.shortened(6000).grid()[0].args
+    assert yaml.safe_load(yaml.safe_dump(seeded.config)) == seeded.config
+    assert not {p.key for p in seeded.grid()} & {p.key for p in sweep.grid()}
+
+
+def test_full_convs_of_different_rank_are_one_run():
+    sweep = read_sweep(ROOT / "sweep_configs" / "resconv-rank.yaml")
+    assert [p.args["conv"] for p in sweep.grid()] == ["full"] + ["select"] * 5
+
+
+RANDOM = GOOD.replace("method: grid", "method: random")
+WRONG = {
+    "broken yaml": ("method: [grid\nprogram: x", ("line 2, column 8",)),
+    "not a mapping": ("- a\n- b\n", ("must be a W&B sweep definition",)),
+    "base 60": (GOOD.replace('"3:9"', "3:9"), ("line 9, column", "'3:9' in quotes")),
+    "key twice": (GOOD + "method: grid\n", ("line 12, column 1", "'method' is given twice")),
+    "unknown key": (GOOD + "metod: grid\n", ("'metod'", "'method'")),
+    "unknown parameter key": (GOOD.replace("{values: [2", "{valuse: [2"), ("Did you mean 'value'",)),
+    "no metric": (GOOD.replace("metric: ", "description: "), ("metric is missing",)),
+    "unknown method": (GOOD.replace("method: grid", "method: gird"), ("'grid'",)),
+    "unknown parameter": (GOOD.replace("layers:", "leyers:"), ("leyers", "'layers'")),
+    "wrong value": (GOOD.replace("[2, 1]", "[2, 0]"), ("--layers 0", "from 1 to 200")),
+    "values that do not fit": (GOOD + "  groups: {value: 5}\n", ("--groups 5",)),
+    "endless grid": (GOOD + "  lr: {min: 0.001, max: 0.1}\n", ("lr", "never ends")),
+    "huge grid": (GOOD + "  seed: {min: 0, max: 100000}\n", ("1,200,012 points",)),
+    "empty values": (GOOD.replace("[2, 1]", "[]"), ("layers", "one or more")),
+    "nested values": (GOOD.replace("[2, 1]", "{a: 1}"), ("layers", "plain values")),
+    "metric never logged": (GOOD.replace("val/l1,", "val/loss,"), ("never logged", "val/l1")),
+    "wrong goal": (GOOD.replace("minimize", "minimise"), ("'minimize'",)),
+    "wrong command": (GOOD.replace("resconv,", "resconf,"), ("'resconv'",)),
+    "no task": (GOOD.replace("resconv, ", ""), ("${program}",)),
+    "random without end": (RANDOM, ("run_cap",)),
+    "random, wrong end": (RANDOM + "  lr: {min: -1, max: 1}\nrun_cap: 3\n", ("--lr -1",)),
+    "min above max": (RANDOM + "  lr: {min: 2.0, max: 1}\nrun_cap: 3\n", ("min below max",)),
+    "1e-3 is text": (RANDOM + "  lr: {min: 1e-3, max: 1}\nrun_cap: 3\n", ("0.001",)),
+    "run_cap 0": (GOOD + "run_cap: 0\n", ("run_cap 0",)),
+    "hyperband without bands": (GOOD + "early_terminate: {type: hyperband}\n", ("min_iter",)),
+    "another early_terminate": (GOOD + "early_terminate: {type: median}\n", ("hyperband",)),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_file_is_one_line_that_names_the_cause(case, tmp_path):
+    text, parts = WRONG[case]
+    with pytest.raises(InputError) as error:
+        sweep_of(tmp_path, text)
+    assert "\n" not in str(error.value)
+    for part in ("test.yaml", *parts):
+        assert part in str(error.value)
+
+
+def test_missing_file_and_seeds_that_cannot_be(tmp_path):
+    with pytest.raises(InputError, match=r"nothing\.yaml: cannot be read"):
+        read_sweep(tmp_path / "nothing.yaml")
+    with pytest.raises(InputError, match="varies the seed itself"):
+        sweep_of(tmp_path, GOOD + "  seed: {values: [1, 2]}\n").with_seeds(2)
+
+
+def test_metrics_named_in_space_are_known_tasks():
+    from sweeps.space import METRICS
+
+    assert set(METRICS) == set(SETTINGS)
+    assert all(cls.objective in METRICS[task] for task, cls in SETTINGS.items())
