@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from common.errors import InputError
 from reports.published import logbook_table
 from reports.records import RunRecord, is_run_folder, read_run_folder
+from reports.studies import study_runs
 from sweeps.yaml_file import read_yaml
 
 SWEEP_SUFFIXES = (".yaml", ".yml")
@@ -38,8 +40,8 @@ def _runs_of(source: str, runs_dir: Path) -> Sequence[RunRecord]:
         return _runs_of_sweep(path, runs_dir)
     if path.is_dir():
         return _runs_below(path)
-    if path.exists():
-        raise InputError(f"{source}: not a sweep file (.yaml) and not a folder of runs")
+    if path.is_file() or re.match(r"(postgresql|mysql)\S*://", source):
+        return study_runs(source, runs_dir)
     from reports.wandb_runs import wandb_records
 
     records = wandb_records(source)

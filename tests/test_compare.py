@@ -147,6 +147,29 @@ def test_a_sweep_file_finds_its_runs_and_rehearsals(tmp_path, capsys, monkeypatc
     assert "line 2" in refused(file, "--runs-dir", runs)
 
 
+def test_a_study_names_its_runs(tmp_path, capsys) -> None:
+    import optuna
+    from optuna.storages.journal import JournalFileBackend
+
+    journal = tmp_path / "kernels.journal"
+    storage = optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
+    study = optuna.create_study(storage=storage, study_name="kernels")
+    assert "no finished runs" in refused(journal)
+    for ks in (3, 5):
+        run = fake_run(tmp_path / "runs", f"k{ks}", ks / 100, ks=ks, sweep="kernels")
+        trial = study.ask()
+        trial.set_user_attr("folder", f"gone/{run.name}")
+        study.tell(trial, ks / 100)
+    assert "its run folder gone" in refused(journal)
+    (table,) = table_of(capsys, journal, "--runs-dir", tmp_path / "runs")
+    assert (table["sweep"], [row["ks"] for row in table["rows"]]) == ("kernels", [3, 5])
+    trial = study.ask()
+    other = fake_run(tmp_path / "runs", "other", 0.1, sweep="activation")
+    trial.set_user_attr("folder", str(other))
+    study.tell(trial, 0.1)
+    assert "a run of the sweep activation" in refused(journal, "--runs-dir", tmp_path / "runs")
+
+
 def test_formats_sort_columns_and_out(tmp_path, capsys) -> None:
     for run_id, ks, loss, name in (("a", "3:9", 0.05, "a|b_1"), ("b", "3:11", 0.06, "x\x1b[31m")):
         fake_run(tmp_path / "runs", run_id, loss, ks=ks, name=name, parameters=1_234_567)
@@ -201,7 +224,7 @@ def test_plots_and_picture_sheets(tmp_path) -> None:
         (["runs/mixed-tasks"], "2 tasks (classify, resconv)"),
         (["runs/mixed-projects"], "2 projects (one, two)"),
         (["runs/failed"], "none of the 1 runs is finished (1 failed)"),
-        (["runs/good/notes.txt"], "not a sweep file"),
+        (["runs/good/notes.txt"], "not a study"),
         (["runs/none.yaml"], "cannot be read"),
         (["runs/good", "--format", "markdwn"], "Did you mean 'markdown'?"),
         (["runs/good", "--columns", "parameter"], "Did you mean 'parameters'?"),
@@ -227,5 +250,5 @@ def test_wrong_input_is_one_line(sources, message, tmp_path, monkeypatch) -> Non
     fake_run(runs / "mixed-projects", "b", 0.1, project="two")
     fake_run(runs / "failed", "a", 0.1, state="failed")
     fake_run(runs / "good", "a", 0.1)
-    (runs / "good" / "notes.txt").touch()
+    (runs / "good" / "notes.txt").write_text("hello\n")
     assert message in refused(*sources)

@@ -130,7 +130,10 @@ WRONG = {
     "base 60": (GOOD.replace('"3:9"', "3:9"), ("line 9, column", "'3:9' in quotes")),
     "key twice": (GOOD + "method: grid\n", ("line 12, column 1", "'method' is given twice")),
     "unknown key": (GOOD + "metod: grid\n", ("'metod'", "'method'")),
-    "unknown parameter key": (GOOD.replace("{values: [2", "{valuse: [2"), ("Did you mean 'value'",)),
+    "unknown parameter key": (
+        GOOD.replace("{values: [2", "{valuse: [2"),
+        ("Did you mean 'value'",),
+    ),
     "no metric": (GOOD.replace("metric: ", "description: "), ("metric is missing",)),
     "unknown method": (GOOD.replace("method: grid", "method: gird"), ("'grid'",)),
     "unknown parameter": (GOOD.replace("layers:", "leyers:"), ("leyers", "'layers'")),
