@@ -67,6 +67,27 @@ def compare(
     return 0
 
 
+@click.command(epilog=SOURCES_HELP)
+@_SOURCES
+@click.option("--html", metavar="FILE", help="Write one self-contained page instead.")
+@_RUNS_DIR
+def report(sources: tuple[str, ...], html: str | None, runs_dir: str) -> int:
+    """Make a W&B Report of a comparison, or with --html a page that needs no server.
+
+    Example: python train.py report sweep_configs/smoke.yaml --html report.html
+    """
+    from reports.collect import collect
+    from reports.table import tables_of
+
+    tables = tables_of(collect(_given(sources), Path(runs_dir)))
+    if html:
+        from reports.page import page
+
+        _write(Path(html), page(tables))
+        return 0
+    raise InputError("give --html FILE")
+
+
 def _given(sources: tuple[str, ...]) -> tuple[str, ...]:
     if not sources:
         raise InputError(

@@ -40,11 +40,14 @@ def slug(text: str) -> str:
 
 def figures_of(table: Table) -> dict[str, Figure]:
     """The table's figures by name; those without anything to show are left out."""
-    figures = {"curves": _curves(table)}
-    for column in COSTS:
-        values = [row.values[column] for row in table.rows if row.values.get(column)]
-        if values and max(values) > 1.05 * min(values):
-            figures[column.replace("_", "-")] = _cost(table, column)
+    import matplotlib as mpl
+
+    with mpl.rc_context({"text.parse_math": False}):
+        figures = {"curves": _curves(table)}
+        for column in COSTS:
+            values = [row.values[column] for row in table.rows if row.values.get(column)]
+            if values and max(values) > 1.05 * min(values):
+                figures[column.replace("_", "-")] = _cost(table, column)
     return {name: figure for name, figure in figures.items() if figure is not None}
 
 

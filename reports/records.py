@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ class DemoPicture:
 class RunRecord:
     """What a report needs of a run; ``summary`` has the form of a run folder's summary.json.
 
-    ``project`` is ``entity/project`` (the entity may be missing), ``order`` grows with time.
+    ``project`` is ``entity/project`` (the entity may be missing), ``order`` is the time (UTC) of
+    the record, as text that sorts.
     """
 
     id: str
@@ -44,6 +46,11 @@ class RunRecord:
     question: str
     order: str
     url: str | None
+
+    @property
+    def day(self) -> str:
+        """The day of the record."""
+        return self.order[:10]
 
     def history(self) -> list[dict[str, float]]:
         """The rows of the run's metrics, oldest first, each with ``images_seen``."""
@@ -111,6 +118,7 @@ def read_run_folder(folder: Path) -> FolderRun:
     if not isinstance(config, dict) or not isinstance(summary, dict) or "run_id" not in summary:
         raise InputError(f"{folder}: not a run folder of this project (no run_id in summary.json)")
     sweep = config.get("sweep") or {}
+    written = (folder / "summary.json").stat().st_mtime
     return FolderRun(
         id=str(summary["run_id"]),
         name=str(summary.get("name") or folder.name),
@@ -121,7 +129,7 @@ def read_run_folder(folder: Path) -> FolderRun:
         project="/".join(filter(None, (config.get("entity"), config.get("project")))),
         sweep=sweep.get("name"),
         question=_question(sweep.get("file")),
-        order=f"{(folder / 'summary.json').stat().st_mtime:020.6f}",
+        order=datetime.fromtimestamp(written, timezone.utc).isoformat(timespec="microseconds"),
         url=(summary.get("wandb") or {}).get("url"),
         folder=folder.resolve(),
     )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import Field, fields
 from typing import Any
 
 from common.errors import InputError
+from common.values import flag
 from reports.records import RunRecord
 from training.settings import SETTINGS
 
@@ -46,6 +48,21 @@ def _canonical(field: Field[Any], record: RunRecord) -> Any:
         return field.metadata["read"](field.name, value)
     except InputError:
         return value
+
+
+def command_of(record: RunRecord) -> str:
+    """The command that repeats the run: every setting that is not the default, and the seed."""
+    words = ["python", "train.py", record.task]
+    chosen = [*setting_fields(record.task), *_also(record.task)]
+    for field in chosen:
+        value = _canonical(field, record)
+        if value is not None and value != field.default:
+            words += [f"{flag(field.name)}={value}"]
+    return shlex.join(words)
+
+
+def _also(task: str) -> list[Field[Any]]:
+    return [f for f in fields(SETTINGS[task]) if f.name in ("epochs", "seed")]
 
 
 def varying(settings: Sequence[dict[str, Any]], task: str) -> list[str]:
