@@ -169,7 +169,7 @@ def test_the_automatic_choice_is_made_once_and_can_be_carried_over(monkeypatch):
     layer(x)
     assert torch.equal(state, torch.get_rng_state())
     assert layer.select.grad is None
-    (key, way), = fastest.remembered_ways().items()
+    ((key, way),) = fastest.remembered_ways().items()
     assert way in WAYS
 
     other = next(w for w in WAYS if w != way)

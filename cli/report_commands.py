@@ -1,0 +1,111 @@
+"""``compare`` and ``report``: runs from anywhere into tables, pictures and pages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cli.options import Value
+from common.errors import InputError, nearest
+
+SOURCES_HELP = (
+    "SOURCE is a run folder, a folder of runs, an offline study, a sweep file (its runs are "
+    "looked for in --runs-dir) or a W&B path: entity/project, or that with a run or sweep id."
+)
+FORMATS = ("rich", "markdown", "csv", "json", "latex")
+_SOURCES = click.argument("sources", nargs=-1, metavar="SOURCE...")
+_RUNS_DIR = click.option(
+    "--runs-dir", default="runs", metavar="FOLDER", help="Where a sweep's run folders are.",
+    show_default=True,
+)  # fmt: skip
+
+
+@click.command(epilog=SOURCES_HELP)
+@_SOURCES
+@click.option(
+    "--format", "format_", type=Value("NAME"), default="rich", show_default=True,
+    metavar="|".join(FORMATS), help="Form of the table.",
+)  # fmt: skip
+@click.option("--sort", metavar="COLUMN", help="Sort by a column; -COLUMN falls.")
+@click.option("--columns", metavar="A,B,…", help="Show these columns only.")
+@click.option("--out", metavar="FILE", help="Write the table to a file.")
+@click.option("--plots", metavar="FOLDER", help="Draw curves and trade-offs there, as PNG.")
+@click.option("--images", metavar="FOLDER", help="Put the demo pictures side by side there.")
+@_RUNS_DIR
+def compare(
+    sources: tuple[str, ...], format_: str, sort: str | None, columns: str | None,
+    out: str | None, plots: str | None, images: str | None, runs_dir: str,
+) -> int:  # fmt: skip
+    """Compare runs in the logbook's table: ranked, with spread over seeds and published values.
+
+    Example: python train.py compare sweep_configs/smoke.yaml --plots plots
+    """
+    if format_ not in FORMATS:
+        raise InputError(
+            f"--format {format_}: must be one of {', '.join(FORMATS)}.{nearest(format_, FORMATS)}"
+        )
+    from reports.collect import collect
+    from reports.formats import FORMATS as WRITERS
+    from reports.table import tables_of
+
+    names = [name.strip() for name in (columns or "").split(",") if name.strip()]
+    tables = tables_of(collect(_given(sources), Path(runs_dir)), sort=sort, columns=names)
+    text = WRITERS[format_](tables)
+    if out:
+        _write(Path(out), text)
+    else:
+        click.echo(text, nl=False)
+    if plots:
+        from reports.plots import save_plots
+
+        _list("Plots", save_plots(tables, Path(plots)))
+    if images:
+        from reports.pictures import save_sheets
+
+        _list("Pictures", save_sheets(tables, Path(images)))
+    return 0
+
+
+@click.command(epilog=SOURCES_HELP)
+@_SOURCES
+@click.option("--html", metavar="FILE", help="Write one self-contained page instead.")
+@_RUNS_DIR
+def report(sources: tuple[str, ...], html: str | None, runs_dir: str) -> int:
+    """Make a W&B Report of a comparison, or with --html a page that needs no server.
+
+    Example: python train.py report sweep_configs/smoke.yaml --html report.html
+    """
+    from reports.collect import collect
+    from reports.table import tables_of
+
+    tables = tables_of(collect(_given(sources), Path(runs_dir)))
+    if html:
+        from reports.page import page
+
+        _write(Path(html), page(tables))
+        return 0
+    raise InputError("give --html FILE")
+
+
+def _given(sources: tuple[str, ...]) -> tuple[str, ...]:
+    if not sources:
+        raise InputError(
+            "SOURCE: missing; give run folders, a sweep file, a study or a W&B path, for example "
+            "python train.py compare runs"
+        )
+    return sources
+
+
+def _write(path: Path, text: str) -> None:
+    from common.files import write_text_atomically
+
+    try:
+        write_text_atomically(path, text)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+    click.echo(f"Wrote {path}", err=True)
+
+
+def _list(what: str, paths: list[Path]) -> None:
+    click.echo(f"{what}: {', '.join(map(str, paths))}", err=True)

@@ -1,0 +1,89 @@
+"""Runs from anywhere: run folders, sweep files, studies and W&B paths."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from common.errors import InputError
+from reports.published import logbook_table
+from reports.records import RunRecord, is_run_folder, read_run_folder
+from reports.studies import study_runs
+from sweeps.yaml_file import read_yaml
+
+SWEEP_SUFFIXES = (".yaml", ".yml")
+
+
+def collect(sources: Sequence[str], runs_dir: Path) -> list[RunRecord]:
+    """The runs of all sources, each once, oldest first.
+
+    A source is a run folder, a folder of runs or a study (searched two levels down), a sweep
+    file (its runs are looked for under ``runs_dir``), or a W&B path. Raises ``InputError`` for a
+    source without runs, and for runs that cannot stand in one table: of two projects or tasks.
+    """
+    found: dict[tuple[str, str], RunRecord] = {}
+    for source in sources:
+        for record in _runs_of(source, runs_dir):
+            found.setdefault((record.project, record.id), record)
+    records = sorted(found.values(), key=lambda r: r.order)
+    _refuse_mixture("tasks", (r.task for r in records))
+    _refuse_mixture("projects", (r.project.rpartition("/")[2] for r in records))
+    _refuse_mixture("entities", (r.project.rpartition("/")[0] for r in records))
+    return records
+
+
+def _runs_of(source: str, runs_dir: Path) -> Sequence[RunRecord]:
+    path = Path(source)
+    if path.suffix in SWEEP_SUFFIXES:
+        return _runs_of_sweep(path, runs_dir)
+    if path.is_dir():
+        return _runs_below(path)
+    if path.is_file() or re.match(r"(postgresql|mysql)\S*://", source):
+        return study_runs(source, runs_dir)
+    from reports.wandb_runs import wandb_records
+
+    records = wandb_records(source)
+    if not records:
+        raise InputError(f"{source}: no runs there yet")
+    return records
+
+
+def _runs_below(folder: Path) -> list[RunRecord]:
+    """The run in ``folder``, or those in the folders one or two levels below it."""
+    candidates = [folder, *sorted(folder.glob("*/")), *sorted(folder.glob("*/*/"))]
+    folders = [candidate for candidate in candidates if is_run_folder(candidate)]
+    if not folders:
+        raise InputError(
+            f"{folder}: no runs there (a run folder holds config.yaml and summary.json), "
+            "for example python train.py compare runs"
+        )
+    return [read_run_folder(run) for run in folders]
+
+
+def _runs_of_sweep(path: Path, runs_dir: Path) -> list[RunRecord]:
+    """The runs under ``runs_dir`` that came from the sweep file ``path``."""
+    folders = [run for run in sorted(runs_dir.glob("*/")) if is_run_folder(run)]
+    config, question = read_yaml(path)
+    name = str(config.get("name") or path.stem)
+    runs = [
+        dataclasses.replace(run, question=question)
+        for run in map(read_run_folder, folders)
+        if name in (run.sweep, logbook_table(run.sweep))
+    ]
+    if not runs:
+        raise InputError(
+            f"{path}: no runs of this sweep under {runs_dir}; run it first: "
+            f"python train.py sweep {path} (or say where: --runs-dir FOLDER)"
+        )
+    return runs
+
+
+def _refuse_mixture(what: str, values: Iterable[str]) -> None:
+    kinds = sorted({value for value in values if value})
+    if len(kinds) > 1:
+        raise InputError(
+            f"runs of {len(kinds)} {what} ({', '.join(kinds)}): one comparison takes one; "
+            "give the sources of one at a time"
+        )

@@ -1,0 +1,156 @@
+"""Tables as text: for the terminal, Markdown, LaTeX, CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from reports.statistics import Spread
+from reports.table import Row, Table, show, title
+
+_WHOLE = ("parameters", "receptive_field", "multiply_adds", "images_per_second", "images")
+
+
+def digits(value: float) -> str:
+    """A metric: five decimals below 1 (the logbook's precision), three above."""
+    return f"{value:.5f}" if abs(value) < 1 else f"{value:.3f}"
+
+
+def cell(row: Row, column: str) -> str:
+    """What a reader sees of a row in a column; a dash where nothing is known."""
+    value = row.values.get(column)
+    if isinstance(value, Spread):
+        return digits(value.mean) + ("" if value.std is None else f" ± {digits(value.std)}")
+    if value is None:
+        return "-"
+    if column == "difference":
+        return f"{value:+.5f}"
+    if column == "published":
+        return digits(value)
+    if column == "minutes":
+        return f"{value:.2f}"
+    if column in _WHOLE and isinstance(value, (int, float)):
+        return f"{value:,.0f}"
+    return show(value)
+
+
+def is_text(column: str, table: Table) -> bool:
+    """Whether a column reads from the left (words) rather than from the right (numbers)."""
+    return any(isinstance(row.values.get(column), (str, bool)) for row in table.rows)
+
+
+def to_rich(tables: Sequence[Table]) -> str:
+    """For the terminal, as wide as the table needs."""
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    console = Console(file=(file := io.StringIO()), width=1000, color_system=None, soft_wrap=True)
+    for table in tables:
+        shown = RichTable(title=Text(table.name), title_justify="left", title_style="bold")
+        for column in table.columns:
+            justify = "left" if is_text(column, table) else "right"
+            shown.add_column(title(column), justify=justify, no_wrap=True)
+        for row in table.rows:
+            shown.add_row(*(Text(cell(row, column)) for column in table.columns))
+        console.print(shown)
+        for note in table.notes:
+            console.print(Text(note))
+        console.print()
+    return file.getvalue().rstrip() + "\n"
+
+
+def to_markdown(tables: Sequence[Table]) -> str:
+    """GitHub's tables, notes as paragraphs below."""
+    parts = []
+    for table in tables:
+        heads = [_markdown(title(column)) for column in table.columns]
+        rules = ["---" if is_text(column, table) else "---:" for column in table.columns]
+        rows = [[_markdown(cell(row, column)) for column in table.columns] for row in table.rows]
+        lines = [f"| {' | '.join(cells)} |" for cells in (heads, rules, *rows)]
+        notes = [f"\n{_markdown(note)}" for note in table.notes]
+        parts.append("\n".join([f"## {_markdown(table.name)}\n", *lines, *notes]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+
+
+def to_latex(tables: Sequence[Table]) -> str:
+    """``tabular`` with the rules of booktabs, notes as a comment above."""
+    parts = []
+    for table in tables:
+        align = "".join("l" if is_text(column, table) else "r" for column in table.columns)
+        lines = [f"% {line}" for line in (table.name, *table.notes)]
+        lines += [f"\\begin{{tabular}}{{{align}}}", "\\toprule"]
+        lines += [" & ".join(_latex(title(c)) for c in table.columns) + " \\\\", "\\midrule"]
+        lines += [
+            " & ".join(_latex(cell(row, c)) for c in table.columns) + " \\\\" for row in table.rows
+        ]
+        parts.append("\n".join([*lines, "\\bottomrule", "\\end{tabular}"]))
+    return "\n\n".join(parts) + "\n"
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$",
+    "#": r"\#", "_": r"\_", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$",
+}  # fmt: skip
+
+
+def _latex(text: str) -> str:
+    return "".join(_LATEX.get(char, char) for char in text)
+
+
+def _plain(row: Row, columns: Sequence[str]) -> dict[str, Any]:
+    """A row's raw numbers; a mean over seeds has its spread in ``<column>_std``."""
+    plain: dict[str, Any] = {}
+    for column in columns:
+        value = row.values.get(column)
+        if isinstance(value, Spread):
+            plain[column] = value.mean
+            if value.std is not None:
+                plain[f"{column}_std"] = value.std
+        else:
+            plain[column] = value
+    return plain
+
+
+def to_csv(tables: Sequence[Table]) -> str:
+    """One table for all sweeps (first column ``sweep``), numbers unrounded."""
+    rows = [{"sweep": t.name} | _plain(row, t.columns) for t in tables for row in t.rows]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    writer = csv.DictWriter(file := io.StringIO(), names, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue()
+
+
+def to_json(tables: Sequence[Table]) -> str:
+    """A list of tables, each with its rows (raw numbers), run ids and notes."""
+    found = [
+        {
+            "sweep": table.name,
+            "question": table.question,
+            "metric": table.metric,
+            "rows": [
+                _plain(row, table.columns) | {"run_ids": [run.id for run in row.runs]}
+                for row in table.rows
+            ],
+            "notes": table.notes,
+        }
+        for table in tables
+    ]
+    return json.dumps(found, indent=2) + "\n"
+
+
+FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
+    "rich": to_rich,
+    "markdown": to_markdown,
+    "csv": to_csv,
+    "json": to_json,
+    "latex": to_latex,
+}

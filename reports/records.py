@@ -1,0 +1,144 @@
+"""One finished or unfinished run as the reports see it, wherever it was recorded."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from common.errors import InputError
+
+PICTURE_KINDS = ("input", "output", "target", "error")
+
+
+@dataclass(frozen=True)
+class DemoPicture:
+    """One picture of the demo set: PNG bytes by kind, errors as mean absolute difference."""
+
+    index: int
+    class_name: str
+    side: str
+    l1: float
+    l1_erased: float
+    png: Mapping[str, bytes]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """What a report needs of a run; ``summary`` has the form of a run folder's summary.json.
+
+    ``project`` is ``entity/project`` (the entity may be missing), ``order`` is the time (UTC) of
+    the record, as text that sorts.
+    """
+
+    id: str
+    name: str
+    task: str
+    state: str
+    config: Mapping[str, Any]
+    summary: Mapping[str, Any]
+    project: str
+    sweep: str | None
+    question: str
+    order: str
+    url: str | None
+
+    @property
+    def day(self) -> str:
+        """The day of the record."""
+        return self.order[:10]
+
+    def history(self) -> list[dict[str, float]]:
+        """The rows of the run's metrics, oldest first, each with ``images_seen``."""
+        raise NotImplementedError
+
+    def pictures(self) -> list[DemoPicture]:
+        """The demo set at the end of the run; empty where none was recorded."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderRun(RunRecord):
+    """A run read from its run folder."""
+
+    folder: Path
+
+    def history(self) -> list[dict[str, float]]:
+        path = self.folder / "metrics.csv"
+        if not path.is_file():
+            return []
+        with open(path, newline="", encoding="utf-8") as file:
+            return [
+                {key: float(cell) for key, cell in row.items() if key and cell}
+                for row in csv.DictReader(file)
+            ]
+
+    def pictures(self) -> list[DemoPicture]:
+        path = self.folder / "tables" / "reconstructions.csv"
+        if not path.is_file():
+            return []
+        with open(path, newline="", encoding="utf-8") as file:
+            return [self._picture(row) for row in csv.DictReader(file)]
+
+    def _picture(self, row: Mapping[str, str]) -> DemoPicture:
+        folder = self.folder / "pictures" / "demo"
+        files = {kind: folder / f"{row['index']}-{kind}.png" for kind in PICTURE_KINDS}
+        return DemoPicture(
+            index=int(row["index"]),
+            class_name=row["class"],
+            side=row["side"],
+            l1=float(row["l1"]),
+            l1_erased=float(row["l1_erased"]),
+            png={kind: file.read_bytes() for kind, file in files.items() if file.is_file()},
+        )
+
+
+def is_run_folder(folder: Path) -> bool:
+    """Whether ``folder`` holds a run."""
+    return (folder / "config.yaml").is_file() and (folder / "summary.json").is_file()
+
+
+def read_run_folder(folder: Path) -> FolderRun:
+    """The run in ``folder``; raises ``InputError`` for files that cannot be read."""
+    import yaml
+
+    try:
+        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, json.JSONDecodeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(
+            f"{folder}: config.yaml and summary.json cannot be read ({reason}); take the folder "
+            "out, or train it again"
+        ) from None
+    if not isinstance(config, dict) or not isinstance(summary, dict) or "run_id" not in summary:
+        raise InputError(f"{folder}: not a run folder of this project (no run_id in summary.json)")
+    sweep = config.get("sweep") or {}
+    written = (folder / "summary.json").stat().st_mtime
+    return FolderRun(
+        id=str(summary["run_id"]),
+        name=str(summary.get("name") or folder.name),
+        task=str(summary.get("task") or config.get("task")),
+        state=str(summary.get("state")),
+        config=config,
+        summary=summary,
+        project="/".join(filter(None, (config.get("entity"), config.get("project")))),
+        sweep=sweep.get("name"),
+        question=_question(sweep.get("file")),
+        order=datetime.fromtimestamp(written, timezone.utc).isoformat(timespec="microseconds"),
+        url=(summary.get("wandb") or {}).get("url"),
+        folder=folder.resolve(),
+    )
+
+
+def _question(file: str | None) -> str:
+    """The header of the sweep file a run came from, if the file is still there."""
+    if not file or not Path(file).is_file():
+        return ""
+    from sweeps.yaml_file import read_yaml
+
+    return read_yaml(Path(file))[1]

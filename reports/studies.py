@@ -1,0 +1,65 @@
+"""The runs of an offline sweep, by its Optuna study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from common.errors import InputError
+from reports.records import FolderRun, is_run_folder, read_run_folder
+
+
+def study_runs(source: str, runs_dir: Path) -> list[FolderRun]:
+    """The run folders that the finished trials of a journal file or database name.
+
+    A folder that is not where the sweep made it is looked for in ``runs_dir``. Raises
+    ``InputError`` for a file that is no study, a missing folder, and a run of another sweep.
+    """
+    runs = []
+    for name, folder in _folders(source):
+        place = next((p for p in (folder, runs_dir / folder.name) if is_run_folder(p)), None)
+        if place is None:
+            raise InputError(
+                f"{source}: its run folder {folder} is not here; say where: --runs-dir FOLDER"
+            )
+        run = read_run_folder(place)
+        if run.sweep != name:
+            raise InputError(
+                f"{source}: the study of the sweep {name} names {place}, a run of the sweep "
+                f"{run.sweep}; give the study and the run folders of one sweep"
+            )
+        runs.append(run)
+    if not runs:
+        raise InputError(f"{source}: no finished runs in this study yet")
+    return runs
+
+
+def _folders(source: str) -> list[tuple[str, Path]]:
+    """Study name and run folder of every finished trial."""
+    import optuna
+    from optuna.trial import TrialState
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = _storage(source)
+    studies = storage.get_all_studies()
+    if not studies:
+        raise InputError(f"{source}: not a study of an offline sweep (studies/NAME.journal)")
+    return [
+        (study.study_name, Path(trial.user_attrs["folder"]))
+        for study in studies
+        for trial in storage.get_all_trials(study._study_id, deepcopy=False)
+        if trial.state in (TrialState.COMPLETE, TrialState.PRUNED) and "folder" in trial.user_attrs
+    ]
+
+
+def _storage(source: str) -> Any:
+    from optuna.storages import JournalStorage, get_storage
+    from optuna.storages.journal import JournalFileBackend
+
+    try:
+        if "://" in source:
+            return get_storage(source)
+        return JournalStorage(JournalFileBackend(source))
+    except Exception as error:  # drivers, servers and broken journals each have their own errors
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{source.rpartition('@')[2]}: not a study ({reason})") from None

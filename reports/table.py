@@ -1,0 +1,243 @@
+"""The logbook's table: one row a setting, ranked by the validation metric, seeds joined."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from common.errors import InputError, nearest
+from reports.published import BUDGET, published, rows_of
+from reports.records import RunRecord
+from reports.settings_of import natural, settings_of, varying
+from reports.statistics import RULE, Spread, differ, spread
+from training.settings import SETTINGS
+
+TITLES = {
+    "rank": "#", "beats_next": "beats next", "bn_encoder": "bn enc", "bn_decoder": "bn dec",
+    "residual_weight": "residual weight", "images_per_second": "images/s", "lr": "learning rate",
+    "receptive_field": "receptive field", "multiply_adds": "multiply-adds",
+    "train_images": "train images", "val_images": "val images", "runs": "seeds",
+}  # fmt: skip
+
+
+@dataclass
+class Row:
+    """One setting: its runs (one a seed), their means, and what a column shows of it."""
+
+    settings: dict[str, Any]
+    runs: list[RunRecord]
+    values: dict[str, Any] = field(default_factory=dict)
+
+    def label(self, names: Sequence[str]) -> str:
+        """The settings in ``names``, for legends: ``ks 3:9, ch 32``."""
+        return ", ".join(f"{title(n)} {show(self.settings[n])}" for n in names)
+
+
+@dataclass
+class Table:
+    """The comparison of one sweep's runs (or of runs outside any sweep)."""
+
+    name: str
+    task: str
+    question: str
+    metric: str
+    varying: list[str]
+    columns: list[str]
+    rows: list[Row]
+    notes: list[str]
+    left_out: list[RunRecord]
+
+
+def title(column: str) -> str:
+    """The heading of a column."""
+    return TITLES.get(column, column.replace("_", " "))
+
+
+def show(value: Any) -> str:
+    """A setting as a reader writes it: ``1.0`` as 1, True as yes, None as a dash.
+
+    Control characters, which could steer a terminal, are replaced.
+    """
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return "".join(char if char.isprintable() else "�" for char in text)
+
+
+def tables_of(
+    records: Sequence[RunRecord], *, sort: str | None = None, columns: Sequence[str] = ()
+) -> list[Table]:
+    """One table a sweep, in the order of their first runs.
+
+    ``sort`` is a column (``-column`` for falling), ``columns`` replaces the default ones. Raises
+    ``InputError`` for a column that no run has, or where no run is finished.
+    """
+    by_sweep: dict[str | None, list[RunRecord]] = {}
+    for record in records:
+        by_sweep.setdefault(record.sweep, []).append(record)
+    tables = [t for name, runs in by_sweep.items() if (t := _table(name, runs)).rows]
+    if not tables:
+        raise InputError(
+            f"none of the {len(records)} runs is finished ({_counted(records)}); nothing to show"
+        )
+    known = {key for table in tables for row in table.rows for key in row.values}
+    for name in (*columns, *([sort.removeprefix("-")] if sort else [])):
+        if name not in known:
+            hint = f"{nearest(name, known)} There are {', '.join(sorted(known))}"
+            raise InputError(f"{name}: no such column.{hint}")
+    for table in tables:
+        table.columns = list(columns) or table.columns
+        if sort:
+            _sort(table.rows, sort)
+    return tables
+
+
+def _sort(rows: list[Row], sort: str) -> None:
+    def key(row: Row) -> tuple[Any, ...]:
+        value = row.values.get(sort.removeprefix("-"))
+        return natural(value.mean if isinstance(value, Spread) else value)
+
+    known = [row for row in rows if row.values.get(sort.removeprefix("-")) is not None]
+    unknown = [row for row in rows if row.values.get(sort.removeprefix("-")) is None]
+    rows[:] = sorted(known, key=key, reverse=sort.startswith("-")) + unknown
+
+
+def _table(sweep: str | None, records: Sequence[RunRecord]) -> Table:
+    task = records[0].task
+    metric, goal = SETTINGS[task].objective, SETTINGS[task].goal
+    usable = [r for r in records if _state(r) == "finished"]
+    rows, repeats = _rows(usable)
+    for row in rows:
+        row.values = _values(row, metric, task, sweep)
+    _rank(rows, metric, falling=goal == "maximize")
+    names = varying([row.settings for row in rows], task) if rows else []
+    table = Table(
+        name=show(sweep or "runs"),
+        task=task,
+        question=next((r.question for r in records if r.question), ""),
+        metric=metric,
+        varying=names,
+        columns=_default_columns(rows, names, metric),
+        rows=rows,
+        notes=[],
+        left_out=[r for r in records if _state(r) != "finished"],
+    )
+    table.notes = _notes(table, sweep, repeats)
+    return table
+
+
+def _rank(rows: list[Row], metric: str, falling: bool) -> None:
+    """Sort best first; say of each row whether it beats the one below."""
+    rows.sort(key=lambda row: row.values[metric].mean, reverse=falling)
+    answers = {True: "yes", False: "no", None: "cannot tell"}
+    for rank, row in enumerate(rows, 1):
+        verdict = ""
+        if rank < len(rows):
+            verdict = answers[differ(row.values[metric], rows[rank].values[metric])]
+        row.values |= {"rank": rank, "beats_next": verdict}
+
+
+def _state(record: RunRecord) -> str:
+    """The run's state; a finished run that never measured the metric does not count as one."""
+    metric = SETTINGS[record.task].objective
+    if record.state == "finished" and record.summary.get("last", {}).get(metric) is None:
+        return f"without {metric}"
+    return record.state
+
+
+def _counted(records: Sequence[RunRecord]) -> str:
+    return ", ".join(f"{n} {state}" for state, n in Counter(map(_state, records)).items())
+
+
+def _rows(records: Sequence[RunRecord]) -> tuple[list[Row], int]:
+    """Rows by setting, and how many older runs of a seed were replaced by its newest."""
+    rows: dict[str, Row] = {}
+    newest: dict[tuple[str, Any], RunRecord] = {}
+    for record in records:
+        settings = settings_of(record)
+        key = str(sorted(settings.items(), key=str))
+        rows.setdefault(key, Row(settings, []))
+        newest[key, record.config.get("seed")] = record
+    for (key, _), record in newest.items():
+        rows[key].runs.append(record)
+    return list(rows.values()), len(records) - len(newest)
+
+
+def _values(row: Row, metric: str, task: str, sweep: str | None) -> dict[str, Any]:
+    def means(read: Any) -> Spread | None:
+        found = [value for run in row.runs if (value := read(run.summary)) is not None]
+        return spread(found) if found else None
+
+    first = row.runs[0].summary
+    metrics = sorted({key for run in row.runs for key in run.summary.get("last", {})})
+    values = dict(row.settings)
+    values |= {key: means(lambda s, key=key: s.get("last", {}).get(key)) for key in metrics}
+    values |= {key: first.get(key) for key in ("parameters", "receptive_field", "multiply_adds")}
+    seconds, rate = means(lambda s: s.get("seconds")), means(lambda s: s.get("images_per_second"))
+    values["minutes"] = seconds.mean / 60 if seconds else None
+    values["images_per_second"] = rate.mean if rate else None
+    values["runs"] = len(row.runs)
+    values["names"] = " ".join(run.name for run in row.runs)
+    values["published"] = published(task, sweep, row.settings, values["parameters"])
+    ours = values[metric].mean
+    values["difference"] = None if values["published"] is None else ours - values["published"]
+    return values
+
+
+def _default_columns(rows: Sequence[Row], names: Sequence[str], metric: str) -> list[str]:
+    def any_row(column: str, *but: Any) -> bool:
+        return any(row.values[column] not in (None, "", *but) for row in rows)
+
+    return [
+        "rank",
+        *names,
+        *(["runs"] if any_row("runs", 1) else []),
+        metric,
+        *(["published", "difference"] if any_row("published") else []),
+        *(["beats_next"] if any_row("beats_next", "cannot tell") else []),
+        "parameters",
+        "minutes",
+        "images_per_second",
+    ]
+
+
+def _notes(table: Table, sweep: str | None, repeats: int) -> list[str]:
+    notes = []
+    if "beats_next" in table.columns:
+        notes.append(RULE)
+    elif len(table.rows) > 1:
+        notes.append(
+            "One seed a setting: which neighbours in the ranking differ by more than the spread "
+            "between seeds cannot be told (train with several --seeds)."
+        )
+    if table.left_out:
+        notes.append(f"Left out: {_counted(table.left_out)}.")
+    if repeats:
+        notes.append(f"Left out: {repeats} older runs of a setting and seed that was run again.")
+    notes += _published_notes(table, sweep)
+    return notes
+
+
+def _published_notes(table: Table, sweep: str | None) -> list[str]:
+    if "published" not in table.columns:
+        return []
+    if table.task == "classify":
+        return ["Published: accuracy on Kaggle's hidden test set, other data and recipe than here."]
+    notes = ["Published: the logbook's value, one run each; difference is ours minus published."]
+    matched = sum(row.values["published"] is not None for row in table.rows)
+    if matched < rows_of(sweep):
+        notes.append(f"{matched} of the logbook's {rows_of(sweep)} rows have a finished run here.")
+    budgets = sorted({row.settings["images"] or 0 for row in table.rows})
+    if budgets[0] < BUDGET * 0.99:
+        notes.append(
+            f"Trained on {budgets[0]:,} of the logbook's {BUDGET:,} images: the difference from "
+            "the published value is no finding."
+        )
+    data = sorted({str(row.settings["data"]) for row in table.rows} - {"fashion-mnist"})
+    if data:
+        notes.append(f"Data {', '.join(data)}, the logbook's was fashion-mnist: not comparable.")
+    return notes

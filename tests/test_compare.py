@@ -1,0 +1,254 @@
+"""``train.py compare``: sources, the table, its numbers, its forms, its errors."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from cli.report_commands import compare
+from common.errors import InputError
+from reports.published import FOLDER
+from reports.statistics import differ, spread
+from tests.fake_runs import fake_run
+
+
+def table_of(capsys: pytest.CaptureFixture[str], *arguments: object) -> list[dict]:
+    compare.main([*map(str, arguments), "--format", "json"], standalone_mode=False)
+    return json.loads(capsys.readouterr().out)
+
+
+def refused(*arguments: object) -> str:
+    with pytest.raises(InputError) as error:
+        compare.main([*map(str, arguments)], standalone_mode=False)
+    message = str(error.value)
+    assert "\n" not in message
+    return message
+
+
+def logbook_rows() -> list[dict[str, str]]:
+    with open(FOLDER / "resconv.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def run_logbook(folder: Path, offset: float, images: int = 180_000, suffix: str = "") -> None:
+    """One fake run for each of the 113 published rows, ``offset`` above the published loss."""
+    keys = ["size", "layers", "ks", "ch", "residual_weight", "bn_encoder", "bn_decoder", "act"]
+    for number, row in enumerate(logbook_rows()):
+        fake_run(
+            folder, f"row{number:03}", float(row["validation_loss"]) + offset, images=images,
+            sweep=row["table"] + suffix, parameters=int(row["parameters"]),
+            seconds=60 * float(row["minutes"]), bn_last=row["bn_last_layer"],
+            **{key: row[key] for key in keys},
+        )  # fmt: skip
+
+
+def test_all_eight_logbook_tables_in_published_order(tmp_path, capsys) -> None:
+    run_logbook(tmp_path, 0.001, images=640, suffix="-images-640")
+    tables = table_of(capsys, tmp_path)
+    published = logbook_rows()
+    names = list(dict.fromkeys(row["table"] for row in published))
+    assert [t["sweep"] for t in tables] == [f"{name}-images-640" for name in names]
+    assert [len(t["rows"]) for t in tables] == [12, 12, 6, 16, 21, 16, 5, 25]
+    ours = [row for t in tables for row in t["rows"]]
+    losses = [float(row["validation_loss"]) for row in published]
+    assert [row["published"] for row in ours] == losses
+    assert [row["difference"] for row in ours] == pytest.approx([0.001] * 113)
+    assert [row["parameters"] for row in ours] == [int(row["parameters"]) for row in published]
+    assert all("640 of the logbook's 180,000 images" in " ".join(t["notes"]) for t in tables)
+    columns = [sorted(set(t["rows"][0]) - {"run_ids"}) for t in tables]
+    common = {"rank", "val/l1", "published", "difference", "parameters", "minutes"}
+    common |= {"images_per_second"}
+    varying = [set(c) - common for c in columns]
+    assert varying == [
+        {"layers"}, {"layers"}, {"residual_weight"}, {"bn_encoder", "bn_decoder"}, {"act"},
+        {"ch"}, {"ks"}, {"ks"},
+    ]  # fmt: skip
+
+
+def test_seeds_are_joined_and_neighbours_judged(tmp_path, capsys) -> None:
+    losses = {3: (0.050, 0.051, 0.052), 5: (0.0505, 0.0515, 0.0525), 7: (0.07, 0.071, 0.072)}
+    for ks, values in losses.items():
+        for seed, loss in enumerate(values):
+            fake_run(tmp_path, f"k{ks}s{seed}", loss, ks=ks, seed=seed, seconds=60 * (seed + 1))
+    fake_run(tmp_path, "k9s0", 0.09, ks=9)
+    (table,) = table_of(capsys, tmp_path)
+    rows = table["rows"]
+    assert [row["ks"] for row in rows] == [3, 5, 7, 9]
+    assert [row["beats_next"] for row in rows] == ["no", "yes", "cannot tell", ""]
+    assert [row["runs"] for row in rows] == [3, 3, 3, 1]
+    assert rows[0]["val/l1"] == pytest.approx(0.051)
+    assert rows[0]["val/l1_std"] == pytest.approx(0.001)
+    assert rows[0]["minutes"] == pytest.approx(2)
+    assert "Welch" in table["notes"][0]
+
+
+def test_welch_against_known_values() -> None:
+    """t = 2.4495 with 4 degrees of freedom is p = 0.0705; t = 3.674 is p = 0.0213."""
+    a = spread([1.0, 2.0, 3.0])
+    assert differ(a, spread([3.0, 4.0, 5.0])) is False
+    assert differ(a, spread([4.0, 5.0, 6.0])) is True
+    assert differ(a, spread([9.0])) is None
+
+
+def test_unfinished_and_repeated_runs_are_left_out_and_said(tmp_path, capsys) -> None:
+    fake_run(tmp_path, "a", 0.05, act="gelu")
+    newer = fake_run(tmp_path, "b", 0.06, act="gelu")
+    (newer / "summary.json").touch()
+    fake_run(tmp_path, "c", 0.07, act="relu")
+    fake_run(tmp_path, "d", 0.01, act="mish", state="failed")
+    fake_run(tmp_path, "e", 0.01, act="silu", state="running")
+    (table,) = table_of(capsys, tmp_path)
+    assert [row["run_ids"] for row in table["rows"]] == [["b"], ["c"]]
+    notes = " ".join(table["notes"])
+    assert "1 failed, 1 running" in notes and "1 older runs" in notes and "One seed" in notes
+
+
+def test_data_sets_and_budgets_become_columns(tmp_path, capsys) -> None:
+    fake_run(tmp_path, "a", 0.05, dataset="garments", images=640)
+    fake_run(tmp_path, "b", 0.06, dataset="fashion-mnist", images=1280, lr=0.001)
+    (table,) = table_of(capsys, tmp_path)
+    assert [(r["data"], r["images"], r["lr"]) for r in table["rows"]] == [
+        ("garments", 640, 0.0003), ("fashion-mnist", 1280, 0.001),
+    ]  # fmt: skip
+
+
+def test_classification_ranks_by_accuracy_beside_the_logbook(tmp_path, capsys) -> None:
+    for conv, parameters, accuracy in (("full", 174_787, 0.83), ("select", 27_363, 0.85)):
+        fake_run(
+            tmp_path, conv, accuracy, task="classify", conv=conv, parameters=parameters,
+            sweep="classify-conv", dataset="dog-cat-bird",
+        )  # fmt: skip
+    (table,) = table_of(capsys, tmp_path)
+    rows = [(r["conv"], r["val/accuracy"], r["published"]) for r in table["rows"]]
+    assert rows == [("select", 0.85, 0.8153), ("full", 0.83, 0.8417)]
+
+
+def test_a_sweep_file_finds_its_runs_and_rehearsals(tmp_path, capsys, monkeypatch) -> None:
+    runs = tmp_path / "runs"
+    fake_run(runs, "a", 0.05, sweep="kernels", ks=3)
+    fake_run(runs, "b", 0.04, sweep="kernels-images-640", ks=5)
+    fake_run(runs, "c", 0.03, sweep="others", ks=7)
+    file = tmp_path / "k.yaml"
+    file.write_text("# Question: which kernel?\n\nname: kernels\nmethod: grid\n")
+    tables = table_of(capsys, file, "--runs-dir", runs)
+    assert [(t["sweep"], t["rows"][0]["run_ids"]) for t in tables] == [
+        ("kernels", ["a"]), ("kernels-images-640", ["b"]),
+    ]  # fmt: skip
+    assert tables[0]["question"] == "Question: which kernel?"
+    file.write_text("name: nothing\n")
+    assert "no runs of this sweep under" in refused(file, "--runs-dir", runs)
+    file.write_text("name: [\n")
+    assert "line 2" in refused(file, "--runs-dir", runs)
+
+
+def test_a_study_names_its_runs(tmp_path, capsys) -> None:
+    import optuna
+    from optuna.storages.journal import JournalFileBackend
+
+    journal = tmp_path / "kernels.journal"
+    storage = optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
+    study = optuna.create_study(storage=storage, study_name="kernels")
+    assert "no finished runs" in refused(journal)
+    for ks in (3, 5):
+        run = fake_run(tmp_path / "runs", f"k{ks}", ks / 100, ks=ks, sweep="kernels")
+        trial = study.ask()
+        trial.set_user_attr("folder", f"gone/{run.name}")
+        study.tell(trial, ks / 100)
+    assert "its run folder gone" in refused(journal)
+    (table,) = table_of(capsys, journal, "--runs-dir", tmp_path / "runs")
+    assert (table["sweep"], [row["ks"] for row in table["rows"]]) == ("kernels", [3, 5])
+    trial = study.ask()
+    other = fake_run(tmp_path / "runs", "other", 0.1, sweep="activation")
+    trial.set_user_attr("folder", str(other))
+    study.tell(trial, 0.1)
+    assert "a run of the sweep activation" in refused(journal, "--runs-dir", tmp_path / "runs")
+
+
+def test_formats_sort_columns_and_out(tmp_path, capsys) -> None:
+    for run_id, ks, loss, name in (("a", "3:9", 0.05, "a|b_1"), ("b", "3:11", 0.06, "x\x1b[31m")):
+        fake_run(tmp_path / "runs", run_id, loss, ks=ks, name=name, parameters=1_234_567)
+    source = tmp_path / "runs"
+
+    def text(*arguments: str) -> str:
+        compare.main([str(source), *arguments], standalone_mode=False)
+        return capsys.readouterr().out
+
+    assert "1,234,567" in text() and "0.05000" in text()
+    assert text("--columns", "ks,names", "--format", "markdown").splitlines()[2:6] == [
+        "| ks | names |", "| --- | --- |", "| 3:9 | a\\|b_1 |", "| 3:11 | x�[31m |",
+    ]  # fmt: skip
+    rows = list(csv.DictReader(io.StringIO(text("--format", "csv", "--sort", "-ks"))))
+    assert [(r["ks"], r["parameters"]) for r in rows] == [("3:11", "1234567"), ("3:9", "1234567")]
+    latex = text("--columns", "ks,names", "--format", "latex")
+    assert r"3:9 & a|b\_1 \\" in latex and r"\begin{tabular}{ll}" in latex
+    text("--out", str(tmp_path / "deep" / "t.md"), "--format", "markdown")
+    assert (tmp_path / "deep" / "t.md").read_text().startswith("## runs")
+
+
+def test_plots_and_picture_sheets(tmp_path) -> None:
+    runs = tmp_path / "runs"
+    for number, (ks, seed) in enumerate(((3, 0), (3, 1), (5, 0), (7, 0))):
+        fake_run(
+            runs, f"r{number}", 0.05 + ks / 1000 + seed / 2000, ks=ks, seed=seed, pictures=True,
+            parameters=ks * 1000, receptive_field=ks * 9, seconds=60 * ks,
+        )  # fmt: skip
+    plots, images = tmp_path / "plots", tmp_path / "images"
+    arguments = [str(runs), "--plots", str(plots), "--images", str(images)]
+    compare.main(arguments, standalone_mode=False)
+    assert sorted(p.name for p in plots.iterdir()) == [
+        f"runs-{name}.png" for name in ("curves", "minutes", "parameters", "receptive-field")
+    ]
+    for plot in plots.iterdir():
+        assert len(Image.open(plot).convert("RGB").getcolors(1 << 20)) > 20
+    sheets = images / "runs"
+    assert len(list(sheets.glob("*.png"))) == 13 and (sheets / "0-T-shirt-top-left.png").exists()
+    sheet = Image.open(sheets / "5-Bag-right.png").convert("L")
+    cells = [sheet.getpixel((sheet.width - 48 - 90 * n, sheet.height - 48)) for n in range(4)]
+    assert cells[::-1] == [75, 95, 115, 135], "input, output, target, error of picture 5"
+
+
+@pytest.mark.parametrize(
+    ("sources", "message"),
+    [
+        ([], "SOURCE: missing"),
+        (["/no/such/folder"], "no such file or folder"),
+        (["a/b/c/d"], "not a W&B path"),
+        (["runs/empty"], "no runs there"),
+        (["runs/broken"], "cannot be read"),
+        (["runs/mixed-tasks"], "2 tasks (classify, resconv)"),
+        (["runs/mixed-projects"], "2 projects (one, two)"),
+        (["runs/failed"], "none of the 1 runs is finished (1 failed)"),
+        (["runs/good/notes.txt"], "not a study"),
+        (["runs/none.yaml"], "cannot be read"),
+        (["runs/good", "--format", "markdwn"], "Did you mean 'markdown'?"),
+        (["runs/good", "--columns", "parameter"], "Did you mean 'parameters'?"),
+        (["runs/good", "--sort", "lss"], "no such column"),
+        (["runs/good", "--out", "runs/good/notes.txt/t"], "cannot be written"),
+        (["runs/good", "--plots", "runs/good/notes.txt"], "cannot be written"),
+        (["runs/good", "--images", "images"], "none of these runs has demo pictures"),
+        (["me/project"], "no W&B API key"),
+    ],
+)
+def test_wrong_input_is_one_line(sources, message, tmp_path, monkeypatch) -> None:
+    for variable in ("WANDB_API_KEY", "WANDB_ENTITY", "WANDB_PROJECT"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.chdir(tmp_path)
+    runs = Path("runs")
+    (runs / "empty").mkdir(parents=True)
+    shutil.copytree(fake_run(runs / "x", "x", 0.1), runs / "broken")
+    (runs / "broken" / "summary.json").write_text("{")
+    fake_run(runs / "mixed-tasks", "a", 0.1)
+    fake_run(runs / "mixed-tasks", "b", 0.1, task="classify")
+    fake_run(runs / "mixed-projects", "a", 0.1, project="one")
+    fake_run(runs / "mixed-projects", "b", 0.1, project="two")
+    fake_run(runs / "failed", "a", 0.1, state="failed")
+    fake_run(runs / "good", "a", 0.1)
+    (runs / "good" / "notes.txt").write_text("hello\n")
+    assert message in refused(*sources)
