@@ -73,8 +73,9 @@ def load_data(
     None takes all, and of garments 6,000 and 1,000. ``channels`` 1 or 3 converts; None keeps.
     Fashion-MNIST and CIFAR-10 are brought to ``size`` by nearest neighbour, garments are drawn at
     it, a folder's images are fitted into it (see ``folder.read``).
-    ``'auto'`` is the data set named by ``auto`` where it can be had, else garments, in colour in
-    place of a colour set. Raises ``InputError`` for whatever the user can mend.
+    ``'auto'`` is the data set named by ``auto`` where its files lie on this machine, else
+    garments, in colour in place of a colour set; it never downloads. Raises
+    ``InputError`` for whatever the user can mend.
     """
     check_data(name, size, root)
     for option, count in (("--train-images", train_images), ("--val-images", val_images)):
@@ -84,7 +85,7 @@ def load_data(
     wanted = auto if name == "auto" else name
     limits = (train_images, val_images)
     try:
-        source = _read(wanted, root, size, limits, channels)
+        source = _read(wanted, root, size, limits, channels, may_download=name != "auto")
     except NotFoundError as error:
         if name != "auto":
             raise
@@ -118,12 +119,13 @@ def _read(
     size: tuple[int, int],
     limits: tuple[int | None, int | None],
     channels: int | None,
+    may_download: bool = False,
 ) -> Source:
     readers: dict[str, Callable[[], Source]] = {
-        "fashion-mnist": lambda: fashion_mnist.read(root),
+        "fashion-mnist": lambda: fashion_mnist.read(root, may_download=may_download),
         "garments": lambda: garments.draw(size, *limits, channels=channels or 1),
-        "cifar10": lambda: cifar.read(root),
-        "dog-cat-bird": lambda: cifar.read_dog_cat_bird(root),
+        "cifar10": lambda: cifar.read(root, may_download=may_download),
+        "dog-cat-bird": lambda: cifar.read_dog_cat_bird(root, may_download=may_download),
     }
     if name in readers:
         return readers[name]()

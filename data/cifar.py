@@ -34,7 +34,7 @@ TRAIN_FILES = (
 TEST_FILES = (("test_batch", 10_000, "40351d587109b95175f43aff81a1287e"),)
 
 
-def read(root: Path | None) -> Source:
+def read(root: Path | None, *, may_download: bool = True) -> Source:
     """All ten classes: 40,000 training, 10,000 validation and 10,000 official test images.
 
     Validation holds the last 1,000 training images of each class. Looks in ``root`` (torchvision's
@@ -42,7 +42,7 @@ def read(root: Path | None) -> Source:
     last. Raises ``NotFoundError`` when it is nowhere to be had, ``InputError`` naming the file
     when one is missing, truncated or altered.
     """
-    folder = _find(root)
+    folder = _find(root, may_download)
     test = _read_files(folder, TEST_FILES)
     whole = _read_files(folder, TRAIN_FILES)
     held_out = torch.zeros(len(whole.labels), dtype=torch.bool)
@@ -59,9 +59,9 @@ def read(root: Path | None) -> Source:
     )
 
 
-def read_dog_cat_bird(root: Path | None) -> Source:
+def read_dog_cat_bird(root: Path | None, *, may_download: bool = True) -> Source:
     """The logbook's three classes: 4,000 a class for training, 1,000 for validation and test."""
-    full = read(root)
+    full = read(root, may_download=may_download)
     wanted = torch.tensor([CLASS_NAMES.index(name) for name in DOG_CAT_BIRD])
 
     def pick(split: Split) -> Split:
@@ -79,13 +79,18 @@ def read_dog_cat_bird(root: Path | None) -> Source:
     )
 
 
-def _find(root: Path | None) -> Path:
+def _find(root: Path | None, may_download: bool) -> Path:
     cached = cache_folder() / NAME
     places = [] if root is None else [root / BATCHES, root]
     places.append(cached / BATCHES)
     for place in places:
         if any((place / name).is_file() for name, *_ in (*TRAIN_FILES, *TEST_FILES)):
             return place
+    if not may_download:
+        raise NotFoundError(
+            f"CIFAR-10 is not in {', '.join(map(str, places))} (--data dog-cat-bird downloads it "
+            "once, about 170 MB)."
+        )
     try:
         _download(cached)
     except (OSError, RuntimeError) as error:

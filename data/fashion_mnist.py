@@ -50,15 +50,15 @@ FILES = (
 )  # fmt: skip
 
 
-def read(root: Path | None) -> Source:
+def read(root: Path | None, *, may_download: bool = True) -> Source:
     """The 60,000 training images, and the 10,000 test images as validation (as in the logbook).
 
     Looks in ``root`` (torchvision's layout, or the four files directly in it), then in the Debian
-    package's folder, then in the cache, and downloads into the cache at last. Raises
+    package's folder, then in the cache, and (``may_download``) downloads into the cache. Raises
     ``NotFoundError`` when it is nowhere to be had, ``InputError`` naming the file when one is
     missing from its folder, truncated or altered.
     """
-    folder = _find(root)
+    folder = _find(root, may_download)
     # Inflating and hashing release the interpreter lock: the small files cost nothing more.
     with ThreadPoolExecutor(2) as pool:
         images, labels, val_images, val_labels = pool.map(lambda f: _read_idx(folder, f), FILES)
@@ -72,13 +72,18 @@ def read(root: Path | None) -> Source:
     )
 
 
-def _find(root: Path | None) -> Path:
+def _find(root: Path | None, may_download: bool) -> Path:
     cached = cache_folder() / NAME
     places = [] if root is None else [root / "FashionMNIST" / "raw", root]
     places += [SYSTEM_FOLDER, cached / "FashionMNIST" / "raw"]
     for place in places:
         if any(_path(place, file) for file in FILES):
             return place
+    if not may_download:
+        raise NotFoundError(
+            f"Fashion-MNIST is not in {', '.join(map(str, places))} (--data fashion-mnist "
+            "downloads it once, about 30 MB)."
+        )
     try:
         _download(cached)
     except (OSError, RuntimeError) as error:

@@ -34,13 +34,13 @@ def fake(monkeypatch) -> Source:
         class_names=fashion_mnist.CLASS_NAMES,
         source="somewhere",
     )
-    monkeypatch.setattr(fashion_mnist, "read", lambda root: source)
+    monkeypatch.setattr(fashion_mnist, "read", lambda root, may_download: source)
     return source
 
 
 @pytest.fixture
 def nothing_there(monkeypatch) -> None:
-    def fail(root: Path | None):
+    def fail(root: Path | None, *, may_download: bool):
         raise NotFoundError("it is not in /a, /b, and the download failed (no network)")
 
     for module, reader in ((fashion_mnist, "read"), (cifar, "read_dog_cat_bird")):
@@ -100,8 +100,16 @@ def test_auto_falls_back_with_the_reason_and_a_name_does_not(nothing_there, auto
         load(auto)
 
 
+def test_auto_never_downloads_and_says_what_would(monkeypatch, tmp_path):
+    monkeypatch.setattr(fashion_mnist, "SYSTEM_FOLDER", tmp_path / "nowhere")
+    for module in (fashion_mnist, cifar):
+        monkeypatch.setattr(module, "_download", lambda folder: pytest.fail("tried a download"))
+    assert "--data fashion-mnist downloads it" in load("auto").stand_in_reason
+    assert "--data dog-cat-bird downloads it" in load("auto", auto="dog-cat-bird").stand_in_reason
+
+
 def test_a_damaged_real_file_is_an_error_for_auto_too(monkeypatch):
-    def damaged(root):
+    def damaged(root, *, may_download):
         raise InputError("train-images-idx3-ubyte.gz is truncated")
 
     monkeypatch.setattr(fashion_mnist, "read", damaged)

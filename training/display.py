@@ -71,9 +71,8 @@ class Display:
         """The notice, not to be overlooked, that the data are not the real ones."""
         text = (
             f"Training on GARMENTS, drawn images built into this project, because {reason}\n"
-            "The results do NOT compare with the logbooks. For the real images: let this machine "
-            "reach the internet once, or install Debian's package dataset-fashion-mnist, or give "
-            "the files' folder with --data-root. --data garments silences this notice."
+            "The results do NOT compare with the logbooks. Give the real files' folder with "
+            "--data-root, or name the data set with --data; --data garments silences this notice."
         )
         self.console.print(Panel(Text(text), title="NOT THE REAL DATA", border_style="bold red"))
 

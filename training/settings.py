@@ -53,7 +53,8 @@ class RunSettings:
     data: str = option(
         "auto", Text(), "Data",
         "Data set: auto, fashion-mnist, garments (built in, drawn, no download) or a folder of "
-        "images. auto takes the real one where it can be had and says so loudly where not.",
+        "images. auto takes the real one if its files are on this machine, else garments, and "
+        "says so loudly; it never downloads.",
     )
     data_root: str | None = option(
         None, Text(optional=True), "Data",
