@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from models.fastest import forced_way
@@ -16,11 +16,12 @@ def parameter_count(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
 
-def multiply_adds(model: nn.Module, image: Tensor) -> int:
-    """Multiply-adds of convs and matrix products for one ``image`` [1 c h w].
+def multiply_adds(model: nn.Module, shape: tuple[int, ...]) -> int:
+    """Multiply-adds of convs and matrix products for one image of ``shape`` (c, h, w).
 
     A channel selection counts as published, two steps, however it is computed.
     """
+    image = torch.zeros(1, *shape, device=next(model.parameters()).device)
     was_training = model.training
     model.eval()
     with torch.no_grad(), forced_way("pointwise"), FlopCounterMode(display=False) as counter:

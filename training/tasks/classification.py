@@ -70,11 +70,11 @@ class Classification:
 
     def network_facts(self, model: nn.Module) -> tuple[dict[str, Any], Table]:
         """Multiply-adds per image, and how many convs are channel selections."""
-        image = torch.zeros(1, *self.data.train_images.shape[1:])
+        shape = tuple(self.data.train_images.shape[1:])
         selections = sum(isinstance(m, ChannelSelectionConv2d) for m in model.modules())
         facts = {
             "parameters": parameter_count(model),
-            "multiply_adds": multiply_adds(model, image),
+            "multiply_adds": multiply_adds(model, shape),
             "channel_selections": selections,
         }
         rows = [row for name, block in model.named_children() for row in layer_rows(name, block)]

@@ -63,13 +63,12 @@ class Restoration:
 
     def network_facts(self, model: ResConv) -> tuple[dict[str, Any], Table]:
         """Receptive field in pixels, multiply-adds per image, kernels and channels per layer."""
-        device = next(model.parameters()).device
-        image = torch.zeros(1, model.image_channels, *self.settings.height_width, device=device)
+        shape = (model.image_channels, *self.settings.height_width)
         fields = receptive_fields(model.kernels, model.stride, model.paddings)
         facts = {
             "parameters": parameter_count(model),
             "receptive_field": fields[-1],
-            "multiply_adds": multiply_adds(model, image),
+            "multiply_adds": multiply_adds(model, shape),
             "kernels": model.kernels,
             "channels": model.channels,
         }
