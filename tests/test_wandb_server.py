@@ -11,16 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.wandb_server import WandbServer
+from tests.wandb_server import WandbServer, quick_agent
 from tests.wandb_server.grid import GridError, grid_points
 
 pytest_plugins = ["tests.wandb_server.fixture"]
 
+WANDB = (sys.executable, "-m", "wandb")
+
 
 def start(server: WandbServer, folder: Path, *command: str, **env: str) -> subprocess.Popen:
-    """A fresh interpreter at work in `folder`, with the server as its W&B."""
+    """The command at work in `folder`, with the server as its W&B."""
     return subprocess.Popen(
-        [sys.executable, *command],
+        command,
         cwd=folder,
         env={**os.environ, **server.env(folder), **env},
         stdout=subprocess.PIPE,
@@ -40,7 +42,7 @@ def finish(process: subprocess.Popen) -> str:
 
 
 def python(server: WandbServer, folder: Path, script: str, **env: str) -> str:
-    return finish(start(server, folder, "-c", script, **env))
+    return finish(start(server, folder, sys.executable, "-c", script, **env))
 
 
 LOG_EVERYTHING = """
@@ -149,7 +151,7 @@ def test_wandb_sync_brings_an_offline_run(wandb_server: WandbServer, tmp_path: P
     python(wandb_server, tmp_path, LOG_OFFLINE, WANDB_MODE="offline")
     assert wandb_server.runs == []
     (folder,) = tmp_path.glob("wandb/offline-run-*")
-    finish(start(wandb_server, tmp_path, "-m", "wandb", "sync", str(folder)))
+    finish(start(wandb_server, tmp_path, *WANDB, "sync", str(folder)))
     run = wandb_server.run("one")
     assert (run.state, run.group, run.config) == ("finished", "study", {"ks": 3})
     assert [row["_step"] for row in run.rows] == list(range(6))
@@ -206,10 +208,9 @@ def test_two_agents_share_a_grid_and_a_preempted_point_is_handed_out_again(
 ) -> None:
     (tmp_path / "sweep.yaml").write_text(SWEEP.replace("PYTHON", sys.executable))
     (tmp_path / "train.py").write_text(SWEEP_PROGRAM)
-    cli = ("-m", "wandb")
-    finish(start(wandb_server, tmp_path, *cli, "sweep", "--project", "nets", "sweep.yaml"))
+    finish(start(wandb_server, tmp_path, *WANDB, "sweep", "--project", "nets", "sweep.yaml"))
     (sweep,) = wandb_server.sweeps
-    agents = [start(wandb_server, tmp_path, *cli, "agent", sweep.path) for _ in range(2)]
+    agents = [start(wandb_server, tmp_path, *quick_agent(sweep.path)) for _ in range(2)]
     for agent in agents:
         finish(agent)
 
@@ -242,7 +243,7 @@ run.finish()
 def test_a_server_that_fails_for_a_while_loses_nothing(
     wandb_server: WandbServer, tmp_path: Path
 ) -> None:
-    process = start(wandb_server, tmp_path, "-c", SLOW_RUN)
+    process = start(wandb_server, tmp_path, sys.executable, "-c", SLOW_RUN)
     wandb_server.wait_for(lambda: wandb_server.runs)
     run = wandb_server.run("one")
     for fault in ({"status": 500}, {"status": 429}, {"hang": True}):

@@ -5,9 +5,9 @@
         assert server.runs[0].history == [...]
 
 Everything lives in memory. It speaks what the wandb 0.31 client, its command line, its public
-API and wandb-workspaces ask for in this project's tests: see docs of the single modules.
+API and wandb-workspaces ask for in this project's tests. Grid sweeps only.
 """
 
-from .server import WandbServer
+from .server import WandbServer, quick_agent
 
-__all__ = ["WandbServer"]
+__all__ = ["WandbServer", "quick_agent"]

@@ -9,11 +9,14 @@ from .store import Agent, Run, Store, Sweep
 
 
 def heartbeat(store: Store, agent: Agent, running: dict[str, bool]) -> list[dict]:
-    """The commands for an agent that reports `running` runs: the next run, or exit, or nothing."""
+    """The commands for an agent that reports `running` runs: a next run, stop, exit, or nothing."""
     for run in store.sweep_runs(agent.sweep):
         if run.agent == agent.id and run.id not in running and run.state in ("pending", "running"):
             end_run(store, run, None)
     if running:
+        canceled = agent.sweep.state == "CANCELED"
+        return [{"type": "stop", "run_id": run_id} for run_id in running] if canceled else []
+    if agent.sweep.state == "PAUSED":
         return []
     run = next_run(store, agent.sweep)
     if run is None:

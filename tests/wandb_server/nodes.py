@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from urllib.parse import quote
 
 from . import filters
 from .dispatch import find_sweep
@@ -126,7 +127,6 @@ class Nodes:
         return self.sweep(sweep) if (sweep.entity, sweep.project) == (entity, project) else None
 
     def run(self, run: Run) -> dict:
-        lines, events = run.streams.get(HISTORY, []), run.streams.get(EVENTS, [])
         return {
             "__typename": "Run",
             "id": run.storage_id,
@@ -152,8 +152,13 @@ class Nodes:
             "stopped": False,
             "failed": run.state == "failed",
             "running": run.state == "running",
-            "config": json.dumps(run.raw_config),
-            "summaryMetrics": json.dumps(run.summary),
+            "config": lambda: json.dumps(run.raw_config),
+            "summaryMetrics": lambda: json.dumps(run.summary),
+        } | self.run_contents(run)
+
+    def run_contents(self, run: Run) -> dict:
+        lines, events = run.streams.get(HISTORY, []), run.streams.get(EVENTS, [])
+        return {
             "systemMetrics": events[-1] if events else "{}",
             "wandbConfig": lambda **_: json.dumps(
                 run.raw_config.get("_wandb", {}).get("value", {})
@@ -182,7 +187,7 @@ class Nodes:
         }
 
     def file(self, folder: str, name: str, content: bytes) -> dict:
-        address = f"{self.address}/{folder}/{name}"
+        address = f"{self.address}/{quote(f'{folder}/{name}')}"
         md5 = base64.b64encode(hashlib.md5(content).digest()).decode()
         return {
             "__typename": "File",

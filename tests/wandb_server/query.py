@@ -50,6 +50,7 @@ class Variable:
 class Operation:
     name: str
     defaults: dict
+    lists: set[str]
     selections: list
     fragments: dict = field(default_factory=dict)
 
@@ -120,20 +121,22 @@ class Reader:
             yield
 
     def operation(self) -> Operation:
-        name, defaults = "", {}
+        name, defaults, lists = "", {}, set()
         if self.peek() != "{":
             self.next()  # query or mutation
             if self.peek() not in "({":
                 name = self.next()
             if self.accept("("):
                 for _ in self.until(")"):
-                    self.variable_definition(defaults)
-        return Operation(name=name, defaults=defaults, selections=self.selections())
+                    self.variable_definition(defaults, lists)
+        return Operation(name, defaults, lists, self.selections())
 
-    def variable_definition(self, defaults: dict) -> None:
+    def variable_definition(self, defaults: dict, lists: set[str]) -> None:
         self.expect("$")
         name = self.next()
         self.expect(":")
+        if self.peek() == "[":
+            lists.add(name)
         self.type()
         if self.accept("="):
             defaults[name] = self.value()
@@ -193,7 +196,13 @@ class Execution:
 
     def __init__(self, operation: Operation, variables: dict):
         self.operation = operation
-        self.variables = operation.defaults | {k: v for k, v in variables.items() if v is not None}
+        given = {
+            # GraphQL takes one value where a list is asked for as a list of one.
+            name: [value] if name in operation.lists and not isinstance(value, list) else value
+            for name, value in variables.items()
+            if value is not None
+        }
+        self.variables = operation.defaults | given
         self.unknown: list[str] = []
 
     def data(self, root: dict) -> dict:

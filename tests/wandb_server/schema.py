@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
+from urllib.parse import quote
 
 import yaml
 
@@ -120,7 +121,7 @@ class Schema:
             "runID": run.storage_id,
             "uploadHeaders": [],
             "files": [
-                {"name": name, "uploadUrl": f"{self.address}/files/{run.path}/{name}"}
+                {"name": name, "uploadUrl": f"{self.address}/{quote(f'files/{run.path}/{name}')}"}
                 for name in input["files"]
             ],
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import Counter
@@ -13,6 +14,19 @@ from .faults import Fault, Faults
 from .http import Listener
 from .nodes import VIEWER
 from .store import Artifact, Report, Run, Store, Sweep
+
+QUICK_AGENT = """
+import sys
+from wandb.wandb_agent import Agent
+Agent.POLL_INTERVAL = 0.5
+from wandb.cli.cli import cli
+cli(["agent", *sys.argv[1:]])
+"""
+
+
+def quick_agent(*arguments: str) -> list[str]:
+    """The command for `wandb agent ARGUMENTS` that asks twice a second instead of every five."""
+    return [sys.executable, "-c", QUICK_AGENT, *arguments]
 
 
 class WandbServer:
