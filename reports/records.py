@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import InputError
+from sweeps.yaml_file import read_yaml
 
+ROOT = Path(__file__).resolve().parent.parent
 PICTURE_KINDS = ("input", "output", "target", "error")
 
 
@@ -128,17 +130,19 @@ def read_run_folder(folder: Path) -> FolderRun:
         summary=summary,
         project="/".join(filter(None, (config.get("entity"), config.get("project")))),
         sweep=sweep.get("name"),
-        question=_question(sweep.get("file")),
+        question=question_of(sweep.get("file")),
         order=datetime.fromtimestamp(written, timezone.utc).isoformat(timespec="microseconds"),
         url=(summary.get("wandb") or {}).get("url"),
         folder=folder.resolve(),
     )
 
 
-def _question(file: str | None) -> str:
-    """The header of the sweep file a run came from, if the file is still there."""
-    if not file or not Path(file).is_file():
-        return ""
-    from sweeps.yaml_file import read_yaml
+def question_of(file: str | None) -> str:
+    """The header of the sweep file a run came from, if it is still there.
 
-    return read_yaml(Path(file))[1]
+    ``file`` is relative to the working directory or to the project.
+    """
+    for path in (Path(file), ROOT / file) if file else ():
+        if path.is_file():
+            return read_yaml(path)[1]
+    return ""

@@ -68,6 +68,20 @@ def show(value: Any) -> str:
     return "".join(char if char.isprintable() else "�" for char in text)
 
 
+def plain(row: Row, columns: Sequence[str]) -> dict[str, Any]:
+    """A row's raw numbers; a mean over seeds has its spread in ``<column>_std``."""
+    plain: dict[str, Any] = {}
+    for column in columns:
+        value = row.values.get(column)
+        if isinstance(value, Spread):
+            plain[column] = value.mean
+            if value.std is not None:
+                plain[f"{column}_std"] = value.std
+        else:
+            plain[column] = value
+    return plain
+
+
 def tables_of(
     records: Sequence[RunRecord], *, sort: str | None = None, columns: Sequence[str] = ()
 ) -> list[Table]:
