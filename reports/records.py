@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import InputError
+from reports.published import logbook_table
 from sweeps.yaml_file import read_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -130,19 +131,22 @@ def read_run_folder(folder: Path) -> FolderRun:
         summary=summary,
         project="/".join(filter(None, (config.get("entity"), config.get("project")))),
         sweep=sweep.get("name"),
-        question=question_of(sweep.get("file")),
+        question=question_of(sweep.get("name"), sweep.get("file")),
         order=datetime.fromtimestamp(written, timezone.utc).isoformat(timespec="microseconds"),
         url=(summary.get("wandb") or {}).get("url"),
         folder=folder.resolve(),
     )
 
 
-def question_of(file: str | None) -> str:
-    """The header of the sweep file a run came from, if it is still there.
+def question_of(sweep: str | None, file: str | None = None) -> str:
+    """The header of the sweep file a run came from, if it is still there under the same name.
 
-    ``file`` is relative to the working directory or to the project.
+    ``file`` is looked for as it stands, then ``<sweep>.yaml`` in the project's sweep_configs/.
     """
-    for path in (Path(file), ROOT / file) if file else ():
-        if path.is_file():
-            return read_yaml(path)[1]
+    name = logbook_table(sweep)
+    for path in (Path(file or ""), ROOT / "sweep_configs" / f"{name}.yaml"):
+        if name and path.is_file():
+            config, header = read_yaml(path)
+            if config.get("name", path.stem) == name:
+                return header
     return ""

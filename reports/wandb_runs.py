@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.errors import InputError
-from reports.published import logbook_table
 from reports.records import PICTURE_KINDS, DemoPicture, RunRecord, question_of
 from training.settings import SETTINGS
 
@@ -184,14 +183,9 @@ def _sweep_of(run: Any, sweeps: dict[str, tuple[str, str]]) -> tuple[str | None,
         if run.sweep_name not in sweeps:
             config = run.sweep.config if run.sweep else {}
             name = str(config.get("name") or run.sweep_name)
-            sweeps[run.sweep_name] = name, str(config.get("description") or "") or _header(name)
+            sweeps[run.sweep_name] = name, str(config.get("description") or "") or question_of(name)
         return sweeps[run.sweep_name]
-    return (name, _header(name)) if name else (None, "")
-
-
-def _header(sweep: str) -> str:
-    """The header of the project's own sweep file of this name, if there is one."""
-    return question_of(f"sweep_configs/{logbook_table(sweep)}.yaml")
+    return (name, question_of(name)) if name else (None, "")
 
 
 def summary_form(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
