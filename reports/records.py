@@ -55,8 +55,8 @@ class RunRecord:
         """The day of the record."""
         return self.order[:10]
 
-    def history(self) -> list[dict[str, float]]:
-        """The rows of the run's metrics, oldest first, each with ``images_seen``."""
+    def curve(self, metric: str) -> list[tuple[float, float]]:
+        """Images seen and the metric wherever it was measured, oldest first."""
         raise NotImplementedError
 
     def pictures(self) -> list[DemoPicture]:
@@ -70,15 +70,13 @@ class FolderRun(RunRecord):
 
     folder: Path
 
-    def history(self) -> list[dict[str, float]]:
+    def curve(self, metric: str) -> list[tuple[float, float]]:
         path = self.folder / "metrics.csv"
         if not path.is_file():
             return []
         with open(path, newline="", encoding="utf-8") as file:
-            return [
-                {key: float(cell) for key, cell in row.items() if key and cell}
-                for row in csv.DictReader(file)
-            ]
+            rows = [row for row in csv.DictReader(file) if row.get(metric)]
+        return [(float(row["images_seen"]), float(row[metric])) for row in rows]
 
     def pictures(self) -> list[DemoPicture]:
         path = self.folder / "tables" / "reconstructions.csv"

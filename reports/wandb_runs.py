@@ -24,13 +24,11 @@ class WandbRun(RunRecord):
     client: Any
     run: Any
 
-    def history(self) -> list[dict[str, float]]:
+    def curve(self, metric: str) -> list[tuple[float, float]]:
+        keys = ["images_seen", metric]
         with explained(self.url or self.id):
-            rows = [
-                {key: value for key, value in row.items() if isinstance(value, (int, float))}
-                for row in self.run.scan_history()
-            ]
-        return [row for row in rows if "images_seen" in row]
+            rows = list(self.run.scan_history(keys=keys))
+        return [(row["images_seen"], row[metric]) for row in rows]
 
     def pictures(self) -> list[DemoPicture]:
         import wandb
@@ -140,17 +138,17 @@ def _find(client: Any, parts: list[str]) -> list[Any]:
 
     path = "/".join(parts)
     if len(parts) == 2:
-        return list(client.runs(path, order="+created_at"))
+        return list(client.runs(path, order="+created_at", lazy=False))
     try:
         return [client.run(path)]
     except (wandb.errors.CommError, ValueError) as error:
         if "not find" not in str(error) and "not found" not in str(error).lower():
             raise
-    return list(client.sweep(path).runs)
+    sweep = client.sweep(path)
+    return list(client.runs("/".join(parts[:2]), filters={"sweep": sweep.id}, lazy=False))
 
 
 def _record(client: Any, run: Any, sweeps: dict[str, tuple[str, str]]) -> WandbRun:
-    run.load_full_data()
     name, question = _sweep_of(run, sweeps)
     return WandbRun(
         id=run.id,

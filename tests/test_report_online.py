@@ -19,16 +19,25 @@ from tests.wandb_server import WandbServer
 ROOT = Path(__file__).resolve().parent.parent
 
 TRAIN = """
-import sys
+import os, sys, wandb
 from training.run import run
 from training.settings import settings_from
-for layers, seed in ((1, 0), (1, 1), (2, 0)):
+
+def train(runs_dir, layers, seed, **extra):
     settings = settings_from("resconv", {
         "data": "garments", "train_images": 64, "val_images": 40, "images": 64, "ch": 4,
-        "layers": layers, "seed": seed, "device": "cpu", "runs_dir": sys.argv[1],
+        "epochs": 3, "layers": layers, "seed": seed, "device": "cpu", "runs_dir": runs_dir,
     })
-    sweep = {"name": "layers-32-images-64", "file": "sweep_configs/layers-32.yaml", "point": "0"}
-    run(settings, progress=lambda row: None, extra_config={"sweep": sweep})
+    run(settings, progress=lambda row: None, extra_config=extra)
+
+here, elsewhere = sys.argv[1:]
+offline = {"name": "layers-32-images-64", "file": "layers-32.yaml", "point": "0"}
+for layers, seed in ((1, 0), (1, 1), (2, 0)):
+    train(here, layers, seed, sweep=offline)
+grid = {"method": "grid", "name": "by agents", "parameters": {"layers": {"values": [1]}}}
+os.environ["WANDB_SWEEP_ID"] = wandb.sweep(grid, project="convtune")
+wandb.teardown()  # the environment is read again, as in an agent's process
+train(elsewhere, 1, 0)
 """
 
 COMMANDS = """
@@ -50,7 +59,7 @@ class Online:
 
     def __init__(self, server: WandbServer, folder: Path) -> None:
         self.server, self.folder, self.runs = server, folder, folder / "runs"
-        self.python(TRAIN, str(self.runs))
+        self.python(TRAIN, str(self.runs), str(folder / "elsewhere"))
 
     def python(self, code: str, *arguments: str, **variables: str) -> str:
         kept = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
@@ -76,9 +85,10 @@ def online(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Online]:
 
 
 def rows(outcome: tuple) -> list[dict]:
+    """The rows of the first table, that of the offline sweep."""
     code, out, err = outcome
     assert code == 0, err
-    (table,) = json.loads(out)
+    table = json.loads(out)[0]
     assert table["sweep"] == "layers-32-images-64"
     assert table["question"].startswith("Question: ")
     return table["rows"]
@@ -89,11 +99,17 @@ def test_the_server_gives_the_same_table_and_pictures_as_the_run_folders(online:
     address = f"{online.server.url}/tester/convtune/runs/{run.id}"
     json_form = ("--format", "json", "--images")
     one, two = online.folder / "one", online.folder / "two"
-    here, there, single = online.commands(
+    sweep = online.server.sweeps[0].id
+    here, there, single, agents = online.commands(
         ("compare", online.runs, *json_form, one),
         ("compare", "tester/convtune", *json_form, two),
         ("compare", address, "--format", "json"),
+        ("compare", f"tester/convtune/{sweep}", "--format", "json"),
     )
+    assert agents[0] == 0, agents
+    (table,) = json.loads(agents[1])
+    assert table["sweep"] == "by agents"
+    assert [row["run_ids"] for row in table["rows"]] == [[online.server.runs[-1].id]]
     assert rows(here) == rows(there)
     assert sorted((row["layers"], row["runs"]) for row in rows(here)) == [(1, 2), (2, 1)]
     assert [row["run_ids"] for row in rows(single)] == [[run.id]]
@@ -104,13 +120,16 @@ def test_the_server_gives_the_same_table_and_pictures_as_the_run_folders(online:
 
 def test_report_is_made_then_updated_and_its_run_is_no_result(online: Online) -> None:
     trained = {run.id for run in online.server.runs}
+    compared_ids = [run.id for run in online.server.runs if not run.sweep]
+    trained_here = [f"tester/convtune/{run_id}" for run_id in compared_ids]
     offline = {"WANDB_MODE": "offline"}  # for training; a report is online by its nature
     first, again, compared = online.commands(
-        ("report", "tester/convtune"),
+        ("report", *trained_here),
         ("report", online.runs),
         ("compare", "tester/convtune", "--format", "json"),
         **offline,
     )
+    assert first[0] == again[0] == 0, (first, again)
     (report,) = online.server.reports
     assert first[0] == 0 and first[1].startswith("Created http") and "--share" in first[1]
     assert again[0] == 0 and again[1].startswith("Updated http")
@@ -118,7 +137,7 @@ def test_report_is_made_then_updated_and_its_run_is_no_result(online: Online) ->
     assert report.title == "Comparison of layers-32-images-64"
     assert report.description.startswith("Question: ")
     spec = json.dumps(report.spec)
-    assert all(run_id in spec for run_id in trained)
+    assert all(run_id in spec for run_id in compared_ids)
     assert "python train.py resconv --layers=" in spec and "| # | layers | seeds |" in spec
     grids = [block for block in report.spec["blocks"] if block["type"] == "panel-grid"]
     panels = [
