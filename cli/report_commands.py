@@ -77,6 +77,8 @@ def report(sources: tuple[str, ...], html: str | None, share: bool, runs_dir: st
 
     Example: python train.py report sweep_configs/smoke.yaml --html report.html
     """
+    if html and share:
+        raise InputError("--share: a page is a file that you send; leave out --share or --html")
     from reports.collect import collect
     from reports.table import tables_of
 
