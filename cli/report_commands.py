@@ -120,4 +120,4 @@ def _write(path: Path, text: str) -> None:
 
 
 def _list(what: str, paths: list[Path]) -> None:
-    click.echo(f"{what}: {', '.join(map(str, paths))}", err=True)
+    click.echo(f"{what}: {', '.join(map(str, paths)) or 'nothing to draw'}", err=True)
