@@ -125,7 +125,7 @@ def test_report_is_made_then_updated_and_its_run_is_no_result(online: Online) ->
     offline = {"WANDB_MODE": "offline"}  # for training; a report is online by its nature
     first, again, compared = online.commands(
         ("report", *trained_here),
-        ("report", online.runs),
+        ("report", online.runs, "--share"),
         ("compare", "tester/convtune", "--format", "json"),
         **offline,
     )
@@ -134,6 +134,7 @@ def test_report_is_made_then_updated_and_its_run_is_no_result(online: Online) ->
     assert first[0] == 0 and first[1].startswith("Created http") and "--share" in first[1]
     assert again[0] == 0 and again[1].startswith("Updated http")
     assert report.id in first[1] and report.id in again[1]
+    assert f"accessToken={report.share_token}" in again[1] and report.share_token
     assert report.title == "Comparison of layers-32-images-64"
     assert report.description.startswith("Question: ")
     spec = json.dumps(report.spec)
