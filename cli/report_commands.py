@@ -70,12 +70,15 @@ def compare(
 @click.command(epilog=SOURCES_HELP)
 @_SOURCES
 @click.option("--html", metavar="FILE", help="Write one self-contained page instead.")
+@click.option("--share", is_flag=True, help="Make a link that anyone can open (W&B Report).")
 @_RUNS_DIR
-def report(sources: tuple[str, ...], html: str | None, runs_dir: str) -> int:
+def report(sources: tuple[str, ...], html: str | None, share: bool, runs_dir: str) -> int:
     """Make a W&B Report of a comparison, or with --html a page that needs no server.
 
     Example: python train.py report sweep_configs/smoke.yaml --html report.html
     """
+    if html and share:
+        raise InputError("--share: a page is a file that you send; leave out --share or --html")
     from reports.collect import collect
     from reports.table import tables_of
 
@@ -85,7 +88,16 @@ def report(sources: tuple[str, ...], html: str | None, runs_dir: str) -> int:
 
         _write(Path(html), page(tables))
         return 0
-    raise InputError("give --html FILE")
+    from reports.online import publish
+
+    done = publish(tables, share=share)
+    click.echo(f"{'Updated' if done.updated else 'Created'} {done.url}")
+    click.echo(f"The table as data: {done.run_url}")
+    if done.share:
+        click.echo(f"Anyone can open: {done.share}")
+    else:
+        click.echo("Members of its team can open it; --share makes a link for anyone.")
+    return 0
 
 
 def _given(sources: tuple[str, ...]) -> tuple[str, ...]:
@@ -108,4 +120,4 @@ def _write(path: Path, text: str) -> None:
 
 
 def _list(what: str, paths: list[Path]) -> None:
-    click.echo(f"{what}: {', '.join(map(str, paths))}", err=True)
+    click.echo(f"{what}: {', '.join(map(str, paths)) or 'nothing to draw'}", err=True)

@@ -23,10 +23,10 @@ def collect(sources: Sequence[str], runs_dir: Path) -> list[RunRecord]:
     file (its runs are looked for under ``runs_dir``), or a W&B path. Raises ``InputError`` for a
     source without runs, and for runs that cannot stand in one table: of two projects or tasks.
     """
-    found: dict[tuple[str, str], RunRecord] = {}
+    found: dict[str, RunRecord] = {}
     for source in sources:
         for record in _runs_of(source, runs_dir):
-            found.setdefault((record.project, record.id), record)
+            found.setdefault(record.id, record)
     records = sorted(found.values(), key=lambda r: r.order)
     _refuse_mixture("tasks", (r.task for r in records))
     _refuse_mixture("projects", (r.project.rpartition("/")[2] for r in records))
@@ -85,5 +85,5 @@ def _refuse_mixture(what: str, values: Iterable[str]) -> None:
     if len(kinds) > 1:
         raise InputError(
             f"runs of {len(kinds)} {what} ({', '.join(kinds)}): one comparison takes one; "
-            "give the sources of one at a time"
+            "give the sources of one, for example a sweep file, or folders by name: runs/resconv-*"
         )

@@ -6,10 +6,9 @@ import csv
 import io
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from reports.statistics import Spread
-from reports.table import Row, Table, show, title
+from reports.table import Row, Table, plain, show, title
 
 _WHOLE = ("parameters", "receptive_field", "multiply_adds", "images_per_second", "images")
 
@@ -105,23 +104,9 @@ def _latex(text: str) -> str:
     return "".join(_LATEX.get(char, char) for char in text)
 
 
-def _plain(row: Row, columns: Sequence[str]) -> dict[str, Any]:
-    """A row's raw numbers; a mean over seeds has its spread in ``<column>_std``."""
-    plain: dict[str, Any] = {}
-    for column in columns:
-        value = row.values.get(column)
-        if isinstance(value, Spread):
-            plain[column] = value.mean
-            if value.std is not None:
-                plain[f"{column}_std"] = value.std
-        else:
-            plain[column] = value
-    return plain
-
-
 def to_csv(tables: Sequence[Table]) -> str:
     """One table for all sweeps (first column ``sweep``), numbers unrounded."""
-    rows = [{"sweep": t.name} | _plain(row, t.columns) for t in tables for row in t.rows]
+    rows = [{"sweep": t.name} | plain(row, t.columns) for t in tables for row in t.rows]
     names = list(dict.fromkeys(name for row in rows for name in row))
     writer = csv.DictWriter(file := io.StringIO(), names, restval="", lineterminator="\n")
     writer.writeheader()
@@ -137,7 +122,7 @@ def to_json(tables: Sequence[Table]) -> str:
             "question": table.question,
             "metric": table.metric,
             "rows": [
-                _plain(row, table.columns) | {"run_ids": [run.id for run in row.runs]}
+                plain(row, table.columns) | {"run_ids": [run.id for run in row.runs]}
                 for row in table.rows
             ],
             "notes": table.notes,

@@ -110,11 +110,10 @@ def _mean_curve(runs: Sequence[RunRecord], metric: str) -> tuple[list[float], li
     """Images seen and the mean over the runs that were measured there."""
     points: dict[float, list[float]] = {}
     for run in runs:
-        for row in run.history():
-            if metric in row:
-                points.setdefault(row["images_seen"], []).append(row[metric])
-    seen = sorted(points)
-    return seen, [fmean(points[x]) for x in seen]
+        for seen, value in run.curve(metric):
+            points.setdefault(seen, []).append(value)
+    places = sorted(points)
+    return places, [fmean(points[place]) for place in places]
 
 
 def _curves(table: Table) -> Figure | None:

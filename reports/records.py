@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import InputError
+from reports.published import logbook_table
+from sweeps.yaml_file import read_yaml
 
+ROOT = Path(__file__).resolve().parent.parent
 PICTURE_KINDS = ("input", "output", "target", "error")
 
 
@@ -52,8 +55,8 @@ class RunRecord:
         """The day of the record."""
         return self.order[:10]
 
-    def history(self) -> list[dict[str, float]]:
-        """The rows of the run's metrics, oldest first, each with ``images_seen``."""
+    def curve(self, metric: str) -> list[tuple[float, float]]:
+        """Images seen and the metric wherever it was measured, oldest first."""
         raise NotImplementedError
 
     def pictures(self) -> list[DemoPicture]:
@@ -67,15 +70,13 @@ class FolderRun(RunRecord):
 
     folder: Path
 
-    def history(self) -> list[dict[str, float]]:
+    def curve(self, metric: str) -> list[tuple[float, float]]:
         path = self.folder / "metrics.csv"
         if not path.is_file():
             return []
         with open(path, newline="", encoding="utf-8") as file:
-            return [
-                {key: float(cell) for key, cell in row.items() if key and cell}
-                for row in csv.DictReader(file)
-            ]
+            rows = [row for row in csv.DictReader(file) if row.get(metric)]
+        return [(float(row["images_seen"]), float(row[metric])) for row in rows]
 
     def pictures(self) -> list[DemoPicture]:
         path = self.folder / "tables" / "reconstructions.csv"
@@ -128,17 +129,22 @@ def read_run_folder(folder: Path) -> FolderRun:
         summary=summary,
         project="/".join(filter(None, (config.get("entity"), config.get("project")))),
         sweep=sweep.get("name"),
-        question=_question(sweep.get("file")),
+        question=question_of(sweep.get("name"), sweep.get("file")),
         order=datetime.fromtimestamp(written, timezone.utc).isoformat(timespec="microseconds"),
         url=(summary.get("wandb") or {}).get("url"),
         folder=folder.resolve(),
     )
 
 
-def _question(file: str | None) -> str:
-    """The header of the sweep file a run came from, if the file is still there."""
-    if not file or not Path(file).is_file():
-        return ""
-    from sweeps.yaml_file import read_yaml
+def question_of(sweep: str | None, file: str | None = None) -> str:
+    """The header of the sweep file a run came from, if it is still there under the same name.
 
-    return read_yaml(Path(file))[1]
+    ``file`` is looked for as it stands, then ``<sweep>.yaml`` in the project's sweep_configs/.
+    """
+    name = logbook_table(sweep)
+    for path in (Path(file or ""), ROOT / "sweep_configs" / f"{name}.yaml"):
+        if name and path.is_file():
+            config, header = read_yaml(path)
+            if config.get("name", path.stem) == name:
+                return header
+    return ""

@@ -16,34 +16,35 @@ def study_runs(source: str, runs_dir: Path) -> list[FolderRun]:
     ``InputError`` for a file that is no study, a missing folder, and a run of another sweep.
     """
     runs = []
-    for name, folder in _folders(source):
+    shown = source.rpartition("@")[2]  # an address may hold a password
+    for name, folder in _folders(source, shown):
         place = next((p for p in (folder, runs_dir / folder.name) if is_run_folder(p)), None)
         if place is None:
             raise InputError(
-                f"{source}: its run folder {folder} is not here; say where: --runs-dir FOLDER"
+                f"{shown}: its run folder {folder} is not here; say where: --runs-dir FOLDER"
             )
         run = read_run_folder(place)
         if run.sweep != name:
             raise InputError(
-                f"{source}: the study of the sweep {name} names {place}, a run of the sweep "
+                f"{shown}: the study of the sweep {name} names {place}, a run of the sweep "
                 f"{run.sweep}; give the study and the run folders of one sweep"
             )
         runs.append(run)
     if not runs:
-        raise InputError(f"{source}: no finished runs in this study yet")
+        raise InputError(f"{shown}: no finished runs in this study yet")
     return runs
 
 
-def _folders(source: str) -> list[tuple[str, Path]]:
+def _folders(source: str, shown: str) -> list[tuple[str, Path]]:
     """Study name and run folder of every finished trial."""
     import optuna
     from optuna.trial import TrialState
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = _storage(source)
+    storage = _storage(source, shown)
     studies = storage.get_all_studies()
     if not studies:
-        raise InputError(f"{source}: not a study of an offline sweep (studies/NAME.journal)")
+        raise InputError(f"{shown}: not a study of an offline sweep (studies/NAME.journal)")
     return [
         (study.study_name, Path(trial.user_attrs["folder"]))
         for study in studies
@@ -52,7 +53,7 @@ def _folders(source: str) -> list[tuple[str, Path]]:
     ]
 
 
-def _storage(source: str) -> Any:
+def _storage(source: str, shown: str) -> Any:
     from optuna.storages import JournalStorage, get_storage
     from optuna.storages.journal import JournalFileBackend
 
@@ -62,4 +63,4 @@ def _storage(source: str) -> Any:
         return JournalStorage(JournalFileBackend(source))
     except Exception as error:  # drivers, servers and broken journals each have their own errors
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{source.rpartition('@')[2]}: not a study ({reason})") from None
+        raise InputError(f"{shown}: not a study ({reason})") from None

@@ -68,6 +68,20 @@ def show(value: Any) -> str:
     return "".join(char if char.isprintable() else "�" for char in text)
 
 
+def plain(row: Row, columns: Sequence[str]) -> dict[str, Any]:
+    """A row's raw numbers; a mean over seeds has its spread in ``<column>_std``."""
+    plain: dict[str, Any] = {}
+    for column in columns:
+        value = row.values.get(column)
+        if isinstance(value, Spread):
+            plain[column] = value.mean
+            if value.std is not None:
+                plain[f"{column}_std"] = value.std
+        else:
+            plain[column] = value
+    return plain
+
+
 def tables_of(
     records: Sequence[RunRecord], *, sort: str | None = None, columns: Sequence[str] = ()
 ) -> list[Table]:
@@ -183,8 +197,9 @@ def _values(row: Row, metric: str, task: str, sweep: str | None) -> dict[str, An
     values["runs"] = len(row.runs)
     values["names"] = " ".join(run.name for run in row.runs)
     values["published"] = published(task, sweep, row.settings, values["parameters"])
-    ours = values[metric].mean
-    values["difference"] = None if values["published"] is None else ours - values["published"]
+    ours = values.get("test/accuracy") or values[metric]
+    known = values["published"] is not None
+    values["difference"] = ours.mean - values["published"] if known else None
     return values
 
 
@@ -197,6 +212,7 @@ def _default_columns(rows: Sequence[Row], names: Sequence[str], metric: str) -> 
         *names,
         *(["runs"] if any_row("runs", 1) else []),
         metric,
+        *(["test/accuracy"] if any("test/accuracy" in row.values for row in rows) else []),
         *(["published", "difference"] if any_row("published") else []),
         *(["beats_next"] if any_row("beats_next", "cannot tell") else []),
         "parameters",
@@ -226,7 +242,10 @@ def _published_notes(table: Table, sweep: str | None) -> list[str]:
     if "published" not in table.columns:
         return []
     if table.task == "classify":
-        return ["Published: accuracy on Kaggle's hidden test set, other data and recipe than here."]
+        return [
+            "Published: accuracy on Kaggle's hidden test set, one run each, recipe not published; "
+            "difference is ours minus published, on the test images where there are any."
+        ]
     notes = ["Published: the logbook's value, one run each; difference is ours minus published."]
     matched = sum(row.values["published"] is not None for row in table.rows)
     if matched < rows_of(sweep):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import contextmanager
@@ -9,31 +11,56 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.errors import InputError
-from reports.records import DemoPicture, RunRecord
+from reports.records import PICTURE_KINDS, DemoPicture, RunRecord, question_of
+from training.settings import SETTINGS
 
 EXAMPLES = "ENTITY/PROJECT, ENTITY/PROJECT/RUN_ID or ENTITY/PROJECT/SWEEP_ID"
 
 
 @dataclass(frozen=True, kw_only=True)
 class WandbRun(RunRecord):
-    """A run on a server; ``run`` is the public API's object."""
+    """A run on a server; ``client`` and ``run`` are the public API's objects."""
 
+    client: Any
     run: Any
 
-    def history(self) -> list[dict[str, float]]:
+    def curve(self, metric: str) -> list[tuple[float, float]]:
+        keys = ["images_seen", metric]
         with explained(self.url or self.id):
-            rows = [
-                {key: value for key, value in row.items() if isinstance(value, (int, float))}
-                for row in self.run.scan_history()
-            ]
-        return [row for row in rows if "images_seen" in row]
+            rows = list(self.run.scan_history(keys=keys))
+        return [(row["images_seen"], row[metric]) for row in rows]
 
     def pictures(self) -> list[DemoPicture]:
-        return []
+        import wandb
+
+        name = f"{self.project}/run-{self.id}-reconstructions:latest"
+        try:
+            table = self.client.artifact(name).get("reconstructions")
+        except (wandb.errors.CommError, ValueError):  # no such table: a classifier, or cut short
+            return []
+        rows = [dict(zip(table.columns, row, strict=True)) for row in table.data]
+        return [_picture(row) for row in rows]
+
+
+def _picture(row: dict[str, Any]) -> DemoPicture:
+    return DemoPicture(
+        index=row["index"],
+        class_name=row["class"],
+        side=row["side"],
+        l1=row["l1"],
+        l1_erased=row["l1_erased"],
+        png={kind: _png(row[kind].image) for kind in PICTURE_KINDS},
+    )
+
+
+def _png(image: Any) -> bytes:
+    image.save(file := io.BytesIO(), "PNG")
+    return file.getvalue()
 
 
 def connect() -> Any:
     """W&B's public API; raises ``InputError`` without a key, or where no server answers."""
+    os.environ.pop("WANDB_MODE", None)  # it is for training: what is on a server is online
     import wandb
 
     host = wandb.setup().settings.base_url
@@ -58,6 +85,10 @@ def explained(what: str) -> Iterable[None]:
         if isinstance(error, InputError):
             raise
         text = " ".join(str(error).split())
+        if isinstance(error, wandb.errors.AuthenticationError) or "authenticate" in text:
+            raise InputError(
+                f"{what}: does not answer, or does not accept this W&B API key ({text})"
+            ) from None
         if re.search(r"permission|40[13]|forbidden|unauthori[sz]ed", text, re.IGNORECASE):
             raise InputError(
                 f"{what}: no permission to read it with this W&B API key ({text})"
@@ -85,7 +116,8 @@ def wandb_records(source: str, api: Callable[[], Any] = connect) -> list[WandbRu
     with explained(source):
         runs = _find(client, parts)
         sweeps: dict[str, tuple[str, str]] = {}
-        return [_record(run, sweeps) for run in runs]
+        records = [_record(client, run, sweeps) for run in runs]
+    return [record for record in records if record.task in SETTINGS]  # reports are runs too
 
 
 def _path_parts(source: str) -> list[str]:
@@ -106,23 +138,23 @@ def _find(client: Any, parts: list[str]) -> list[Any]:
 
     path = "/".join(parts)
     if len(parts) == 2:
-        return list(client.runs(path, order="+created_at"))
+        return list(client.runs(path, order="+created_at", lazy=False))
     try:
         return [client.run(path)]
     except (wandb.errors.CommError, ValueError) as error:
         if "not find" not in str(error) and "not found" not in str(error).lower():
             raise
-    return list(client.sweep(path).runs)
+    sweep = client.sweep(path)
+    return list(client.runs("/".join(parts[:2]), filters={"sweep": sweep.id}, lazy=False))
 
 
-def _record(run: Any, sweeps: dict[str, tuple[str, str]]) -> WandbRun:
-    run.load_full_data() if hasattr(run, "load_full_data") else None
+def _record(client: Any, run: Any, sweeps: dict[str, tuple[str, str]]) -> WandbRun:
     name, question = _sweep_of(run, sweeps)
     return WandbRun(
         id=run.id,
         name=run.name or run.id,
         task=str(run.config.get("task")),
-        state=run.state,
+        state=_state(run),
         config=run.config,
         summary=summary_form(run.summary_metrics, run.config),
         project=f"{run.entity}/{run.project}",
@@ -130,22 +162,28 @@ def _record(run: Any, sweeps: dict[str, tuple[str, str]]) -> WandbRun:
         question=question,
         order=str(run.created_at),
         url=run.url,
+        client=client,
         run=run,
+    )
+
+
+def _state(run: Any) -> str:
+    """The server's word; a run that ended well says itself whether it was stopped early."""
+    return str(
+        run.summary_metrics.get("state") or "finished" if run.state == "finished" else run.state
     )
 
 
 def _sweep_of(run: Any, sweeps: dict[str, tuple[str, str]]) -> tuple[str | None, str]:
     """Name and question of the run's sweep, offline or on the server."""
-    recorded = run.config.get("sweep") or {}
-    if recorded.get("name"):
-        return str(recorded["name"]), ""
-    if not run.sweep_name:
-        return None, ""
-    if run.sweep_name not in sweeps:
-        config = run.sweep.config if run.sweep else {}
-        name = str(config.get("name") or run.sweep_name)
-        sweeps[run.sweep_name] = name, str(config.get("description") or "")
-    return sweeps[run.sweep_name]
+    name = (run.config.get("sweep") or {}).get("name")
+    if name is None and run.sweep_name:
+        if run.sweep_name not in sweeps:
+            config = run.sweep.config if run.sweep else {}
+            name = str(config.get("name") or run.sweep_name)
+            sweeps[run.sweep_name] = name, str(config.get("description") or "") or question_of(name)
+        return sweeps[run.sweep_name]
+    return (name, question_of(name)) if name else (None, "")
 
 
 def summary_form(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:

@@ -127,6 +127,7 @@ def test_classification_ranks_by_accuracy_beside_the_logbook(tmp_path, capsys) -
     (table,) = table_of(capsys, tmp_path)
     rows = [(r["conv"], r["val/accuracy"], r["published"]) for r in table["rows"]]
     assert rows == [("select", 0.85, 0.8153), ("full", 0.83, 0.8417)]
+    assert table["rows"][0]["difference"] == pytest.approx(0.84 - 0.8153), "by test accuracy"
 
 
 def test_a_sweep_file_finds_its_runs_and_rehearsals(tmp_path, capsys, monkeypatch) -> None:

@@ -229,7 +229,8 @@ class ActiveRun:
         if self.display:
             self.display.stop()
         summary = self._summary(state, reason)
-        self.tracker.finish(exit_code, {"state": state, "reason": reason})
+        told = ("state", "reason", "seconds", "images_total", "images_per_second")
+        self.tracker.finish(exit_code, {key: summary[key] for key in told})
         if self.display and state != "failed":
             self.display.summary(summary, self.config, self.folder.path)
         return RunResult(self.run_id, self.folder.path, state, summary, exit_code)

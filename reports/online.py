@@ -1,0 +1,175 @@
+"""A comparison as a W&B Report, and as a table in a W&B run of job type ``report``."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from common.errors import InputError
+from reports.formats import to_markdown
+from reports.plots import slug
+from reports.records import RunRecord
+from reports.settings_of import command_of
+from reports.table import Table, plain, show, title
+from reports.wandb_runs import connect, explained
+
+
+@dataclass(frozen=True)
+class Published:
+    """Where the report is; ``updated`` if it was there before. ``share`` is open to anyone."""
+
+    url: str
+    run_url: str
+    updated: bool
+    share: str | None
+
+
+def publish(tables: Sequence[Table], *, share: bool = False) -> Published:
+    """Create the W&B Report of the comparison, or update the one of the same title.
+
+    ``share`` makes a link with which anyone can read it without an account. Raises ``InputError``
+    for runs that are not on a W&B server, and where the server does not let us.
+    """
+    import wandb_workspaces.reports.v2 as wr
+
+    entity, project = _home([run for table in tables for row in table.rows for run in row.runs])
+    client = connect()
+    heading = f"Comparison of {tables[0].name if len(tables) == 1 else f'{len(tables)} sweeps'}"
+    heading = heading[:128]
+    with explained(f"{entity}/{project}"):
+        old = [r for r in client.reports(f"{entity}/{project}") if r.display_name == heading]
+        run_id, run_url = _log_tables(tables, entity, project, heading)
+        report = wr.Report(entity=entity, project=project, title=heading, width="fluid")
+        report.id = old[0].id if old else ""
+        report.description = tables[0].question.partition("\n\n")[0].replace("\n", " ")
+        report.blocks = [block for table in tables for block in _blocks(table, entity, project)]
+        report.blocks += [
+            wr.H2("The tables as data"),
+            _data_panels(tables, entity, project, run_id),
+        ]
+        report.save()
+        link = report.enable_share_link() if share else None
+    return Published(report.url, run_url, bool(old), link)
+
+
+def _home(runs: Sequence[RunRecord]) -> tuple[str, str]:
+    """Entity and project of the runs, which must be on a server."""
+    offline = [run for run in runs if run.url is None]
+    if offline:
+        raise InputError(
+            f"{len(offline)} of the {len(runs)} runs are not on a W&B server (the first is "
+            f"{offline[0].name}): upload them with wandb sync and give ENTITY/PROJECT, or write a "
+            "page with --html FILE"
+        )
+    path = re.sub(r"^https?://[^/]+/", "", runs[0].url or "").split("/")
+    return path[0], path[1]
+
+
+def _log_tables(
+    tables: Sequence[Table], entity: str, project: str, heading: str
+) -> tuple[str, str]:
+    """Log the tables in a run of job type ``report``; returns its id and address."""
+    import wandb
+
+    with tempfile.TemporaryDirectory() as folder:
+        run = wandb.init(
+            entity=entity, project=project, name=heading, job_type="report", mode="online",
+            dir=folder, settings=wandb.Settings(silent=True),
+        )  # fmt: skip
+        run.log({_key(table): _wandb_table(table) for table in tables})
+        run.finish()
+    return run.id, str(run.url)
+
+
+def _key(table: Table) -> str:
+    return f"comparison-{slug(table.name)}"
+
+
+def _wandb_table(table: Table) -> Any:
+    import wandb
+
+    rows = [plain(row, table.columns) for row in table.rows]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    data = [[row.get(name) for name in names] for row in rows]
+    return wandb.Table(columns=names, data=data, allow_mixed_types=True)
+
+
+def _blocks(table: Table, entity: str, project: str) -> list[Any]:
+    import wandb_workspaces.reports.v2 as wr
+
+    best = min(table.rows, key=lambda row: row.values["rank"])
+    settings = "\n".join(f"{name}: {show(value)}" for name, value in best.settings.items())
+    return [
+        wr.H1(table.name),
+        *(wr.P(paragraph.replace("\n", " ")) for paragraph in table.question.split("\n\n")),
+        wr.MarkdownBlock(to_markdown([table]).partition("\n")[2].strip()),
+        _run_panels(table, entity, project),
+        wr.H2(f"Best run: {best.label(table.varying)}"),
+        wr.P(wr.Link(best.runs[0].name, best.runs[0].url)),
+        wr.MarkdownBlock(f"```bash\n{command_of(best.runs[0])}\n```"),
+        wr.CodeBlock(settings, language="yaml"),
+    ]
+
+
+def _run_panels(table: Table, entity: str, project: str) -> Any:
+    """Curves, costs, importance of the settings, and the demo pictures of the compared runs."""
+    import wandb_workspaces.reports.v2 as wr
+
+    final = wr.SummaryMetric(f"{table.metric}.last")
+    columns = [
+        wr.ParallelCoordinatesPlotColumn(wr.Config(name), display_name=title(name))
+        for name in table.varying
+        if name != "checksum"
+    ]
+    columns.append(wr.ParallelCoordinatesPlotColumn(final, display_name=table.metric))
+
+    def at(x: int, y: int, w: int, h: int) -> wr.Layout:
+        return wr.Layout(x=x, y=y, w=w, h=h)
+
+    panels = [
+        wr.LinePlot(
+            title=table.metric, x="images_seen", y=[table.metric], max_runs_to_show=100,
+            layout=at(0, 0, 12, 9),
+        ),
+        wr.ScatterPlot(
+            title=f"{table.metric} against parameters", x=wr.Config("network.parameters"), y=final,
+            log_x=True, layout=at(12, 0, 12, 9),
+        ),
+        wr.ParallelCoordinatesPlot(
+            columns=columns, title="Settings and result", layout=at(0, 9, 12, 9)
+        ),
+        wr.ParameterImportancePlot(f"{table.metric}.last", layout=at(12, 9, 12, 9)),
+    ]  # fmt: skip
+    if table.task == "resconv":
+        panels.append(
+            wr.MediaBrowser(
+                title="The same pictures for every run: input, output, target, error",
+                media_keys=["demo"], mode="grid", grid_x_axis="index", grid_y_axis="run",
+                layout=at(0, 18, 24, 16),
+            )
+        )  # fmt: skip
+    ids = [run.id for row in table.rows for run in row.runs]
+    return wr.PanelGrid(runsets=[_runset(table.name, entity, project, ids)], panels=panels)
+
+
+def _data_panels(tables: Sequence[Table], entity: str, project: str, run_id: str) -> Any:
+    import wandb_workspaces.reports.v2 as wr
+
+    panels = [
+        wr.WeavePanelSummaryTable(
+            table_name=_key(table), layout=wr.Layout(x=0, y=12 * n, w=24, h=12)
+        )
+        for n, table in enumerate(tables)
+    ]
+    return wr.PanelGrid(runsets=[_runset("report", entity, project, [run_id])], panels=panels)
+
+
+def _runset(name: str, entity: str, project: str, run_ids: Sequence[str]) -> Any:
+    import wandb_workspaces.expr as expr
+    import wandb_workspaces.reports.v2 as wr
+
+    chosen = [expr.Metric("ID").isin(list(run_ids))]
+    return wr.Runset(entity=entity, project=project, name=name, filters=chosen)

@@ -1,0 +1,187 @@
+"""``compare`` and ``report`` on a W&B server: real runs, the real clients, a loopback server."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import wandb
+
+from common.errors import InputError
+from reports.wandb_runs import explained
+from tests.wandb_server import WandbServer
+
+ROOT = Path(__file__).resolve().parent.parent
+
+TRAIN = """
+import os, sys, wandb
+from training.run import run
+from training.settings import settings_from
+
+def train(runs_dir, layers, seed, **extra):
+    settings = settings_from("resconv", {
+        "data": "garments", "train_images": 64, "val_images": 40, "images": 64, "ch": 4,
+        "epochs": 3, "layers": layers, "seed": seed, "device": "cpu", "runs_dir": runs_dir,
+    })
+    run(settings, progress=lambda row: None, extra_config=extra)
+
+here, elsewhere = sys.argv[1:]
+offline = {"name": "layers-32-images-64", "file": "layers-32.yaml", "point": "0"}
+for layers, seed in ((1, 0), (1, 1), (2, 0)):
+    train(here, layers, seed, sweep=offline)
+grid = {"method": "grid", "name": "by agents", "parameters": {"layers": {"values": [1]}}}
+os.environ["WANDB_SWEEP_ID"] = wandb.sweep(grid, project="convtune")
+wandb.teardown()  # the environment is read again, as in an agent's process
+train(elsewhere, 1, 0)
+"""
+
+COMMANDS = """
+import contextlib, io, json, sys
+from train import main
+for arguments in json.loads(sys.argv[1]):
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main(arguments)
+        except SystemExit as end:
+            code = end.code or 0
+    print("DONE " + json.dumps([code, out.getvalue(), err.getvalue()]))
+"""
+
+
+class Online:
+    """A server with three runs, their folders, and the command line against it."""
+
+    def __init__(self, server: WandbServer, folder: Path) -> None:
+        self.server, self.folder, self.runs = server, folder, folder / "runs"
+        self.python(TRAIN, str(self.runs), str(folder / "elsewhere"))
+
+    def python(self, code: str, *arguments: str, **variables: str) -> str:
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
+        env = kept | self.server.env(self.folder) | {"OMP_NUM_THREADS": "1"} | variables
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments], cwd=ROOT, env=env, capture_output=True,
+            text=True, timeout=120,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr + done.stdout
+        return done.stdout
+
+    def commands(self, *commands: tuple[object, ...], **variables: str) -> list[tuple]:
+        """Exit code, stdout and stderr of each command, all in one process."""
+        words = json.dumps([[str(word) for word in command] for command in commands])
+        lines = self.python(COMMANDS, words, **variables).splitlines()
+        return [tuple(json.loads(line[5:])) for line in lines if line.startswith("DONE ")]
+
+
+@pytest.fixture(scope="module")
+def online(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Online]:
+    with WandbServer() as server:
+        yield Online(server, tmp_path_factory.mktemp("online"))
+
+
+def rows(outcome: tuple) -> list[dict]:
+    """The rows of the first table, that of the offline sweep."""
+    code, out, err = outcome
+    assert code == 0, err
+    table = json.loads(out)[0]
+    assert table["sweep"] == "layers-32-images-64"
+    assert table["question"].startswith("Question: ")
+    return table["rows"]
+
+
+def test_the_server_gives_the_same_table_and_pictures_as_the_run_folders(online: Online) -> None:
+    run = next(run for run in online.server.runs if run.config["layers"] == 2)
+    address = f"{online.server.url}/tester/convtune/runs/{run.id}"
+    json_form = ("--format", "json", "--images")
+    one, two = online.folder / "one", online.folder / "two"
+    sweep = online.server.sweeps[0].id
+    here, there, single, agents = online.commands(
+        ("compare", online.runs, *json_form, one),
+        ("compare", "tester/convtune", *json_form, two),
+        ("compare", address, "--format", "json"),
+        ("compare", f"tester/convtune/{sweep}", "--format", "json"),
+    )
+    assert agents[0] == 0, agents
+    (table,) = json.loads(agents[1])
+    assert table["sweep"] == "by agents"
+    assert [row["run_ids"] for row in table["rows"]] == [[online.server.runs[-1].id]]
+    assert rows(here) == rows(there)
+    assert sorted((row["layers"], row["runs"]) for row in rows(here)) == [(1, 2), (2, 1)]
+    assert [row["run_ids"] for row in rows(single)] == [[run.id]]
+    sheets = sorted(path.relative_to(one) for path in one.glob("*/*.png"))
+    assert len(sheets) == 21, "an overview and the 20 demo pictures"
+    assert all((one / sheet).read_bytes() == (two / sheet).read_bytes() for sheet in sheets)
+
+
+def test_report_is_made_then_updated_and_its_run_is_no_result(online: Online) -> None:
+    trained = {run.id for run in online.server.runs}
+    compared_ids = [run.id for run in online.server.runs if not run.sweep]
+    trained_here = [f"tester/convtune/{run_id}" for run_id in compared_ids]
+    offline = {"WANDB_MODE": "offline"}  # for training; a report is online by its nature
+    first, again, compared = online.commands(
+        ("report", *trained_here),
+        ("report", online.runs, "--share"),
+        ("compare", "tester/convtune", "--format", "json"),
+        **offline,
+    )
+    assert first[0] == again[0] == 0, (first, again)
+    (report,) = online.server.reports
+    assert first[0] == 0 and first[1].startswith("Created http") and "--share" in first[1]
+    assert again[0] == 0 and again[1].startswith("Updated http")
+    assert report.id in first[1] and report.id in again[1]
+    assert f"accessToken={report.share_token}" in again[1] and report.share_token
+    assert report.title == "Comparison of layers-32-images-64"
+    assert report.description.startswith("Question: ")
+    spec = json.dumps(report.spec)
+    assert all(run_id in spec for run_id in compared_ids)
+    assert "python train.py resconv --layers=" in spec and "| # | layers | seeds |" in spec
+    grids = [block for block in report.spec["blocks"] if block["type"] == "panel-grid"]
+    panels = [
+        panel for grid in grids for panel in grid["metadata"]["panelBankSectionConfig"]["panels"]
+    ]
+    kinds = [panel["viewType"] for panel in panels]
+    assert kinds == [
+        "Run History Line Plot", "Scatter Plot", "Parallel Coordinates Plot",
+        "Parameter Importance", "Media Browser", "Weave",
+    ]  # fmt: skip
+    media = next(panel["config"] for panel in panels if panel["viewType"] == "Media Browser")
+    assert (media["mediaKeys"], media["gridSettings"]["yAxis"]) == (["demo"], "run")
+    made = [run for run in online.server.runs if run.id not in trained]
+    assert [(run.job_type, run.state) for run in made] == [("report", "finished")] * 2
+    assert all("comparison-layers-32-images-64" in run.summary for run in made)
+    assert len(rows(compared)) == 2
+
+
+def test_wrong_paths_and_keys_are_one_line(online: Online) -> None:
+    wrong = {
+        "tester/nothing": "not found",
+        "nobody/convtune": "not found",
+        "tester/convtune/abcdefgh": "not found",
+        "abcdefgh": "set WANDB_ENTITY and WANDB_PROJECT",
+    }
+    outcomes = online.commands(*(("compare", source) for source in wrong))
+    for (source, said), (code, out, err) in zip(wrong.items(), outcomes, strict=True):
+        assert (code, out) == (2, "") and err.startswith(f"Error: {source}: ")
+        assert said in err and err.count("\n") == 1
+    with online.server.fault(status=403, path="graphql"):
+        ((code, out, err),) = online.commands(("compare", "tester/convtune"))
+    assert code == 2 and "does not accept this W&B API key" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("HTTP 403: permission denied to access me/secret", "no permission to read it"),
+        ("Could not find project me/secret", "not found on the W&B server"),
+        ("502 Bad\nGateway", "could not be asked (502 Bad Gateway)"),
+    ],
+)
+def test_errors_of_the_client_are_explained(text: str, said: str) -> None:
+    with pytest.raises(InputError) as error, explained("me/secret"):
+        raise wandb.errors.CommError(text)
+    assert said in str(error.value) and "\n" not in str(error.value)
