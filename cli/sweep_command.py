@@ -37,17 +37,26 @@ class SweepOptions:
 
 @click.command("sweep")
 @click.argument("file", type=click.Path(path_type=Path), required=False)
-@click.option("--mode", type=click.Choice(["online", "offline", "disabled"]),
-              help="Engine [default: online with an API key and a server, else offline].")
+@click.option(
+    "--mode",
+    type=click.Choice(["online", "offline", "disabled"]),
+    help="Engine [default: online with an API key and a server, else offline].",
+)
 @click.option("--join", metavar="ENTITY/PROJECT/ID", help="Help with a sweep on W&B's server.")
 @click.option("--jobs", type=POSITIVE, help="Workers here [default: 1, or one for each GPU].")
 @click.option("--gpus", metavar="all|0,1", help="GPUs to spread the workers over.")
 @click.option("--seeds", type=POSITIVE, help="Run every point under K seeds, 0 to K-1.")
-@click.option("--images", type=POSITIVE,
-              help="Rehearsal: train each run on N images in all, and below 6000 validate on N/6.")
-@click.option("--study", metavar="FILE|URL",
-              help="Offline: journal file, postgresql:// or mysql:// address "
-                   "[default: studies/NAME.journal].")
+@click.option(
+    "--images",
+    type=POSITIVE,
+    help="Rehearsal: train each run on N images in all, and below 6000 validate on N/6.",
+)
+@click.option(
+    "--study",
+    metavar="FILE|URL",
+    help="Offline: journal file, postgresql:// or mysql:// address "
+    "[default: studies/NAME.journal].",
+)
 @click.option("--runs-dir", default="runs", show_default=True, help="Where run folders are made.")
 @click.option("--project", help="W&B project [WANDB_PROJECT, else that of the file].")
 @click.option("--entity", help="W&B entity [WANDB_ENTITY, else that of the file].")

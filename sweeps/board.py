@@ -22,6 +22,11 @@ def label(point: Point, varied: list[str], args: dict[str, Any] | None = None) -
     return " ".join(f"{name}={_short(shown[name])}" for name in names) or point.key
 
 
+def _args(standing: Standing) -> dict[str, Any] | None:
+    """What a bayes sweep chose for the point, which its definition does not say."""
+    return standing.attrs.get("claim", {}).get("args")
+
+
 def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
@@ -68,7 +73,7 @@ class Board:
 
     def name(self, standing: Standing) -> str:
         """What tells a point from the others of its sweep."""
-        return label(standing.point, self.varied, standing.attrs.get("args"))
+        return label(standing.point, self.varied, _args(standing))
 
     def say(self, line: str) -> None:
         """One line that stays."""
@@ -139,8 +144,8 @@ def standings_table(sweep: Sweep, standings: list[Standing]) -> Table:
         attrs = standing.attrs
         note = attrs.get("reason") or attrs.get("folder") or ""
         if standing.state == "running":
-            note = f"on {attrs.get('owner', {}).get('host', '?')}"
-        name = label(standing.point, varied, attrs.get("args"))
+            note = f"on {attrs.get('claim', {}).get('owner', {}).get('host', 'the server')}"
+        name = label(standing.point, varied, _args(standing))
         style = STATE_STYLES[standing.state]
         table.add_row(standing.state, name, _number(standing.value, 5), note, style=style)
     return table

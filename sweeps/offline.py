@@ -191,4 +191,3 @@ def log_folder(where: str, sweep_name: str) -> Path:
     place = Path(sweep_name) if "://" in where else Path(where)
     parent = Path("studies") if "://" in where else place.parent
     return parent / f"{place.stem}-logs"
-

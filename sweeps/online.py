@@ -129,7 +129,7 @@ class ServerSweep:
         run, summary = runs[0], dict(runs[0].summary)
         value = summary.get(self.sweep.metric)
         value = value.get("last", value.get("min")) if hasattr(value, "get") else value
-        known = {"run_id": run.id, "folder": run.url, "known": summary, "args": point.args}
+        known = {"run_id": run.id, "folder": run.url, "known": summary}
         state = STATES.get(run.state, "failed")
         if state == "done" and not isinstance(value, int | float):
             state, known["reason"] = "failed", f"the run ended without {self.sweep.metric}"

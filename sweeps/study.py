@@ -13,28 +13,26 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import time
 import uuid
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import FrozenTrial, TrialState
 
 from common.errors import InputError
 from sweeps.identity import is_gone, this_process
 from sweeps.sampling import pruner, random_points, sampler, suggest
 from sweeps.space import Point, Sweep
+from sweeps.storage import open_storage
 
 BEAT_SECONDS = 20
 LEASE_SECONDS = 300
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
-optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class Standing:
 
     point: Point
     state: str
-    attrs: dict[str, Any] = field(default_factory=dict)
+    attrs: dict[str, Any] = field(default_factory=dict)  # folder, run_id, reason, kind, claim
     value: float | None = None
 
 
@@ -64,9 +62,9 @@ class Study:
         """Open the study, or make it. Raises ``InputError`` for SQLite and another's study."""
         self.sweep, self.where = sweep, where
         self.runs_dir = str(Path(runs_dir).resolve())
-        self.storage = _open_storage(where)
-        self.study = _open_study(self.storage, where, sweep)
         self.points = points_of(sweep)
+        self.storage = open_storage(where)
+        self.study = _open_study(self.storage, where, sweep)
 
     def standings(self) -> list[Standing]:
         """Where every point stands now, in the order of the sweep."""
@@ -100,17 +98,15 @@ class Study:
             if self._is_spare(waiting):
                 self._tell(waiting._trial_id, TrialState.FAIL, {"kind": "spare"})
                 continue
-            mine = {"beat": time.time(), "claim": uuid.uuid4().hex, "runs_dir": self.runs_dir}
-            for name, content in (mine | {"owner": this_process()}).items():
-                self.storage.set_trial_user_attr(waiting._trial_id, name, content)
             # A study opened afresh: samplers keep the trials they saw first in the old one.
             study = _open_study(self.storage, self.where, self.sweep)
             trial = optuna.Trial(study, waiting._trial_id)
             point = next(p for p in self.points if p.key == waiting.user_attrs["point"])
             if self.sweep.method == "bayes":
                 point = Point(suggest(trial, self.sweep.parameters), point.key)
-            trial.set_user_attr("args", point.args)
-            return Claim(point, trial, mine["claim"])
+            claim = {"id": uuid.uuid4().hex, "time": time.time(), "owner": this_process()}
+            trial.set_user_attr("claim", claim | {"runs_dir": self.runs_dir, "args": point.args})
+            return Claim(point, trial, claim["id"])
         return None
 
     def beat(self, claim: Claim) -> None:
@@ -173,7 +169,7 @@ class Study:
         if run and value is not None:
             self._tell(trial._trial_id, TrialState.COMPLETE, run["attrs"], value)
             return
-        host = trial.user_attrs.get("owner", {}).get("host", "an unknown machine")
+        host = _claim(trial).get("owner", {}).get("host", "an unknown machine")
         attrs = {"kind": "lost", "reason": f"the sweep on {host} was killed"}
         self._tell(trial._trial_id, TrialState.FAIL, attrs)
 
@@ -201,63 +197,6 @@ def points_of(sweep: Sweep) -> list[Point]:
 def default_place(sweep: Sweep) -> str:
     """The journal of a sweep; a rehearsal (another name) has its own."""
     return str(Path("studies") / f"{sweep.name}.journal")
-
-
-def _open_storage(where: str) -> optuna.storages.BaseStorage:
-    if where.startswith("sqlite"):
-        raise InputError(
-            f"--study {where}: SQLite was seen to hand a point out twice; use a journal file "
-            "(studies/my.journal) or a postgresql:// or mysql:// address"
-        )
-    if "://" in where:
-        try:
-            return optuna.storages.get_storage(where)
-        except Exception as error:  # drivers and servers each have their own errors
-            reason = str(error).splitlines()[0]
-            raise InputError(f"--study {_without_password(where)}: {reason}") from None
-    path = Path(where).resolve()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # The lock is a link to the journal: its path must be absolute to be seen from anywhere.
-        lock = JournalFileSymlinkLock(str(path))
-        backend = JournalFileBackend(str(path), lock_obj=lock)
-        with open(path, "rb+") as file:
-            first = file.readline()
-            if first and "op_code" not in json.loads(first):
-                raise ValueError(first)
-            _cut_torn_line(file, lock)
-        return optuna.storages.JournalStorage(backend)
-    except OSError as error:
-        raise InputError(f"--study {where}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f"--study {where}: not an Optuna journal; give another file") from None
-
-
-def _without_password(url: str) -> str:
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"
-
-
-def _cut_torn_line(file: BinaryIO, lock: JournalFileSymlinkLock) -> None:
-    """A process killed while it wrote may leave half a line, which Optuna cannot read past."""
-    if _ends_well(file):
-        return
-    lock.acquire()
-    try:
-        if not _ends_well(file):
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - 1_000_000))
-            tail = file.read()
-            file.truncate(size - len(tail) + tail.rfind(b"\n") + 1)
-    finally:
-        lock.release()
-
-
-def _ends_well(file: BinaryIO) -> bool:
-    if file.seek(0, os.SEEK_END) == 0:
-        return True
-    file.seek(-1, os.SEEK_END)
-    return file.read(1) == b"\n"
 
 
 def _open_study(storage: Any, where: str, sweep: Sweep) -> optuna.Study:
@@ -300,11 +239,17 @@ def _standing(point: Point, trials: list[FrozenTrial]) -> Standing:
 
 def _age(trial: FrozenTrial) -> float:
     """Seconds since a claim was made or last renewed."""
-    return time.time() - trial.user_attrs.get("beat", trial.datetime_start.timestamp())
+    claimed = _claim(trial).get("time", trial.datetime_start.timestamp())
+    return time.time() - trial.user_attrs.get("beat", claimed)
+
+
+def _claim(trial: FrozenTrial) -> dict[str, Any]:
+    """Who claimed a trial, when, and with what; empty in the moment before it is written."""
+    return trial.user_attrs.get("claim", {})
 
 
 def _is_gone(trial: FrozenTrial) -> bool | None:
-    owner = trial.user_attrs.get("owner")
+    owner = _claim(trial).get("owner")
     return is_gone(owner) if owner else None
 
 
@@ -320,14 +265,12 @@ def _is_lost(trial: FrozenTrial) -> bool:
 
 def _finished_run(trial: FrozenTrial) -> dict[str, Any] | None:
     """The run of a lost claim, if it had finished before its sweep was killed."""
-    runs_dir, claim = trial.user_attrs.get("runs_dir"), trial.user_attrs.get("claim")
-    if runs_dir is None or claim is None:
-        return None
-    for file in Path(runs_dir).glob("*/summary.json"):
+    claim = _claim(trial)
+    for file in Path(claim["runs_dir"]).glob("*/summary.json") if claim else ():
         with contextlib.suppress(OSError, ValueError):
             summary = json.loads(file.read_text())
             config = (file.parent / "config.yaml").read_text()
-            if summary.get("state") == "finished" and claim in config:
+            if summary.get("state") == "finished" and claim["id"] in config:
                 attrs = {"folder": str(file.parent), "run_id": summary["run_id"]}
                 return {"attrs": attrs, "value": summary["last"]}
     return None

@@ -1,0 +1,98 @@
+"""Where a study is kept: a journal file, which may lie on a shared disk, or a database."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+import optuna
+from optuna.storages.journal import JournalFileBackend, JournalStorage
+
+from common.errors import InputError
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def open_storage(where: str) -> optuna.storages.BaseStorage:
+    """The storage at ``where``, a journal's path or a database URL; a journal is made if needed.
+
+    Raises ``InputError`` for SQLite, an unknown database, and a file that is no journal.
+    """
+    if where.startswith("sqlite"):
+        raise InputError(
+            f"--study {where}: SQLite was seen to hand a point out twice; use a journal file "
+            "(studies/my.journal) or a postgresql:// or mysql:// address"
+        )
+    if "://" in where:
+        try:
+            return optuna.storages.get_storage(where)
+        except Exception as error:  # drivers and servers each have their own errors
+            place = _without_password(where)
+            reason = str(error).replace(where, place).partition("\n")[0]
+            raise InputError(f"--study {place}: {reason}") from None
+    path = Path(where).resolve()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path.with_name(path.name + ".lock"))
+        backend = JournalFileBackend(str(path), lock_obj=lock)
+        with open(path, "rb+") as file:
+            first = file.readline()
+            if first and "op_code" not in json.loads(first):
+                raise ValueError(first)
+            _cut_torn_line(file, lock)
+        return JournalStorage(backend)
+    except OSError as error:
+        raise InputError(f"--study {where}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"--study {where}: not an Optuna journal; give another file") from None
+
+
+def _without_password(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
+
+
+def _cut_torn_line(file: BinaryIO, lock: FileLock) -> None:
+    """A process killed while it wrote may leave half a line, which Optuna cannot read past."""
+    if _ends_well(file):
+        return
+    lock.acquire()
+    try:
+        if not _ends_well(file):
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 1_000_000))
+            tail = file.read()
+            file.truncate(size - len(tail) + tail.rfind(b"\n") + 1)
+    finally:
+        lock.release()
+
+
+def _ends_well(file: BinaryIO) -> bool:
+    if file.seek(0, os.SEEK_END) == 0:
+        return True
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) == b"\n"
+
+
+class FileLock:
+    """A lock that ends with its process. Optuna's own stay for 30 s after a SIGKILL.
+
+    ``flock`` holds between processes, and on Linux between machines that share an NFS disk.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: BinaryIO | None = None
+
+    def acquire(self) -> bool:
+        """Wait for the lock and take it."""
+        self._file = open(self._path, "ab")  # noqa: SIM115 (held until release)
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        return True
+
+    def release(self) -> None:
+        """Give the lock back."""
+        self._file.close()

@@ -1,0 +1,252 @@
+"""The offline engine through the real command: killed, stopped, shared, failing, retried."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import optuna
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+MINI = """\
+# Question: what does a tiny net restore?
+name: mini
+method: grid
+program: train.py
+command: ["${env}", "${interpreter}", "${program}", resconv, "${args}"]
+metric: {name: val/l1, goal: minimize}
+parameters:
+  data: {value: garments}
+  size: {value: 12}
+  train_images: {value: 256}
+  val_images: {value: 40}
+  images: {value: 256}
+  ch: {value: 4}
+  layers: {values: [1, 2, 3]}
+  ks: {values: [3, 5]}
+"""
+
+
+def write(text: str = MINI, name: str = "mini.yaml") -> Path:
+    file = Path(name)
+    file.write_text(text)
+    return file
+
+
+class Command:
+    """``train.py sweep`` in a process of its own, whose lines can be waited for."""
+
+    def __init__(self, *args: object, cwd: Path | None = None) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, str(ROOT / "train.py"), "sweep", *map(str, args)],
+            stdout=subprocess.PIPE, text=True, cwd=cwd, env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        self.lines: list[str] = []
+
+    def wait_for(self, text: str) -> None:
+        for line in self.process.stdout:
+            self.lines.append(line)
+            if text in line:
+                return
+        raise AssertionError(f"{text!r} never came: {self.lines}")
+
+    def end(self) -> int:
+        self.lines += self.process.stdout.readlines()
+        return self.process.wait()
+
+    def workers(self) -> list[int]:
+        """The worker processes of this command."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return [int(pid) for pid in children.read_text().split()]
+
+
+def alive(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] not in "ZX"
+
+
+def done_points(journal: Path) -> Counter:
+    """How often each point of the study at ``journal`` was done."""
+    backend = optuna.storages.journal.JournalFileBackend(str(journal.resolve()))
+    storage = optuna.storages.JournalStorage(backend)
+    (name,) = optuna.get_all_study_names(storage)
+    trials = optuna.load_study(study_name=name, storage=storage).trials
+    return Counter(
+        trial.user_attrs["point"] for trial in trials if trial.state.name == "COMPLETE"
+    )
+
+
+def finished_runs(runs: Path) -> Counter:
+    """How often each point has a finished run folder."""
+    points = []
+    for file in runs.glob("*/summary.json"):
+        if json.loads(file.read_text())["state"] == "finished":
+            points.append(yaml.safe_load((file.parent / "config.yaml").read_text())["sweep"])
+    assert {(p["name"], p["file"]) for p in points} <= {("mini", "mini.yaml")}
+    return Counter(p["point"] for p in points)
+
+
+def test_killed_halfway_and_started_again_each_point_is_done_exactly_once(cli):
+    file = write()
+    first = Command(file, "--jobs", 2)
+    first.wait_for("[1/6]")
+    os.kill(first.workers()[0], signal.SIGKILL)
+    first.wait_for("killed by SIGKILL")
+    first.wait_for("[3/6]")
+    workers = first.workers()
+    first.process.kill()
+    assert first.end() == -signal.SIGKILL
+    deadline = time.monotonic() + 10
+    while any(map(alive, workers)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(alive, workers)), "workers must not outlive their sweep"
+
+    status = cli("sweep", file, "--status")
+    done = int(re.search(r"(\d) done, 0 running, 0 failed", status.out)[1])
+    assert status.code == 0 and 3 <= done < 6
+
+    again = Command(file, "--jobs", 2)
+    assert again.end() == 0
+    assert f"mini: {done} of 6 points done" in again.lines[1]
+    once = done_points(Path("studies/mini.journal"))
+    assert len(once) == 6 and set(once.values()) == {1}
+    assert finished_runs(Path("runs")) == once
+    assert cli("sweep", file, "--status").out.count(" done ") >= 6
+    folders = [p for p in Path("runs").iterdir() if p.name.startswith("mini-ks5-layers3-")]
+    config = yaml.safe_load((folders[-1] / "config.yaml").read_text())
+    assert (config["group"], config["ks"], config["layers"]) == ("mini", 5, 3)
+    assert list(folders[-1].glob("wandb/offline-run-*/*.wandb"))
+
+
+def test_two_commands_in_two_folders_share_one_journal(tmp_path):
+    commands = []
+    for name in ("one", "two"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "mini.yaml").write_text(MINI)
+        study = tmp_path / "shared" / "mini.journal"
+        args = ("mini.yaml", "--study", study, "--mode", "disabled")
+        commands.append(Command(*args, cwd=folder))
+    assert [command.end() for command in commands] == [0, 0]
+    once = done_points(study)
+    assert len(once) == 6 and set(once.values()) == {1}
+    runs = finished_runs(tmp_path / "one" / "runs") + finished_runs(tmp_path / "two" / "runs")
+    assert runs == once
+
+
+def test_ctrl_c_twice_stops_now_once_finishes_the_runs_in_hand():
+    file = write(MINI.replace("[1, 2, 3]", "[1, 2]").replace("images: {value: 256}\n  ch",
+                                                             "images: {value: 2048}\n  ch"))
+    hasty = Command(file, "--mode", "disabled")
+    hasty.wait_for("0 of 4 points done")
+    journal = Path("studies/mini.journal")
+    while '"owner"' not in journal.read_text():
+        time.sleep(0.05)
+    hasty.process.send_signal(signal.SIGINT)
+    hasty.wait_for("Ctrl-C again")
+    hasty.process.send_signal(signal.SIGINT)
+    assert hasty.end() == 130
+    assert not done_points(journal)
+
+    calm = Command(file, "--mode", "disabled")
+    calm.wait_for("[1/4]")
+    while journal.read_text().count('"owner"') < 3:
+        time.sleep(0.05)
+    calm.process.send_signal(signal.SIGINT)
+    assert calm.end() == 130
+    assert len(done_points(journal)) == 2
+
+    assert Command(file, "--mode", "disabled").end() == 0
+    once = done_points(journal)
+    assert len(once) == 4 and set(once.values()) == {1} and finished_runs(Path("runs")) == once
+
+
+def test_a_failing_point_takes_only_itself_down_and_is_retried_when_asked(shell):
+    text = MINI.replace("[1, 2, 3]", "[1]").replace("[3, 5]", "[3]")
+    file = write(text + "  lr: {values: [1.0e+30, 0.001]}\n")
+    outcome = shell("sweep", file, "--mode", "disabled")
+    assert outcome.code == 1 and "[1/2] lr=0.001" in outcome.out
+    assert re.search(r"failed: lr=1e\+30: .*NaN", outcome.out)
+    assert "2 points: 1 done, 0 running, 1 failed, 0 missing" in outcome.out
+
+    assert "failed: lr" in shell("sweep", file, "--status").out.replace("  lr", ": lr")
+    again = shell("sweep", file, "--mode", "disabled")
+    assert again.code == 1 and not list(Path("runs").glob("*-3"))
+    assert len(list(Path("runs").iterdir())) == 2
+    retried = shell("sweep", file, "--mode", "disabled", "--retry-failed")
+    assert retried.code == 1 and len(list(Path("runs").iterdir())) == 3
+
+
+def test_bayes_with_hyperband_stops_bad_runs_early(shell):
+    text = MINI.replace("method: grid", "method: bayes\nrun_cap: 4").replace(
+        "layers: {values: [1, 2, 3]}",
+        "lr: {distribution: log_uniform_values, min: 1.0e-9, max: 0.01}",
+    )
+    text = text.replace("images: {value: 256}\n  ch", "images: {value: 1024}\n  ch")
+    file = write(text + "early_terminate: {type: hyperband, min_iter: 1, eta: 2}\n")
+    outcome = shell("sweep", file, "--mode", "disabled")
+    assert outcome.code == 0, outcome
+    assert "4 points: 4 done" in outcome.out
+    states = [json.loads(p.read_text())["state"] for p in Path("runs").glob("*/summary.json")]
+    assert set(states) <= {"finished", "stopped"} and len(states) == 4
+    assert outcome.out.count("stopped early") == states.count("stopped")
+
+
+def test_dry_run_prints_the_commands_and_starts_nothing(cli):
+    outcome = cli("sweep", write(), "--dry-run", "--seeds", 2, "--images", 640)
+    lines = outcome.out.splitlines()
+    assert outcome.code == 0 and len(lines) == 12
+    assert lines[0] == (
+        "python train.py resconv --ch=4 --data=garments --images=640 --ks=3 --layers=1 --seed=0 "
+        "--size=12 --train_images=256 --val_images=106"
+    )
+    assert not Path("studies").exists() and not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ([], "give a sweep file"),
+        (["nothing.yaml"], "cannot be read"),
+        (["mini.yaml", "--jobs", "0"], "--jobs"),
+        (["mini.yaml", "--images", "many"], "--images"),
+        (["mini.yaml", "--images", "3"], "--images 3"),
+        (["mini.yaml", "--gpus", "0"], "--gpus 0"),
+        (["mini.yaml", "--mode", "on"], "--mode"),
+        (["mini.yaml", "--study", "sqlite:///s.db"], "SQLite"),
+        (["mini.yaml", "--study", "foo://bar"], "--study foo://bar"),
+        (["mini.yaml", "--study", "mini.yaml"], "not an Optuna journal"),
+        (["mini.yaml", "--study", "."], "--study"),
+        (["mini.yaml", "--join", "a/b/c"], "needs W&B's server"),
+        (["mini.yaml", "--join", "a/b/c", "--mode", "offline"], "needs W&B's server"),
+        (["mini.yaml", "--joim", "a/b/c"], "--join"),
+    ],
+)
+def test_wrong_input_is_one_line_and_starts_nothing(cli, args, message):
+    write()
+    before = Path("mini.yaml").read_bytes()
+    outcome = cli("sweep", *args)
+    assert outcome.code == 2 and outcome.err.count("\n") == 1, outcome
+    assert message in outcome.err
+    assert sorted(p.name for p in Path().iterdir()) == ["mini.yaml"]
+    assert Path("mini.yaml").read_bytes() == before
+
+
+def test_a_study_of_another_sweep_is_refused(cli):
+    file = write()
+    assert cli("sweep", file, "--status", "--study", "s.journal").code == 0
+    other = write(MINI.replace("name: mini", "name: other"), "other.yaml")
+    outcome = cli("sweep", other, "--study", "s.journal")
+    assert outcome.code == 2 and "belongs to the sweep mini, not to other" in outcome.err
+    goal = write(MINI.replace("val/l1", "val/mse"))
+    outcome = cli("sweep", goal, "--study", "s.journal")
+    assert outcome.code == 2 and "its metric differs" in outcome.err
