@@ -83,7 +83,10 @@ def settings_command(
 
     def decorate(function: Callable[[RunSettings], int]) -> click.Command:
         def call(**given: Any) -> int:
-            return function(settings_from(settings_class.task, given))
+            from training.resume import with_stored
+
+            task = settings_class.task
+            return function(settings_from(task, with_stored(task, given)))
 
         options = [
             click.Option([flag(f.name)], type=Value(f.name), default=None)

@@ -17,6 +17,7 @@ from training.hardware import Hardware, environment
 from training.showing import Table
 from training.tasks.base import Task
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -84,6 +85,6 @@ def explain(error: BaseException, last_good: Path | None) -> BaseException:
             "out of memory; lower --batch-size, --size, --ch or --layers, or use "
             f"--checkpoint-activations{kept}"
         )
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in FULL:
         return RunError(f"the disk is full ({error.filename or 'while writing'}){kept}")
     return error
