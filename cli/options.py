@@ -83,10 +83,11 @@ def settings_command(
 
     def decorate(function: Callable[[RunSettings], int]) -> click.Command:
         def call(**given: Any) -> int:
-            from training.resume import with_stored
+            if given.get("resume") is not None:
+                from training.resume import with_stored
 
-            task = settings_class.task
-            return function(settings_from(task, with_stored(task, given)))
+                given = with_stored(settings_class.task, given)
+            return function(settings_from(settings_class.task, given))
 
         options = [
             click.Option([flag(f.name)], type=Value(f.name), default=None)

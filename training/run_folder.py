@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from PIL import Image
 
 from common.errors import InputError
 from common.files import write_atomically, write_text_atomically
@@ -113,6 +112,8 @@ class RunFolder:
 
     def write_picture(self, picture: Picture, folder: str = "", name: str = "") -> Path:
         """A PNG under ``pictures/``; returns its path."""
+        from PIL import Image
+
         path = self.pictures / folder / f"{name or picture.name}.png"
         image = Image.fromarray(picture.pixels)
         write_atomically(path, lambda file: image.save(file, format="PNG"))
