@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,10 @@ def load(path: Path) -> dict[str, Any]:
     Raises ``InputError``, with the file's name, for one that is missing, truncated or not ours.
     """
     try:
+        with zipfile.ZipFile(path) as file:  # torch itself does not look at the checksums
+            damaged = file.testzip()
+        if damaged:
+            raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
         contents = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(f"{path}: no such checkpoint; give a .pt file of a run folder") from None

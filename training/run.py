@@ -110,6 +110,7 @@ class ActiveRun:
     def _go_on(self, earlier: resume.Earlier) -> None:
         """Be the earlier run: its name, its config, and its state at the last checkpoint."""
         self.folder = earlier.folder
+        self.folder.clear()
         for line in differences(earlier.config["environment"], self.config["environment"]):
             self.say(f"not as before, so the numbers may differ: {line}")
         self.config = earlier.config

@@ -82,6 +82,11 @@ class RunFolder:
             # A file system without locks: then nobody is kept out.
         return True
 
+    def clear(self) -> None:
+        """Remove the half-written files that a killed process left."""
+        for part in self.path.rglob(".*.part"):
+            part.unlink(missing_ok=True)
+
     def unlock(self) -> None:
         """Let other processes go on with the run."""
         if self._lock is not None:
