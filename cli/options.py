@@ -83,6 +83,10 @@ def settings_command(
 
     def decorate(function: Callable[[RunSettings], int]) -> click.Command:
         def call(**given: Any) -> int:
+            if given.get("resume") is not None:
+                from training.resume import with_stored
+
+                given = with_stored(settings_class.task, given)
             return function(settings_from(settings_class.task, given))
 
         options = [

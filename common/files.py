@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 
-def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+def write_atomically(
+    path: Path, write: Callable[[BinaryIO], object], previous: Path | None = None
+) -> None:
     """Call ``write`` with a temporary file beside ``path``, then put it in place of ``path``.
 
     A reader, and a process killed at any moment, sees the old file or the new one, never a part.
+    With ``previous`` the old file is kept under that name (killed in between, only there).
     Raises ``OSError`` (disk full, no permission) with ``path`` untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -21,9 +24,21 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
             write(file)
             file.flush()
             os.fsync(file.fileno())
+        if previous and path.exists():
+            os.replace(path, previous)
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+    _flush_folder(path.parent)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Put renames on the disk too, so that they outlast a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_text_atomically(path: Path, text: str) -> None:

@@ -1,10 +1,10 @@
-"""Checkpoints: whole or absent, loaded without running code, enough to go on bit by bit."""
+"""Checkpoints: whole or absent on disk, loaded without running code, recognised when foreign."""
 
 from __future__ import annotations
 
-import os
-import pickle
+import io
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +16,16 @@ from common.files import write_atomically
 FORMAT = "convtune-1"
 
 
-def save(path: Path, contents: dict[str, Any]) -> None:
+def save(path: Path, contents: dict[str, Any], previous: Path | None = None) -> None:
     """Write ``contents`` (tensors and plain values) to ``path``, atomically.
 
-    Raises ``OSError`` (disk full), with the old file untouched.
+    The file that it replaces becomes ``previous``. Raises ``OSError`` (disk full) with both
+    old files untouched.
     """
-    write_atomically(path, lambda file: torch.save({"format": FORMAT} | contents, file))
-
-
-def rotate(path: Path, previous: Path) -> None:
-    """Keep the checkpoint at ``path`` as ``previous`` before it is replaced."""
-    if path.exists():
-        previous.unlink(missing_ok=True)
-        os.link(path, previous)
+    # Serialized first: torch's own writer turns a full disk into an error without a name.
+    whole = io.BytesIO()
+    torch.save({"format": FORMAT} | contents, whole)
+    write_atomically(path, lambda file: file.write(whole.getbuffer()), previous)
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -37,12 +34,39 @@ def load(path: Path) -> dict[str, Any]:
     Raises ``InputError``, with the file's name, for one that is missing, truncated or not ours.
     """
     try:
+        with zipfile.ZipFile(path) as file:  # torch itself does not look at the checksums
+            damaged = file.testzip()
+        if damaged:
+            raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
         contents = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(f"{path}: no such checkpoint; give a .pt file of a run folder") from None
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+    except Exception as error:  # a damaged file can break torch's reader anywhere
         detail = str(error).splitlines()[0][:80] if str(error) else type(error).__name__
         raise InputError(f"{path}: not a whole checkpoint ({detail})") from None
     if not isinstance(contents, dict) or contents.get("format") != FORMAT:
         raise InputError(f"{path}: not a checkpoint of this project; give a .pt of a run folder")
     return contents
+
+
+def load_first(paths: Iterable[Path], run_id: str) -> tuple[Path | None, dict[str, Any], list[str]]:
+    """The first checkpoint of run ``run_id`` that is whole: its path, contents, and what was
+    wrong with those before it. A path that does not exist is passed over; None if none exists.
+
+    Raises ``InputError`` where there are some and none is whole.
+    """
+    problems: list[str] = []
+    for path in paths:
+        if not path.exists():
+            continue
+        try:
+            contents = load(path)
+        except InputError as error:
+            problems.append(str(error))
+            continue
+        if contents["config"]["run_id"] == run_id:
+            return path, contents, problems
+        problems.append(f"{path}: a checkpoint of another run, {contents['config']['run_id']}")
+    if problems:
+        raise InputError(f"no checkpoint to go on from: {'; '.join(problems)}")
+    return None, {}, []

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -17,6 +17,10 @@ from training.hardware import Hardware, environment
 from training.showing import Table
 from training.tasks.base import Task
 
+if TYPE_CHECKING:
+    from training.loop import Training
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -73,6 +77,29 @@ def results_table(config: Mapping[str, Any], summary: Mapping[str, Any]) -> Tabl
     return Table("results", tuple(row), [tuple(row.values())])
 
 
+def run_summary(training: Training, config: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    """What ``summary.json`` says of the work done; the rest of it is added by the run."""
+    speed = training.images_seen / training.seconds if training.seconds else 0.0
+    return {
+        "run_id": config["run_id"],
+        "name": config["run_name"],
+        "task": config["task"],
+        **{k: v for k, v in config["network"].items() if isinstance(v, int)},
+        "seconds": round(seconds, 3),
+        "training_seconds": round(training.seconds, 3),
+        "images_seen": training.images_seen,
+        "images_total": training.steps * training.settings.batch_size,
+        "images_per_second": round(speed, 1),
+    }
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What has changed between two environments of run configs, a line each."""
+    ignored = ("command", "platform", "python")
+    keys = [k for k in before | now if k not in ignored and before.get(k) != now.get(k)]
+    return [f"{k} {now.get(k)}, was {before.get(k)}" for k in keys]
+
+
 def explain(error: BaseException, last_good: Path | None) -> BaseException:
     """``error``, or a ``RunError`` of one line where the reason and what to do are known."""
     kept = f"; last good checkpoint: {last_good}" if last_good else "; no checkpoint was written"
@@ -84,6 +111,6 @@ def explain(error: BaseException, last_good: Path | None) -> BaseException:
             "out of memory; lower --batch-size, --size, --ch or --layers, or use "
             f"--checkpoint-activations{kept}"
         )
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in FULL:
         return RunError(f"the disk is full ({error.filename or 'while writing'}){kept}")
     return error

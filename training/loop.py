@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from common.errors import InputError, RunError
 from data.batches import BatchStream
-from models.fastest import remembered_ways
+from models.fastest import remember_ways, remembered_ways
 from training.hardware import Hardware
 from training.schedule import learning_rate
 from training.settings import RunSettings
@@ -175,7 +175,11 @@ class Training:
         return Evaluating(self.model)
 
     def state(self) -> dict[str, Any]:
-        """All that decides how training goes on, as tensors and plain values."""
+        """All that decides how training goes on, as tensors and plain values.
+
+        Raises ``NonFiniteLoss``: what a broken loss has touched is not to be kept.
+        """
+        self.check_finite()
         cuda = self.hardware.device.type == "cuda"
         return {
             "step": self.step,
@@ -191,6 +195,19 @@ class Training:
             "rng": torch.get_rng_state(),
             "rng_cuda": torch.cuda.get_rng_state(self.hardware.device) if cuda else None,
         }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from what ``state()`` gave, bit by bit."""
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        meter = state["meter"]
+        self.meter.names, self.meter.count = tuple(meter["names"]), meter["count"]
+        self.meter.sums = meter["sums"].to(self.hardware.device)
+        remember_ways(state["ways"])
+        torch.set_rng_state(state["rng"])
+        if state["rng_cuda"] is not None and self.hardware.device.type == "cuda":
+            torch.cuda.set_rng_state(state["rng_cuda"], self.hardware.device)
 
 
 class Evaluating:

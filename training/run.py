@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -10,14 +12,16 @@ from typing import Any
 
 import torch
 
-from training import checkpoint
-from training.describe import ROOT, explain, results_table, run_config
+from common.errors import RunError
+from training import checkpoint, resume
+from training.describe import ROOT, differences, explain, results_table, run_config, run_summary
 from training.display import Display
 from training.hardware import choose_hardware
 from training.loop import Training
 from training.run_folder import MetricsFile, RunFolder, new_run_id
 from training.settings import RunSettings
 from training.showing import Showing
+from training.signals import StopSignals
 from training.tasks.registry import make_task
 from training.tracking import Tracker
 
@@ -54,11 +58,20 @@ def run(
     before anything is made, ``RunError`` for a run that started and failed.
     """
     hardware = choose_hardware(settings)
-    task = make_task(settings)
-    torch.manual_seed(settings.seed)
-    training = Training(task, task.build_model(), hardware)
-    display = Display() if progress is None else None
-    return ActiveRun(training, display, progress, extra_config or {}).go()
+    earlier = resume.find(settings)
+    try:
+        task = make_task(settings)
+        if earlier:
+            earlier.check_data(task.data.checksum)
+        torch.manual_seed(settings.seed)
+        training = Training(task, task.build_model(), hardware)
+        display = Display() if progress is None else None
+        active = ActiveRun(training, display, progress, extra_config or {}, earlier)
+    except Exception as error:
+        if earlier:
+            earlier.folder.unlock()
+        raise explain(error, None) from error
+    return active.go()
 
 
 class ActiveRun:
@@ -70,22 +83,48 @@ class ActiveRun:
         display: Display | None,
         progress: Progress | None,
         extra_config: dict[str, Any],
+        earlier: resume.Earlier | None,
     ) -> None:
         self.training, self.task = training, training.task
         self.settings = self.task.settings
         self.display = display
         self.progress = progress or (display.update if display else lambda row: None)
         self.started = self.shown = time.monotonic()
+        self.signals = StopSignals(self.say)
         self.best: dict[str, float] = {}
         self.last: dict[str, float] = {}
         network, self.params = self.task.network_facts(training.model)
         self.config = run_config(self.task, training.hardware, network) | extra_config
-        self.run_id = new_run_id()
-        default = f"{self.settings.default_name()}-{self.task.data.name}"
-        self.name = self.settings.name or default
-        self.config |= {"run_id": self.run_id, "run_name": self.name}
-        self.folder = RunFolder.create(self.settings.runs_dir, self.name, self.run_id)
+        self.earlier = earlier
+        if earlier:
+            self._go_on(earlier)
+        else:
+            self.run_id = new_run_id()
+            default = f"{self.settings.default_name()}-{self.task.data.name}"
+            self.name = self.settings.name or default
+            self.config |= {"run_id": self.run_id, "run_name": self.name}
+            self.folder = RunFolder.create(self.settings.runs_dir, self.name, self.run_id)
+        self.saving = SaveSchedule(self.settings.checkpoint_every, training.images_seen)
         self.tracker = Tracker(self.settings, self.folder.path, self.say)
+
+    def _go_on(self, earlier: resume.Earlier) -> None:
+        """Be the earlier run: its name, its config, and its state at the last checkpoint."""
+        self.folder = earlier.folder
+        self.folder.clear()
+        for line in differences(earlier.config["environment"], self.config["environment"]):
+            self.say(f"not as before, so the numbers may differ: {line}")
+        self.config = earlier.config
+        self.run_id, self.name = self.config["run_id"], self.config["run_name"]
+        files = [self.folder.checkpoints / name for name in ("last.pt", "previous.pt")]
+        path, saved, problems = checkpoint.load_first(files, self.run_id)
+        for problem in problems:
+            self.say(problem)
+        if path:
+            self.training.load_state(saved["training"])
+            self.best, self.last = saved["best"], saved["last"]
+            self.started -= saved["seconds"]
+        where = f"after {self.training.images_seen:,} images" if path else "from the start"
+        self.say(f"going on with {self.folder.path} {where}")
 
     def say(self, text: str) -> None:
         """A plain line where somebody looks on."""
@@ -94,49 +133,69 @@ class ActiveRun:
 
     def go(self) -> RunResult:
         """Train, and leave everything closed and said whatever happens."""
-        try:
-            self._start()
-            for row in self.training.fit(self._after_step):
-                self._take(row)
-            self._conclude()
-            self._log_models()
-        except StopRun as stop:
-            return self._end("stopped", reason=str(stop) or None)
-        except BaseException as error:
-            last_good = self.folder.checkpoints / "last.pt"
-            failure = explain(error, last_good if last_good.exists() else None)
-            self._end("failed", exit_code=1, reason=str(failure) or type(failure).__name__)
-            if failure is error:
-                raise
-            raise failure from error
-        return self._end("finished")
+        with self.signals:
+            try:
+                self._start()
+                for row in self.training.fit(self._after_step):
+                    self._take(row)
+                if self.training.step < self.training.steps:
+                    return self._preempted()
+                self._conclude()
+                self._log_models()
+            except StopRun as stop:
+                return self._end("stopped", reason=str(stop) or None)
+            except BaseException as error:
+                last_good = self.folder.checkpoints / "last.pt"
+                failure = explain(error, last_good if last_good.exists() else None)
+                self._end("failed", exit_code=1, reason=str(failure) or type(failure).__name__)
+                if failure is error:
+                    raise
+                raise failure from error
+            return self._end("finished")
+
+    def _preempted(self) -> RunResult:
+        """Leave a run that a signal stopped so that it can go on."""
+        self._save()
+        self.tracker.preempting()
+        if self.display:
+            self.display.stop()
+            self.display.say(f"to go on: the same command with --resume {self.folder.path}")
+        code = self.signals.exit_code
+        return self._end("preempted", exit_code=code, reason=f"stopped by {self.signals.name}")
 
     def _start(self) -> None:
-        self.folder.write_config(self.config)
+        if not self.earlier:
+            self.folder.write_config(self.config)
         self.folder.write_table(self.params)
-        self.metrics = MetricsFile(self.folder.path / "metrics.csv", self.task.metrics)
+        path = self.folder.path / "metrics.csv"
+        self.metrics = MetricsFile(path, self.task.metrics, self.training.step)
         data = self.task.data
         tags = [self.settings.task, data.name] + (["stand-in"] if data.stand_in_reason else [])
         self.tracker.start(
-            run_id=self.run_id, name=self.name, config=self.config, tags=tags, resumed=False
-        )
+            run_id=self.run_id, name=self.name, config=self.config, tags=tags,
+            resumed=self.earlier is not None,
+        )  # fmt: skip
         self._summary("running")
         self.tracker.define(self.task.metrics)
         self.tracker.show(Showing([self.params]), step=0)
+        for row in self.metrics.read():
+            self._track(row)  # what a killed process had not sent
         self.tracker.log_code(ROOT)
         self.tracker.log_dataset(self.config["dataset"])
         if self.display:
             self.display.start(self.training, self.config, self.tracker, self.folder.path)
 
+    def _track(self, row: dict[str, float]) -> None:
+        self.tracker.log({k: v for k, v in row.items() if k != "step"}, int(row["step"]))
+
     def _take(self, row: dict[str, float]) -> None:
         self.metrics.write(row)
-        step = int(row["step"])
-        self.tracker.log({k: v for k, v in row.items() if k != "step"}, step)
+        self._track(row)
         self.last |= {k: v for k, v in row.items() if "/" in k}
         if self.settings.objective in row:
             self._keep(row)
             if self.training.step < self.training.steps:
-                self._show(step)
+                self._show(self.training.step)
         self.progress(row)
 
     def _conclude(self) -> None:
@@ -160,20 +219,36 @@ class ActiveRun:
         if now - self.shown > SHOW_SECONDS:
             self.progress({"images_seen": self.training.images_seen})
             self.shown = now
+        if self.signals.number is not None:
+            return True
+        if self.saving.is_due(self.training.images_seen):
+            self._save()
         return False
 
     def _keep(self, row: dict[str, float]) -> None:
         """Save ``best.pt`` if this validation is the best so far, and ``last.pt``."""
         objective = self.settings.objective
+        if not math.isfinite(row[objective]):
+            raise RunError(f"{objective} became {row[objective]}; lower --lr")
         sign = 1 if self.settings.goal == "minimize" else -1
         if not self.best or sign * row[objective] < sign * self.best[objective]:
             self.best = {k: v for k, v in row.items() if k.startswith("val/")}
             self.best["images_seen"] = row["images_seen"]
             checkpoint.save(self.folder.checkpoints / "best.pt", self._weights())
-        last = self.folder.checkpoints / "last.pt"
-        checkpoint.rotate(last, self.folder.checkpoints / "previous.pt")
-        state = {"training": self.training.state(), "best": self.best, "last": self.last}
-        checkpoint.save(last, self._weights() | state)
+        self._save()
+
+    def _save(self) -> None:
+        """Save ``last.pt``; the one before it becomes ``previous.pt``."""
+        state = {
+            "training": self.training.state(),
+            "best": self.best,
+            "last": self.last,
+            "seconds": time.monotonic() - self.started,
+        }
+        self.metrics.to_disk()
+        last, previous = (self.folder.checkpoints / f"{n}.pt" for n in ("last", "previous"))
+        checkpoint.save(last, self._weights() | state, previous)
+        self.saving.saved(self.training.images_seen)
 
     def _weights(self) -> dict[str, Any]:
         """What rebuilds the network for use, and says where it comes from."""
@@ -204,33 +279,46 @@ class ActiveRun:
         self.tracker.log_files(name, "model", [files / "last.pt"], aliases)
 
     def _summary(self, state: str, reason: str | None = None) -> dict[str, Any]:
-        training, network = self.training, self.config["network"]
-        speed = training.images_seen / training.seconds if training.seconds else 0.0
-        summary = {
-            "run_id": self.run_id,
-            "name": self.name,
-            "task": self.settings.task,
+        seconds = time.monotonic() - self.started
+        summary = run_summary(self.training, self.config, seconds) | {
             "state": state,
             "reason": reason,
-            **{k: v for k, v in network.items() if isinstance(v, int)},
-            "seconds": round(time.monotonic() - self.started, 3),
-            "training_seconds": round(training.seconds, 3),
-            "images_seen": training.images_seen,
-            "images_total": training.steps * self.settings.batch_size,
-            "images_per_second": round(speed, 1),
             "last": self.last,
             "best": self.best,
             "wandb": self.tracker.address(),
         }
-        self.folder.write_summary(summary)
+        # A full disk has already been given as the reason of a failed run.
+        with contextlib.suppress(*([OSError] if state == "failed" else [])):
+            self.folder.write_summary(summary)
         return summary
 
     def _end(self, state: str, exit_code: int = 0, reason: str | None = None) -> RunResult:
         if self.display:
             self.display.stop()
         summary = self._summary(state, reason)
+        self.metrics.close()
         told = ("state", "reason", "seconds", "images_total", "images_per_second")
         self.tracker.finish(exit_code, {key: summary[key] for key in told})
-        if self.display and state != "failed":
+        self.folder.unlock()
+        if self.display and state in ("finished", "stopped"):
             self.display.summary(summary, self.config, self.folder.path)
         return RunResult(self.run_id, self.folder.path, state, summary, exit_code)
+
+
+class SaveSchedule:
+    """When to save between validations: every so many images, or minutes (``"10m"``)."""
+
+    def __init__(self, every: int | str | None, images_seen: int) -> None:
+        self.images = every if isinstance(every, int) else None
+        self.seconds = 60 * int(every[:-1]) if isinstance(every, str) else None
+        self.saved(images_seen)
+
+    def saved(self, images_seen: int) -> None:
+        """Count from here."""
+        self.at_images, self.at_time = images_seen, time.monotonic()
+
+    def is_due(self, images_seen: int) -> bool:
+        """Whether as much has passed since the last save."""
+        if self.images:
+            return images_seen - self.at_images >= self.images
+        return self.seconds is not None and time.monotonic() - self.at_time >= self.seconds

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import errno
+import fcntl
+import io
 import json
+import os
+import re
 import secrets
 from pathlib import Path
 from typing import Any
 
 import yaml
-from PIL import Image
 
 from common.errors import InputError
 from common.files import write_atomically, write_text_atomically
@@ -19,7 +24,15 @@ ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
 def new_run_id() -> str:
-    """Eight random characters, as W&B makes its run ids (independent of the run's seed)."""
+    """Eight random characters, as W&B makes its run ids (independent of the run's seed).
+
+    ``WANDB_RUN_ID``, which W&B's agent sets, goes first. Raises ``InputError`` for a bad one.
+    """
+    given = os.environ.get("WANDB_RUN_ID")
+    if given:
+        if not re.fullmatch(r"[\w-]{1,64}", given):
+            raise InputError(f"WANDB_RUN_ID={given}: must be letters, digits, - and _, at most 64")
+        return given
     return "".join(secrets.choice(ID_ALPHABET) for _ in range(8))
 
 
@@ -35,12 +48,17 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self.pictures = path / "pictures"
         self.tables = path / "tables"
+        self._lock: int | None = None
+
+    @staticmethod
+    def safe_name(name: str) -> str:
+        """``name`` as a file name: letters, digits, hyphens, underscores and dots."""
+        return "".join(c if c.isalnum() or c in "-_." else "-" for c in name).strip("-.") or "run"
 
     @classmethod
     def create(cls, runs_dir: str, name: str, run_id: str) -> RunFolder:
         """Make a new folder. Raises ``InputError`` where that is not possible."""
-        safe = "".join(c if c.isalnum() or c in "-_." else "-" for c in name).strip("-.") or "run"
-        path = Path(runs_dir) / f"{safe}-{run_id}"
+        path = Path(runs_dir) / f"{cls.safe_name(name)}-{run_id}"
         try:
             path.mkdir(parents=True)
         except OSError as error:
@@ -48,7 +66,32 @@ class RunFolder:
                 f"--runs-dir {runs_dir}: cannot make a folder there ({error.strerror}); "
                 "give a folder you can write to, for example --runs-dir runs"
             ) from None
-        return cls(path)
+        folder = cls(path)
+        folder.lock()
+        return folder
+
+    def lock(self) -> bool:
+        """Claim the folder for this process, until ``unlock`` or its end; False if it is taken."""
+        self._lock = os.open(self.path / ".lock", os.O_CREAT | os.O_RDWR)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                self.unlock()
+                return False
+            # A file system without locks: then nobody is kept out.
+        return True
+
+    def clear(self) -> None:
+        """Remove the half-written files that a killed process left."""
+        for part in self.path.rglob(".*.part"):
+            part.unlink(missing_ok=True)
+
+    def unlock(self) -> None:
+        """Let other processes go on with the run."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def write_config(self, config: dict[str, Any]) -> None:
         """``config.yaml``: what ``run.config`` holds."""
@@ -74,6 +117,8 @@ class RunFolder:
 
     def write_picture(self, picture: Picture, folder: str = "", name: str = "") -> Path:
         """A PNG under ``pictures/``; returns its path."""
+        from PIL import Image
+
         path = self.pictures / folder / f"{name or picture.name}.png"
         image = Image.fromarray(picture.pixels)
         write_atomically(path, lambda file: image.save(file, format="PNG"))
@@ -89,13 +134,23 @@ class MetricsFile:
     def __init__(self, path: Path, metrics: tuple[str, ...], step: int = 0) -> None:
         self.path = path
         self.columns = ("step", "images_seen", "epoch", *metrics)
-        kept = [row for row in self._rows() if int(row["step"]) <= step] if step else []
-        self.file = open(path, "w", newline="")  # noqa: SIM115 (open as long as the run)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, self.columns, restval="", extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(self._until(step))
+        write_text_atomically(path, text.getvalue())
+        self.file = open(path, "a", newline="")  # noqa: SIM115 (open as long as the run)
         self.writer = csv.DictWriter(self.file, self.columns)
-        self.writer.writeheader()
-        for row in kept:
-            self.writer.writerow(row)
-        self.file.flush()
+
+    def _until(self, step: int) -> list[dict[str, str]]:
+        """The first row of each step up to ``step``: what the run had when it was at ``step``."""
+        kept: list[dict[str, str]] = []
+        last = 0
+        for row in self._rows() if step else []:
+            if last < int(row["step"]) <= step:
+                kept.append(row)
+                last = int(row["step"])
+        return kept
 
     def _rows(self) -> list[dict[str, str]]:
         if not self.path.exists():
@@ -108,9 +163,14 @@ class MetricsFile:
         return [{k: float(v) for k, v in row.items() if v} for row in self._rows()]
 
     def write(self, row: dict[str, Any]) -> None:
-        """Append one row; it is on disk when this returns."""
+        """Append one row; a process killed after this returns leaves it there."""
         self.writer.writerow(row)
         self.file.flush()
 
+    def to_disk(self) -> None:
+        """Wait until the rows would outlast a power cut too: a checkpoint counts on them."""
+        os.fsync(self.file.fileno())
+
     def close(self) -> None:
-        self.file.close()
+        with contextlib.suppress(OSError):  # a full disk was reported by ``write``
+            self.file.close()

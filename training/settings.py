@@ -162,11 +162,11 @@ class RunSettings:
         """All settings as plain values, for ``run.config``, YAML and checkpoints."""
         return asdict(self) | {"tags": list(self.tags)}
 
-    def fingerprint(self) -> str:
-        """12 hex digits over every setting that can change the numbers.
+    def deciding(self) -> dict[str, Any]:
+        """Every setting that can change the numbers.
 
         Tracking, run folder, resume, device and where files lie are left out, so the same
-        experiment has the same fingerprint on another machine.
+        experiment is the same on another machine.
         """
         kept = {
             f.name: getattr(self, f.name)
@@ -176,7 +176,11 @@ class RunSettings:
         }
         if kept.get("conv") == "full":
             del kept["rank"]  # only a channel selection has one
-        text = json.dumps({"task": self.task} | kept, sort_keys=True)
+        return kept
+
+    def fingerprint(self) -> str:
+        """12 hex digits over ``deciding``."""
+        text = json.dumps({"task": self.task} | self.deciding(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def default_name(self) -> str:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import math
 import netrc
 import os
 import shlex
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -73,6 +78,8 @@ class Tracker:
         self.settings, self.folder, self.report = settings, folder, report
         self.mode, self.reason = choose_mode(settings)
         self.run: Any = None
+        self.first_step = 0  # of those that W&B does not have yet
+        self._address: dict[str, Any] = {"url": None, "folder": None, "sync_command": None}
         self._user_data_dir = os.environ.get("WANDB_DATA_DIR")
 
     def start(
@@ -81,7 +88,6 @@ class Tracker:
         """Open the W&B run, offline if the server does not take it."""
         if self.mode == "disabled":
             return
-        import wandb
 
         if self._user_data_dir is None:
             # Pictures in tables wait in W&B's data folder for the sync: keep them with the run.
@@ -98,15 +104,47 @@ class Tracker:
             "dir": os.environ.get("WANDB_DIR", str(self.folder.resolve())),
             "resume": "allow" if resumed else None,
         }
+        earlier = _parts(Path(arguments["dir"]) / "wandb", run_id) if resumed else []
+        self._init(arguments)
+        if self.run is None:
+            return
+        self._where(earlier if self.mode == "offline" else [])
+        if resumed:
+            self.first_step = self.run.starting_step
+            if self.mode == "offline":
+                self.first_step = max((part.last_step for part in earlier), default=-1) + 1
+
+    def _init(self, arguments: dict[str, Any]) -> None:
+        """Open the run; where W&B does not, offline; where not even that, no tracking."""
+        import wandb
+
         options = wandb.Settings(
             silent=True, init_timeout=INIT_SECONDS, finish_timeout=FINISH_SECONDS
         )
-        try:
-            self.run = wandb.init(**arguments, mode=self.mode, settings=options)
-        except wandb.errors.CommError as error:
-            self.mode = "offline"
-            self.reason = f"the W&B server did not take the run: {_one_line(error)}"
-            self.run = wandb.init(**arguments, mode="offline", settings=options)
+        for mode in dict.fromkeys((self.mode, "offline")):
+            if mode == "offline":
+                arguments = arguments | {"resume": None}
+            try:
+                self.run = wandb.init(**arguments, mode=mode, settings=options)
+            except Exception as error:  # whatever W&B does, the run goes on
+                self.mode = "disabled"
+                self.reason = f"W&B did not take the run: {_one_line(error)}"
+            else:
+                self.mode = mode
+                return
+
+    def _where(self, earlier: list[Part]) -> None:
+        """Note the W&B run's address, which outlives the W&B process."""
+        folder = str(Path(self.run.settings.sync_dir))
+        folders = [*(str(part.folder) for part in earlier if part.started), folder]
+        online = any("offline-run-" not in Path(f).name for f in folders)
+        command = ["wandb", "sync", *(["--include-online"] if online else []), *folders]
+        self._address = {
+            "mode": self.mode,
+            "url": self.run.url if self.mode == "online" else None,
+            "folder": folder,
+            "sync_command": shlex.join(command),
+        }
 
     def define(self, metrics: tuple[str, ...]) -> None:
         """Plot everything against images seen; the summary keeps the best of each loss too."""
@@ -119,12 +157,17 @@ class Tracker:
             self._tell("define_metric", metric, step_metric="images_seen", summary=kept)
 
     def log(self, row: dict[str, Any], step: int) -> None:
-        """One history row. A step that W&B already has (after a resume) is left as it is."""
-        self._tell("log", row, step=step)
+        """One history row. A step that W&B already has (after a resume) is left as it is.
+
+        Values that are not finite stay away: a sweep's agent could not order them.
+        """
+        finite = {k: v for k, v in row.items() if not isinstance(v, float) or math.isfinite(v)}
+        if step >= self.first_step:
+            self._tell("log", finite, step=step)
 
     def show(self, showing: Showing, step: int) -> None:
         """Tables and a media panel of the demo pictures."""
-        if self.run is None:
+        if self.run is None or step < self.first_step:
             return
         import wandb
 
@@ -165,6 +208,10 @@ class Tracker:
         """The project's own source as an artifact."""
         self._tell("log_code", str(root), name="convtune-source", include_fn=_is_source)
 
+    def preempting(self) -> None:
+        """Have W&B's agent start this run again: it was told to stop before its end."""
+        self._tell("mark_preempting")
+
     def finish(self, exit_code: int, summary: dict[str, Any]) -> None:
         """Close the W&B run with its exit code; online, wait for the server at most a minute."""
         if self.run is not None:
@@ -175,18 +222,11 @@ class Tracker:
             os.environ.pop("WANDB_DATA_DIR", None)
 
     def address(self) -> dict[str, Any]:
-        """Where the W&B run is: mode, url (online), folder, and the command that uploads it."""
-        if self.run is None:
-            return {"mode": self.mode, "url": None, "folder": None, "sync_command": None}
-        folder = os.path.relpath(self.run.settings.sync_dir)
-        online = self.mode == "online"
-        command = ["wandb", "sync", *(["--include-online"] if online else []), folder]
-        return {
-            "mode": self.mode,
-            "url": self.run.url if online else None,
-            "folder": folder,
-            "sync_command": shlex.join(command),
-        }
+        """Where the W&B run is: mode, url (online), folder, and the command that uploads it.
+
+        The command names the folders of all parts of a resumed run: W&B sends them in turn.
+        """
+        return self._address | {"mode": self.mode}
 
     def _tell(self, method: str, *args: Any, **kwargs: Any) -> None:
         if self.run is not None:
@@ -198,6 +238,31 @@ class Tracker:
         except Exception as error:  # whatever W&B does, the run goes on
             self.run = None
             self.report(f"W&B stopped ({_one_line(error)}); the run goes on, see metrics.csv")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A W&B folder that an earlier process left of a run; ``last_step`` is -1 if it has none."""
+
+    folder: Path
+    started: bool
+    last_step: int
+
+
+def _parts(folder: Path, run_id: str) -> list[Part]:
+    """The parts of run ``run_id`` in W&B's ``folder``, oldest first, read by W&B's own tool.
+
+    A killed process leaves a part that lacks its tail, so what it holds has to be looked up.
+    """
+    parts = []
+    found = folder.glob(f"*run-*-{run_id}")
+    for path in sorted(found, key=lambda p: p.name.removeprefix("offline-")):
+        command = [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json"]
+        done = subprocess.run([*command, str(path)], capture_output=True, text=True)
+        known = json.loads(done.stdout) if done.returncode == 0 else {}
+        step = known.get("step")
+        parts.append(Part(path, bool(known.get("run_id")), -1 if step is None else int(step)))
+    return parts
 
 
 def _one_line(error: Exception) -> str:

@@ -1,0 +1,161 @@
+"""Interrupted equals uninterrupted, at tolerance 0, wherever the run was cut."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from common.errors import InputError
+from tests.conftest import TINY
+from tests.cut import assert_same_tensors, only_run, run_in_child
+from training import checkpoint
+from training.run_folder import RunFolder
+
+OPTIONS = dict(zip([o[2:].replace("-", "_") for o in TINY[::2]], TINY[1::2], strict=True))
+# 16 steps, validations after 8 and 16, rows every third step, saves every second.
+RESCONV = OPTIONS | {"images": 512, "mode": "disabled", "checkpoint_every": 64, "act": "rrelu"}
+CLASSIFY = RESCONV | {"conv": "select", "deterministic": True, "dropout": 0.5, "cutout": 3}
+for name in ("layers", "ch", "act"):
+    del CLASSIFY[name]
+CUTS = [
+    ("step", 1), ("replace", 5), ("step", 3), ("row", 1), ("replace", 4), ("step", 1),
+    ("replace", 3), ("row", 2), ("end", 1),
+]  # fmt: skip
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    """A CSV without what a clock or the memory said."""
+    timed = ("perf/", "seconds", "training_seconds", "images_per_second")
+    timed += ("run_id", "name", "resume", "runs_dir")  # and what is another by right
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [{k: v for k, v in row.items() if not k.startswith(timed)} for row in rows]
+
+
+def assert_same_runs(folder: Path, other: Path) -> None:
+    assert rows_of(folder / "metrics.csv") == rows_of(other / "metrics.csv")
+    files = sorted(p.relative_to(other) for p in other.rglob("*.*") if p.is_file())
+    assert files == sorted(p.relative_to(folder) for p in folder.rglob("*.*") if p.is_file())
+    for file in files:
+        if file.suffix == ".png":
+            assert (folder / file).read_bytes() == (other / file).read_bytes(), file
+        if file.suffix == ".csv":
+            assert rows_of(folder / file) == rows_of(other / file), file
+    for name in ("last.pt", "best.pt"):
+        saved, wanted = (checkpoint.load(f / "checkpoints" / name) for f in (folder, other))
+        for contents in (saved, wanted):
+            contents.pop("seconds", None)
+            contents.get("training", {}).pop("seconds", None)
+            contents.pop("config")
+            last = contents.pop("last", {})
+            contents["last"] = {k: v for k, v in last.items() if not k.startswith("perf/")}
+        assert_same_tensors(saved, wanted)
+
+
+@pytest.mark.parametrize(("task", "options"), [("resconv", RESCONV), ("classify", CLASSIFY)])
+def test_a_run_killed_nine_times_ends_as_the_one_left_alone(task, options, tmp_path):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert run_in_child(task, options | {"runs_dir": str(whole)}) == 0
+    for place, count in CUTS if task == "resconv" else CUTS[::2]:
+        again = options | {"runs_dir": str(cut), "resume": "auto"}
+        assert run_in_child(task, again, place, count) == -9, (place, count)
+        assert json.loads((only_run(cut) / "summary.json").read_text())["state"] == "running"
+    assert run_in_child(task, options | {"runs_dir": str(cut), "resume": "auto"}) == 0
+    assert_same_runs(only_run(cut), only_run(whole))
+    assert json.loads((only_run(cut) / "summary.json").read_text())["state"] == "finished"
+    # What is finished is not gone on with: the same command begins anew.
+    assert run_in_child(task, options | {"runs_dir": str(cut), "resume": "auto"}, "step", 1) == -9
+    assert len(list(cut.iterdir())) == 2
+
+
+def killed_in_the_middle(tmp_path: Path, **options: object) -> Path:
+    """The folder of a run that was killed after its tenth step."""
+    options = RESCONV | {"runs_dir": str(tmp_path / "runs")} | options
+    assert run_in_child("resconv", options, "step", 11) == -9
+    return only_run(tmp_path / "runs")
+
+
+def test_a_broken_or_foreign_checkpoint_is_named_and_the_one_before_it_used(cli, tmp_path):
+    folder = killed_in_the_middle(tmp_path)
+    last, previous = (folder / "checkpoints" / f"{name}.pt" for name in ("last", "previous"))
+    steps = [checkpoint.load(path)["training"]["step"] for path in (last, previous)]
+    assert steps == [10, 8]
+    whole = last.read_bytes()
+    foreign = checkpoint.load(previous)
+    foreign["config"]["run_id"] = "another1"
+
+    last.write_bytes(whole[: len(whole) // 2])
+    outcome = cli("resconv", "--resume", folder)
+    assert outcome.code == 0
+    assert f"{last}: not a whole checkpoint" in outcome.out
+    assert f"going on with {folder} after 256 images" in outcome.out
+
+    checkpoint.save(last, foreign)
+    previous.write_text("not a checkpoint")
+    (folder / "summary.json").unlink()
+    outcome = cli("resconv", "--resume", folder)
+    assert outcome.code == 2
+    [line] = outcome.err.splitlines()
+    assert f"{last}: a checkpoint of another run, another1" in line
+    assert f"{previous}: not a whole checkpoint" in line
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip"])
+def test_no_damage_to_a_checkpoint_goes_unseen_as_anything_but_an_input_error(damage, tmp_path):
+    path = tmp_path / "last.pt"
+    checkpoint.save(path, {"config": {"run_id": "a"}, "model": {"w": torch.arange(500.0)}})
+    whole = path.read_bytes()
+    wanted = checkpoint.load(path)
+    for place in range(0, len(whole), 23):
+        damaged = whole[:place] if damage == "cut" else bytearray(whole)
+        if damage == "flip":
+            damaged[place] ^= 0x55
+        path.write_bytes(damaged)
+        try:
+            found = checkpoint.load(path)
+        except InputError as error:
+            assert str(path) in str(error)
+        else:  # bytes that carry nothing: padding, dates
+            assert_same_tensors(found, wanted)
+
+
+def test_a_run_is_gone_on_with_by_folder_or_id_and_only_as_what_it_was(cli, tmp_path):
+    folder = killed_in_the_middle(tmp_path, checkpoint_every="none")
+    run_id = folder.name[-8:]
+    there = ["--runs-dir", folder.parent]
+    refused = {
+        "nothere1": "no such run",
+        run_id + " --lr 0.5": "--lr 0.5 (was 0.0003)",
+        run_id + " --layers 3": "--layers 3 (was 2)",
+        run_id + " --data-root /nowhere --data folder": "--data folder (was garments)",
+    }
+    for text, message in refused.items():
+        outcome = cli("resconv", "--resume", *text.split(), *there)
+        assert (outcome.code, outcome.err.count("\n")) == (2, 1), outcome.err
+        assert message in outcome.err
+    outcome = cli("classify", "--resume", folder)
+    assert outcome.code == 2
+    assert "a run of resconv, not of classify" in outcome.err
+
+    holder = RunFolder(folder)
+    assert holder.lock()
+    outcome = cli("resconv", "--resume", folder)
+    assert "another process is at work on this run" in outcome.err
+    holder.unlock()
+
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    changed = config | {"dataset": config["dataset"] | {"checksum": "0" * 64}}
+    (folder / "config.yaml").write_text(yaml.safe_dump(changed))
+    assert "the data have changed since" in cli("resconv", "--resume", folder).err
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+
+    outcome = cli("resconv", "--resume", run_id, *there)
+    assert outcome.code == 0, outcome.err
+    assert f"going on with {folder} after 256 images" in outcome.out
+    assert only_run(folder.parent) == folder
+    assert "the run is finished" in cli("resconv", "--resume", folder).err
