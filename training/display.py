@@ -6,9 +6,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.panel import Panel
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgressColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -26,19 +27,28 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+class PhaseColumn(ProgressColumn):
+    """What a run is doing right now, read anew at each refresh."""
+
+    def __init__(self, display: Display) -> None:
+        super().__init__()
+        self.display = display
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{self.display.training.phase:8}", style="bold")
+
+
 class Display:
     """Shows a run's rows; knows nothing of what they mean but the keys it prints."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False)
-        self.live = self.console.is_terminal
         self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            TextColumn("{task.fields[text]}"),
-            console=self.console,
-            transient=True,
-            disable=not self.live,
+            PhaseColumn(self), BarColumn(None), TaskProgressColumn(), console=self.console
+        )
+        self.text = Text()
+        self.live = Live(
+            Group(self.bar, self.text), console=self.console, transient=True, refresh_per_second=4
         )
         self.known: dict[str, Any] = {}
         self.started = self.printed = time.monotonic()
@@ -60,8 +70,10 @@ class Display:
         )
         if tracker.reason:
             self.say(f"W&B is {tracker.mode}: {tracker.reason}")
-        self.task = self.bar.add_task("train", total=self.total, text="")
-        self.bar.start()
+        self.training = training
+        self.task = self.bar.add_task("", total=self.total)
+        if self.console.is_terminal:
+            self.live.start()
 
     def say(self, text: str) -> None:
         """A plain line."""
@@ -82,9 +94,11 @@ class Display:
         seen = int(self.known["images_seen"])
         if self.first_images is None:
             self.first_images, self.started = seen, time.monotonic()
-        self.bar.update(self.task, completed=seen, description="train", text=self._text(seen))
+        self.bar.update(self.task, completed=seen)
+        self.text.plain = self._text(seen)
         now = time.monotonic()
-        if not self.live and (self.objective in row or now - self.printed > PLAIN_SECONDS):
+        due = self.objective in row or now - self.printed > PLAIN_SECONDS
+        if due and not self.console.is_terminal:
             self.printed = now
             self.say(f"train {self._text(seen)}")
 
@@ -104,7 +118,7 @@ class Display:
 
     def stop(self) -> None:
         """Take the live display away."""
-        self.bar.stop()
+        self.live.stop()
 
     def summary(self, summary: dict[str, Any], config: dict[str, Any], folder: Path) -> None:
         """The closing table, then the lines that are meant to be copied."""

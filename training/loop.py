@@ -89,6 +89,7 @@ class Training:
         self.meter = Meter(device)
         self.step = 0
         self.seconds = 0.0  # spent in training steps
+        self.phase = "train"  # or "validate": what the display shows
 
     @property
     def images_seen(self) -> int:
@@ -172,7 +173,7 @@ class Training:
 
     def evaluating(self) -> Evaluating:
         """A context in evaluation mode without gradients."""
-        return Evaluating(self.model)
+        return Evaluating(self)
 
     def state(self) -> dict[str, Any]:
         """All that decides how training goes on, as tensors and plain values.
@@ -213,17 +214,19 @@ class Training:
 class Evaluating:
     """``with``: evaluation mode, no gradients; training mode again after it."""
 
-    def __init__(self, model: nn.Module) -> None:
-        self.model = model
+    def __init__(self, training: Training) -> None:
+        self.training = training
         self.no_grad = torch.no_grad()
 
     def __enter__(self) -> None:
-        self.model.eval()
+        self.training.phase = "validate"
+        self.training.model.eval()
         self.no_grad.__enter__()
 
     def __exit__(self, *error: Any) -> None:
         self.no_grad.__exit__(*error)
-        self.model.train()
+        self.training.model.train()
+        self.training.phase = "train"
 
 
 def make_optimizer(settings: RunSettings, model: nn.Module) -> torch.optim.Optimizer:
