@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 WAYS = ("permute", "pointwise", "merged")
 CLEARLY = 0.9  # of the fixed way's time, to be preferred to it
-_ROUNDS = 6
+_ROUNDS = 4
 _remembered: dict[str, str] = {}
 _forced: str | None = None
 

@@ -105,8 +105,8 @@ class RunSettings:
     )
     deterministic: bool = option(
         False, BOOLEAN, "Hardware",
-        "Only algorithms that give the same bits each time (the CPU's always do here; on CUDA "
-        "slower).",
+        "Only algorithms that give the same bits each time (on CUDA slower); channel selection "
+        "then takes its way by rule, not by speed.",
     )
     checkpoint_activations: bool = option(
         False, BOOLEAN, "Hardware",
