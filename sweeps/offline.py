@@ -114,7 +114,7 @@ class OfflineSweep:
         sweep, point = self.sweep, claim.point
         short = label(point, self.board.varied).replace(" ", "-").replace("=", "")
         names = {"group": sweep.name, "name": f"{sweep.name}-{short}"[:64]}
-        about = {"name": sweep.name, "file": sweep.file.name, "point": point.key}
+        about = {"name": sweep.name, "file": str(sweep.file), "point": point.key}
         return {
             "task": sweep.task,
             "args": point.args | names | self.tracking,

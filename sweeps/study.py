@@ -205,11 +205,13 @@ def _open_study(storage: Any, where: str, sweep: Sweep) -> optuna.Study:
         raise InputError(
             f"--study {where}: belongs to the sweep {names[0]}, not to {sweep.name}; give another"
         )
-    study = optuna.create_study(
-        storage=storage, study_name=sweep.name, direction=sweep.goal, load_if_exists=True,
-        sampler=sampler(sweep), pruner=pruner(sweep),
-    )  # fmt: skip
-    told = {"task": sweep.task, "metric": sweep.metric, "file": str(sweep.file)}
+    how = {"storage": storage, "study_name": sweep.name, "sampler": sampler(sweep)}
+    how["pruner"] = pruner(sweep)
+    if sweep.name in names:
+        study = optuna.load_study(**how)
+    else:
+        study = optuna.create_study(**how, direction=sweep.goal, load_if_exists=True)
+    told = {"task": sweep.task, "metric": sweep.metric, "goal": sweep.goal, "file": str(sweep.file)}
     if sweep.method == "bayes":
         told["parameters"] = json.dumps(sweep.config["parameters"], sort_keys=True)
     known = study.user_attrs
