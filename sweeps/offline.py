@@ -114,11 +114,12 @@ class OfflineSweep:
         sweep, point = self.sweep, claim.point
         short = label(point, self.board.varied).replace(" ", "-").replace("=", "")
         names = {"group": sweep.name, "name": f"{sweep.name}-{short}"[:64]}
-        about = {"name": sweep.name, "file": str(sweep.file), "point": point.key}
+        about = {"name": sweep.name, "file": str(sweep.file), "point": claim.settings_key}
         return {
             "task": sweep.task,
-            "args": point.args | names | self.tracking,
-            "extra": {"sweep": about | {"claim": claim.id}},
+            # A point whose worker was killed goes on in its old run folder.
+            "args": point.args | names | {"resume": "auto"} | self.tracking,
+            "extra": {"sweep": about},
             "metric": sweep.metric,
         }
 

@@ -107,10 +107,15 @@ def test_a_run_that_had_finished_before_the_kill_counts(monkeypatch):
     study = Study("claims.journal", sweep_of(), "runs")
     study.top_up()
     claim = study.claim()
-    for name, state in (("other", "running"), ("mine", "finished")):
+    sweep = {"name": "claims", "point": claim.point.key}
+    for name, state, point in (
+        ("other", "finished", sweep | {"point": "other"}),
+        ("broken", "running", sweep),
+        ("mine", "finished", sweep),
+    ):
         folder = Path("runs") / name
         folder.mkdir(parents=True)
-        (folder / "config.yaml").write_text(yaml.safe_dump({"sweep": {"claim": claim.id}}))
+        (folder / "config.yaml").write_text(yaml.safe_dump({"sweep": point}))
         summary = {"run_id": name, "state": state, "last": {"val/l1": 0.25}}
         (folder / "summary.json").write_text(json.dumps(summary))
     monkeypatch.setattr(study_module, "is_gone", lambda owner: True)
