@@ -90,10 +90,10 @@ class Board:
             f"{self._left()}"
         )
 
-    def failed(self, name: str, reason: str) -> None:
-        """A point was not done."""
+    def failed(self, name: str, reason: str, lost: bool = False) -> None:
+        """A point was not done: its run failed, or was ``lost`` (killed or stopped)."""
         self.counts["failed"] += 1
-        self.say(f"failed: {name}: {reason}")
+        self.say(f"{'not done' if lost else 'failed'}: {name}: {reason}")
 
     def show(self, rows: list[tuple[str, str, dict[str, Any], float | None]]) -> None:
         """Redraw the live table: (worker, point, what is known, seconds so far) a row."""

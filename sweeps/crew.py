@@ -59,8 +59,9 @@ class Hand:
         if code >= 0:
             return f"the worker ended with exit code {code}; see {self.log}", False
         name = signal.Signals(-code).name
-        hint = " (out of memory?)" if name == "SIGKILL" else f"; see {self.log}"
-        return f"the worker was killed by {name}{hint}", name in ("SIGKILL", "SIGTERM", "SIGINT")
+        hints = {"SIGKILL": " (out of memory?)", "SIGTERM": "", "SIGINT": ""}
+        hint = hints.get(name, f"; see {self.log}")
+        return f"the worker was killed by {name}{hint}", name in hints
 
 
 class Crew:
@@ -115,7 +116,7 @@ class Crew:
         hand.process.stdout.close()
 
     def end(self) -> None:
-        """End every worker now, whatever it does, with the processes it started."""
+        """End every worker now, with the processes it started."""
         for hand in list(self.hands):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(hand.process.pid, signal.SIGKILL)

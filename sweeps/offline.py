@@ -16,6 +16,8 @@ from sweeps.board import Board, label
 from sweeps.crew import Crew, Hand
 from sweeps.study import BEAT_SECONDS, Claim, Study
 
+END_SECONDS = 10
+
 
 @dataclass
 class Stop:
@@ -114,11 +116,12 @@ class OfflineSweep:
         sweep, point = self.sweep, claim.point
         short = label(point, self.board.varied).replace(" ", "-").replace("=", "")
         names = {"group": sweep.name, "name": f"{sweep.name}-{short}"[:64]}
-        about = {"name": sweep.name, "file": sweep.file.name, "point": point.key}
+        about = {"name": sweep.name, "file": str(sweep.file), "point": claim.settings_key}
         return {
             "task": sweep.task,
-            "args": point.args | names | self.tracking,
-            "extra": {"sweep": about | {"claim": claim.id}},
+            # A point whose worker was killed goes on in its old run folder.
+            "args": point.args | names | {"resume": "auto"} | self.tracking,
+            "extra": {"sweep": about},
             "metric": sweep.metric,
         }
 
@@ -146,7 +149,7 @@ class OfflineSweep:
         attrs = {"folder": news["folder"], "run_id": news["run_id"]}
         early = news["state"] == "stopped"
         if news["state"] != "finished" and not early:
-            self._fail(hand, f"the run ended as {news['state']}", lost=True)
+            self._fail(hand, f"{news['state']}, to go on from its checkpoint", lost=True)
             return
         if value is None or not isfinite(value):
             self._fail(hand, f"the run ended without a finite {self.sweep.metric}")
@@ -161,7 +164,7 @@ class OfflineSweep:
     def _fail(self, hand: Hand, reason: str, lost: bool = False) -> None:
         self.study.failed(hand.claim, reason, {"log": str(hand.log.resolve())}, lost)
         self.killed.add(hand.claim.point.key)  # not again in this command: it may kill each time
-        self.board.failed(self._name(hand), reason)
+        self.board.failed(self._name(hand), reason, lost)
         hand.claim = None
 
     def _mourn(self, hand: Hand) -> None:
@@ -180,10 +183,18 @@ class OfflineSweep:
                     self.study.beat(hand.claim)
 
     def _let_all_go(self) -> None:
+        """End the workers; runs in hand first get ``END_SECONDS`` to save their checkpoints."""
         for hand in self.crew.hands:
             if hand.claim:
-                self.study.failed(hand.claim, "the sweep was stopped", {}, lost=True)
+                hand.process.terminate()
+        deadline = time.monotonic() + END_SECONDS
+        while self._busy() and time.monotonic() < deadline:
+            for hand, news in self.crew.news(0.5):
+                self._hear(hand, news)
+        claims = [hand.claim for hand in self.crew.hands if hand.claim]
         self.crew.end()
+        for claim in claims:
+            self.study.failed(claim, "the sweep was stopped", {}, lost=True)
 
 
 def log_folder(where: str, sweep_name: str) -> Path:

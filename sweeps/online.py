@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.errors import InputError, RunError
+from common.errors import InputError
 from common.files import write_text_atomically
 from sweeps.board import Board
 from sweeps.crew import ROOT, thread_share
@@ -66,7 +66,7 @@ class ServerSweep:
 
     @classmethod
     def create(cls, sweep: Sweep, place: dict[str, str]) -> ServerSweep:
-        """A new sweep on the server. Raises ``RunError`` where it is refused."""
+        """A new sweep on the server. Raises ``InputError`` where it is refused."""
         import wandb
 
         with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
@@ -74,7 +74,7 @@ class ServerSweep:
                 sweep_id = wandb.sweep(sweep.config | place, **place)
             except Exception as error:  # as above: network, permission, the server's own checks
                 reason = " ".join(str(error).split())
-                raise RunError(f"W&B did not take the sweep: {reason}") from None
+                raise InputError(f"W&B did not take the sweep: {reason}") from None
         api = wandb.Api()
         entity = place.get("entity") or api.default_entity
         return cls(f"{entity}/{place['project']}/{sweep_id}", sweep)

@@ -5,8 +5,8 @@ waiting trial to exactly one process. A claim carries its owner (host, process i
 a time stamp renewed every ``BEAT_SECONDS``. It counts as lost when its owner, on this machine, has
 ended, or when the stamp is older than ``LEASE_SECONDS``: that needs no locks on shared disks, only
 clocks that agree to a minute or two. A lost claim whose run had finished is completed from its run
-folder; any other becomes a failed trial and its point waits anew. An owner that comes back too
-late finds its trial closed and its result is not counted.
+folder; any other becomes a failed trial and its point waits anew, to go on from its last
+checkpoint. An owner that comes back too late finds its trial closed: its result is not counted.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-import uuid
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +28,7 @@ from sweeps.identity import is_gone, this_process
 from sweeps.sampling import pruner, random_points, sampler, suggest
 from sweeps.space import Point, Sweep
 from sweeps.storage import open_storage
+from sweeps.yaml_file import read_yaml
 
 BEAT_SECONDS = 20
 LEASE_SECONDS = 300
@@ -51,7 +51,7 @@ class Claim:
 
     point: Point
     trial: optuna.Trial
-    id: str
+    settings_key: str  # the point's key, also where that is only a place in a bayes sweep
     reports: int = 0
 
 
@@ -104,9 +104,10 @@ class Study:
             point = next(p for p in self.points if p.key == waiting.user_attrs["point"])
             if self.sweep.method == "bayes":
                 point = Point(suggest(trial, self.sweep.parameters), point.key)
-            claim = {"id": uuid.uuid4().hex, "time": time.time(), "owner": this_process()}
-            trial.set_user_attr("claim", claim | {"runs_dir": self.runs_dir, "args": point.args})
-            return Claim(point, trial, claim["id"])
+            key = self.sweep.point(point.args).key
+            claim = {"time": time.time(), "owner": this_process(), "args": point.args}
+            trial.set_user_attr("claim", claim | {"runs_dir": self.runs_dir, "key": key})
+            return Claim(point, trial, key)
         return None
 
     def beat(self, claim: Claim) -> None:
@@ -164,7 +165,7 @@ class Study:
         )
 
     def _close_lost(self, trial: FrozenTrial) -> None:
-        run = _finished_run(trial)
+        run = _finished_run(trial, self.sweep.name)
         value = (run or {}).get("value", {}).get(self.sweep.metric)
         if run and value is not None:
             self._tell(trial._trial_id, TrialState.COMPLETE, run["attrs"], value)
@@ -205,11 +206,13 @@ def _open_study(storage: Any, where: str, sweep: Sweep) -> optuna.Study:
         raise InputError(
             f"--study {where}: belongs to the sweep {names[0]}, not to {sweep.name}; give another"
         )
-    study = optuna.create_study(
-        storage=storage, study_name=sweep.name, direction=sweep.goal, load_if_exists=True,
-        sampler=sampler(sweep), pruner=pruner(sweep),
-    )  # fmt: skip
-    told = {"task": sweep.task, "metric": sweep.metric, "file": str(sweep.file)}
+    how = {"storage": storage, "study_name": sweep.name, "sampler": sampler(sweep)}
+    how["pruner"] = pruner(sweep)
+    if sweep.name in names:
+        study = optuna.load_study(**how)
+    else:
+        study = optuna.create_study(**how, direction=sweep.goal, load_if_exists=True)
+    told = {"task": sweep.task, "metric": sweep.metric, "goal": sweep.goal, "file": str(sweep.file)}
     if sweep.method == "bayes":
         told["parameters"] = json.dumps(sweep.config["parameters"], sort_keys=True)
     known = study.user_attrs
@@ -263,14 +266,16 @@ def _is_lost(trial: FrozenTrial) -> bool:
     return _age(trial) > LEASE_SECONDS if gone is None else gone
 
 
-def _finished_run(trial: FrozenTrial) -> dict[str, Any] | None:
+def _finished_run(trial: FrozenTrial, name: str) -> dict[str, Any] | None:
     """The run of a lost claim, if it had finished before its sweep was killed."""
     claim = _claim(trial)
     for file in Path(claim["runs_dir"]).glob("*/summary.json") if claim else ():
         with contextlib.suppress(OSError, ValueError):
             summary = json.loads(file.read_text())
-            config = (file.parent / "config.yaml").read_text()
-            if summary.get("state") == "finished" and claim["id"] in config:
+            config = read_yaml(file.parent / "config.yaml")[0]
+            sweep = config.get("sweep") or {}
+            mine = (sweep.get("name"), sweep.get("point")) == (name, claim["key"])
+            if mine and summary.get("state") == "finished":
                 attrs = {"folder": str(file.parent), "run_id": summary["run_id"]}
                 return {"attrs": attrs, "value": summary["last"]}
     return None

@@ -1,0 +1,112 @@
+"""The online engine with W&B's own agents, against the loopback server."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.test_sweep_offline import MINI, ROOT
+
+pytest_plugins = ["tests.wandb_server.fixture"]
+THREE = MINI.replace("[1, 2, 3]", "[1]").replace("[3, 5]", "[3]") + (
+    "  lr: {values: [0.001, 0.002, 1.0e+30]}\n"
+)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the project: W&B's agents run ``train.py`` where it lies."""
+    unwanted = shutil.ignore_patterns(".*", "runs", "studies", "wandb", "tests", "docs", "results")
+    return Path(shutil.copytree(ROOT, tmp_path / "project", ignore=unwanted))
+
+
+class Online:
+    """Commands in a copy of the project, with the loopback server as their W&B."""
+
+    def __init__(self, project: Path, server) -> None:
+        self.project, self.server = project, server
+
+    def __call__(self, *command: object) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [sys.executable, *map(str, command)], cwd=self.project, text=True, timeout=300,
+            env=os.environ | self.server.env(self.project / "caches") | {"OMP_NUM_THREADS": "1"},
+            capture_output=True,
+        )  # fmt: skip
+
+    def sweep(self, *args: object) -> subprocess.CompletedProcess:
+        return self("train.py", "sweep", *args)
+
+    def losses(self) -> dict[float, float]:
+        """The last val/l1 of each finished run, by its learning rate."""
+        return {
+            run.config["lr"]: run.summary["val/l1"]["last"]
+            for run in self.server.runs
+            if run.state == "finished"
+        }
+
+
+@pytest.fixture
+def online(project, wandb_server) -> Online:
+    return Online(project, wandb_server)
+
+
+def offline_losses(project: Path) -> dict[float, float]:
+    found = {}
+    for file in (project / "offline").glob("*/summary.json"):
+        summary = json.loads(file.read_text())
+        config = yaml.safe_load((file.parent / "config.yaml").read_text())
+        if summary["state"] == "finished":
+            found[config["lr"]] = summary["last"]["val/l1"]
+    return found
+
+
+def test_online_and_offline_run_the_same_points_with_the_same_losses(online, project):
+    (project / "mini.yaml").write_text(THREE)
+    first = online.sweep("mini.yaml", "--jobs", 2)
+    assert first.returncode == 1, first
+    assert "3 points: 2 done, 0 running, 1 failed, 0 missing" in first.stdout
+    assert re.search(r"failed: lr=1e\+30: .*NaN", first.stdout)
+    (sweep,) = online.server.sweeps
+    assert [run.sweep for run in online.server.runs] == [sweep.id] * 3
+    assert {run.config["lr"] for run in online.server.runs} == {0.001, 0.002, 1e30}
+
+    assert online.sweep("mini.yaml", "--status").stdout.count("done") >= 2
+    ids = {run.id for run in online.server.runs}
+    again = online.sweep("mini.yaml", "--jobs", 2, "--retry-failed")
+    assert again.returncode == 1 and "2 of 3 points done" in again.stdout
+    assert again.stdout.count("failed: lr") >= 2
+    assert {run.id for run in online.server.runs} == ids and len(online.server.sweeps) == 1
+
+    args = ("mini.yaml", "--mode", "offline", "--runs-dir", "offline", "--jobs", 2)
+    assert online.sweep(*args).returncode == 1
+    assert online.losses() == offline_losses(project) and len(online.losses()) == 2
+
+
+def test_join_helps_with_a_sweep_that_wandb_sweep_made(online, project):
+    (project / "mini.yaml").write_text(THREE.replace("[0.001, 0.002, 1.0e+30]", "[0.001]"))
+    made = online("-m", "wandb", "sweep", "--project", "joined", "mini.yaml")
+    assert made.returncode == 0, made
+    (sweep,) = online.server.sweeps
+    joined = online.sweep("--join", sweep.path)
+    assert joined.returncode == 0, joined
+    assert "1 points: 1 done" in joined.stdout and set(online.losses()) == {0.001}
+    assert not (project / "studies" / "mini.wandb").exists()
+
+
+def test_a_sweep_that_is_not_there_is_one_line(online, project):
+    (project / "mini.yaml").write_text(THREE)
+    for args in (["--join", "tester/convtune/nothing"], ["mini.yaml", "--join", "x"]):
+        outcome = online.sweep(*args)
+        assert outcome.returncode == 2, outcome
+        assert f"Error: --join {args[-1]}: no such sweep" in outcome.stderr
+    assert not online.server.sweeps and not online.server.runs
+    status = online.sweep("mini.yaml", "--status")
+    assert status.returncode == 2 and "has not been started" in status.stderr

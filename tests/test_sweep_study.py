@@ -1,0 +1,216 @@
+"""The study behind an offline sweep: claims, losses, duplicates, samplers; nothing is trained."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+import yaml
+
+from common.errors import InputError
+from sweeps import study as study_module
+from sweeps.identity import is_gone, this_process
+from sweeps.sampling import pruner
+from sweeps.space import read_sweep
+from sweeps.study import LEASE_SECONDS, Study, points_of
+
+GRID = """\
+name: claims
+method: grid
+program: train.py
+command: ["${env}", "${interpreter}", "${program}", resconv, "${args}"]
+metric: {name: val/l1, goal: minimize}
+parameters:
+  layers: {values: [1, 2, 3]}
+"""
+RANDOM = GRID.replace("grid", "random\nrun_cap: 5") + """\
+  act: {values: [gelu, relu]}
+  lr: {min: 0.0001, max: 0.01}
+  weight_decay: {distribution: log_uniform, min: -9.0, max: -1.0}
+"""
+
+
+def sweep_of(text: str = GRID):
+    Path("claims.yaml").write_text(text)
+    return read_sweep(Path("claims.yaml"))
+
+
+def states(study: Study) -> list[str]:
+    return [standing.state for standing in study.standings()]
+
+
+def claim_all(text: str, done) -> None:
+    """What one of several commands does: queue the points, then claim until none is left."""
+    Path("claims.yaml").write_text(text)
+    study = Study("claims.journal", read_sweep(Path("claims.yaml")))
+    study.top_up()
+    while claim := study.claim():
+        study.done(claim, 0.5, {"folder": "f", "run_id": "r"})
+        done.put(claim.point.key)
+
+
+def test_each_point_goes_to_exactly_one_of_four_processes():
+    text = GRID.replace("[1, 2, 3]", str(list(range(1, 31))))
+    context = multiprocessing.get_context("spawn")
+    done = context.Queue()
+    commands = [context.Process(target=claim_all, args=(text, done)) for _ in range(4)]
+    for command in commands:
+        command.start()
+    claimed = [done.get(timeout=60) for _ in range(30)]
+    for command in commands:
+        command.join()
+    assert done.empty()
+    assert sorted(claimed) == sorted(point.key for point in sweep_of(text).grid())
+    assert states(Study("claims.journal", sweep_of(text))) == ["done"] * 30
+
+
+def test_a_claim_of_a_process_that_has_ended_is_lost_at_once():
+    ended = subprocess.run(
+        [sys.executable, "-c", "from sweeps.identity import this_process as t; print(t())"],
+        capture_output=True, text=True, check=True, cwd=Path(__file__).parent.parent,
+    )  # fmt: skip
+    owner = yaml.safe_load(ended.stdout)
+    assert is_gone(owner) is True
+    assert is_gone(this_process()) is False
+    assert is_gone(this_process() | {"start": "1"}) is True  # the same id, another process
+    assert is_gone(owner | {"host": "elsewhere"}) is None
+    assert is_gone(owner | {"boot": "before the restart"}) is None
+
+
+def test_a_claim_without_a_sign_of_life_is_taken_over_and_its_late_result_not_counted(monkeypatch):
+    study = Study("claims.journal", sweep_of())
+    study.top_up()
+    monkeypatch.setattr(study_module, "is_gone", lambda owner: None)  # owners on other machines
+    first = study.claim()
+    assert states(study) == ["running", "missing", "missing"] and study.doubtful() == 0
+    study.beat(first)
+    now = time.time()
+    monkeypatch.setattr(study_module.time, "time", lambda: now + LEASE_SECONDS - 5)
+    assert states(study)[0] == "running" and study.doubtful() == 1
+    monkeypatch.setattr(study_module.time, "time", lambda: now + LEASE_SECONDS + 5)
+    assert states(study)[0] == "missing"
+    study.top_up()
+    assert study.waiting() == 3
+    assert not study.done(first, 0.1, {})
+    claims = [study.claim() for _ in range(3)]
+    assert {claim.point.key for claim in claims} == {point.key for point in study.points}
+    assert study.claim() is None
+
+
+def test_a_run_that_had_finished_before_the_kill_counts(monkeypatch):
+    study = Study("claims.journal", sweep_of(), "runs")
+    study.top_up()
+    claim = study.claim()
+    sweep = {"name": "claims", "point": claim.point.key}
+    for name, state, point in (
+        ("other", "finished", sweep | {"point": "other"}),
+        ("broken", "running", sweep),
+        ("mine", "finished", sweep),
+    ):
+        folder = Path("runs") / name
+        folder.mkdir(parents=True)
+        (folder / "config.yaml").write_text(yaml.safe_dump({"sweep": point}))
+        summary = {"run_id": name, "state": state, "last": {"val/l1": 0.25}}
+        (folder / "summary.json").write_text(json.dumps(summary))
+    monkeypatch.setattr(study_module, "is_gone", lambda owner: True)
+    study.top_up()
+    standing = study.standings()[0]
+    assert (standing.state, standing.value) == ("done", 0.25)
+    assert standing.attrs["folder"] == str(Path("runs/mine").resolve())
+
+
+def test_failed_points_wait_for_a_retry_and_killed_ones_do_not():
+    study = Study("claims.journal", sweep_of())
+    study.top_up()
+    failed, killed, done = (study.claim() for _ in range(3))
+    study.failed(failed, "the loss became NaN", {})
+    study.failed(killed, "killed by SIGKILL", {}, lost=True)
+    study.done(done, 0.1, {})
+    assert states(study) == ["failed", "missing", "done"]
+    assert study.standings()[1].attrs["reason"] == "killed by SIGKILL"
+    study.top_up()
+    assert study.waiting() == 1
+    study.top_up(retry_failed=True)
+    assert study.waiting() == 2
+    for claim in (study.claim(), study.claim()):
+        study.done(claim, 0.2, {})
+    assert states(study) == ["done"] * 3 and study.claim() is None
+
+
+def test_points_queued_twice_by_commands_started_together_are_done_once():
+    one, two = Study("claims.journal", sweep_of()), Study("claims.journal", sweep_of())
+    one.top_up()
+    for point in two.points:
+        two.study.enqueue_trial({}, user_attrs={"point": point.key})
+    claims = []
+    while claim := (one.claim() or two.claim()):
+        claims.append(claim.point.key)
+    assert sorted(claims) == sorted(point.key for point in one.points)
+
+
+def test_half_a_line_left_by_a_killed_process_is_cut_away():
+    study = Study("claims.journal", sweep_of())
+    study.top_up()
+    journal = Path("claims.journal")
+    whole = journal.read_bytes()
+    journal.write_bytes(whole + b'{"op_code":8,"worker_id":"x","tri')
+    again = Study("claims.journal", sweep_of())
+    assert journal.read_bytes() == whole
+    assert again.waiting() == 3
+
+
+def test_random_points_are_the_same_each_time_and_with_seeds():
+    sweep = sweep_of(RANDOM)
+    points = points_of(sweep)
+    assert points == points_of(sweep_of(RANDOM)) and len({p.key for p in points}) == 5
+    for point in points:
+        assert 1e-4 <= point.args["lr"] <= 1e-2 and 1e-4 < point.args["weight_decay"] < 0.5
+    seeded = points_of(sweep.with_seeds(2))
+    assert [p.args | {"seed": s} for p in points for s in (0, 1)] == [p.args for p in seeded]
+    rehearsed = points_of(sweep.shortened(640))
+    assert [p.args["lr"] for p in rehearsed] == [p.args["lr"] for p in points]
+
+
+def test_a_small_space_has_no_more_random_points_than_it_holds():
+    sweep = sweep_of(GRID.replace("grid", "random\nrun_cap: 50"))
+    assert len(points_of(sweep)) == 3
+
+
+def test_bayes_places_choose_their_settings_when_claimed_and_keep_them_in_a_retry():
+    text = RANDOM.replace("method: random", "method: bayes")
+    study = Study("claims.journal", sweep_of(text))
+    study.top_up()
+    first, second = study.claim(), study.claim()
+    assert first.point.key == "place-0001" and first.point.args["lr"] != second.point.args["lr"]
+    study.failed(first, "broken", {})
+    for claim in iter(study.claim, None):
+        study.done(claim, 0.1, {})
+    study.done(second, 0.05, {})
+    study.top_up(retry_failed=True)
+    again = study.claim()
+    assert again.point == first.point
+    with pytest.raises(InputError, match="its parameters differs"):
+        Study("claims.journal", sweep_of(text.replace("0.01", "0.02")))
+
+
+def test_hyperband_stops_the_worse_half_at_each_band():
+    rule = "early_terminate: {type: hyperband, min_iter: 2, eta: 2}\n"
+    study = Study("claims.journal", sweep_of(GRID + rule))
+    study.top_up()
+    good, bad = study.claim(), study.claim()
+    assert [study.report(good, value) for value in (0.5, 0.1)] == [False, False]
+    assert [study.report(bad, value) for value in (0.9, 0.8)] == [False, True]
+    study.done(bad, 0.8, {}, early=True)
+    assert states(study)[:2] == ["running", "done"]
+    bands = "early_terminate: {type: hyperband, max_iter: 27, s: 2}\n"
+    made = pruner(sweep_of(GRID + bands))
+    assert isinstance(made, optuna.pruners.SuccessiveHalvingPruner)
+    assert (made._min_resource, made._reduction_factor) == (3, 3)
+    with pytest.raises(InputError, match="strict"):
+        pruner(sweep_of(GRID + bands.replace("s: 2", "s: 2, strict: true")))
