@@ -27,6 +27,9 @@ def write_atomically(
         if previous and path.exists():
             os.replace(path, previous)
         os.replace(part, path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a write does not name its file
+        raise
     finally:
         part.unlink(missing_ok=True)
     _flush_folder(path.parent)

@@ -22,7 +22,8 @@ def run_in_child(task: str, options: dict[str, Any], place: str = "", count: int
     """Run in a child; it gets SIGKILL at the ``count``-th ``place``. Returns its exit code.
 
     Places: after a ``step``, after a metrics ``row``, before a ``replace`` of an atomic write,
-    at the ``end`` after the last checkpoint.
+    at the ``end`` after the last checkpoint. After a step also SIGTERM (``term``), or SIGINT and
+    then one more (``interrupt``).
     """
     arguments = (task, options, place, count, os.getcwd(), dict(os.environ))
     child = FORKS.Process(target=_child, args=arguments)
@@ -43,29 +44,31 @@ def _child(task: str, options: dict, place: str, count: int, folder: str, env: d
 
     places: dict[str, tuple[Any, str, bool]] = {
         "step": (runs.ActiveRun, "_after_step", True),
+        "term": (runs.ActiveRun, "_after_step", True),
+        "interrupt": (runs.ActiveRun, "_after_step", True),
         "row": (runs.MetricsFile, "write", True),
         "replace": (os, "replace", False),
         "end": (runs.ActiveRun, "_conclude", True),
     }
     if place:
-        _kill_at(*places[place], count)
+        signals = {"term": [signal.SIGTERM], "interrupt": [signal.SIGINT, signal.SIGINT]}
+        _kill_at(*places[place], count, signals.get(place, [signal.SIGKILL]))
     result = runs.run(settings_from(task, options), progress=lambda row: None)
     os._exit(result.exit_code)
 
 
-def _kill_at(owner: Any, name: str, after: bool, count: int) -> None:
+def _kill_at(owner: Any, name: str, after: bool, count: int, signals: list[int]) -> None:
     original: Callable = getattr(owner, name)
     calls = 0
 
     def counted(*args: Any, **kwargs: Any) -> Any:
         nonlocal calls
         calls += 1
-        if calls == count and not after:
-            os.kill(os.getpid(), signal.SIGKILL)
-        result = original(*args, **kwargs)
-        if calls == count:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
+        if after:
+            result = original(*args, **kwargs)
+        for number in signals if calls == count else []:
+            os.kill(os.getpid(), number)
+        return result if after else original(*args, **kwargs)
 
     setattr(owner, name, counted)
 

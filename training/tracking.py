@@ -136,14 +136,13 @@ class Tracker:
     def _where(self, earlier: list[Part]) -> None:
         """Note the W&B run's address, which outlives the W&B process."""
         folder = str(Path(self.run.settings.sync_dir))
-        folders = [*(str(part.folder) for part in earlier if part.started), folder]
-        online = any("offline-run-" not in Path(f).name for f in folders)
-        command = ["wandb", "sync", *(["--include-online"] if online else []), *folders]
+        # One command each: W&B's client ends a command at the first part that was killed.
+        commands = [_sync_command(str(part.folder)) for part in earlier]
         self._address = {
             "mode": self.mode,
             "url": self.run.url if self.mode == "online" else None,
             "folder": folder,
-            "sync_command": shlex.join(command),
+            "sync_command": " && ".join([*commands, _sync_command(folder)]),
         }
 
     def define(self, metrics: tuple[str, ...]) -> None:
@@ -224,7 +223,7 @@ class Tracker:
     def address(self) -> dict[str, Any]:
         """Where the W&B run is: mode, url (online), folder, and the command that uploads it.
 
-        The command names the folders of all parts of a resumed run: W&B sends them in turn.
+        Of a run resumed offline, the command uploads all parts in turn.
         """
         return self._address | {"mode": self.mode}
 
@@ -242,27 +241,31 @@ class Tracker:
 
 @dataclass(frozen=True)
 class Part:
-    """A W&B folder that an earlier process left of a run; ``last_step`` is -1 if it has none."""
+    """A W&B folder that an earlier process left of a run, and the last step in it."""
 
     folder: Path
-    started: bool
     last_step: int
 
 
 def _parts(folder: Path, run_id: str) -> list[Part]:
-    """The parts of run ``run_id`` in W&B's ``folder``, oldest first, read by W&B's own tool.
+    """The parts of run ``run_id`` in W&B's ``folder`` that hold any steps, oldest first.
 
-    A killed process leaves a part that lacks its tail, so what it holds has to be looked up.
+    Read by W&B's own tool, since a killed process leaves a part that lacks its tail.
     """
     parts = []
     found = folder.glob(f"*run-*-{run_id}")
     for path in sorted(found, key=lambda p: p.name.removeprefix("offline-")):
         command = [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json"]
         done = subprocess.run([*command, str(path)], capture_output=True, text=True)
-        known = json.loads(done.stdout) if done.returncode == 0 else {}
-        step = known.get("step")
-        parts.append(Part(path, bool(known.get("run_id")), -1 if step is None else int(step)))
+        step = json.loads(done.stdout).get("step") if done.returncode == 0 else None
+        if step is not None:
+            parts.append(Part(path, int(step)))
     return parts
+
+
+def _sync_command(folder: str) -> str:
+    online = not Path(folder).name.startswith("offline-run-")
+    return shlex.join(["wandb", "sync", *(["--include-online"] if online else []), folder])
 
 
 def _one_line(error: Exception) -> str:

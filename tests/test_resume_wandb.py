@@ -1,0 +1,66 @@
+"""The W&B run of a resumed run: one history, without a gap or a doubled step."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.cut import only_run, run_in_child
+from tests.test_resume import RESCONV
+from tests.wandb_server import WandbServer
+
+KEYS = ("images_seen", "epoch", "train/l1", "train/lr", "val/l1", "val/psnr")
+
+
+def assert_one_history(server: WandbServer, folder: Path) -> None:
+    """W&B has exactly the rows of metrics.csv, in order, after the params table at step 0."""
+    run = server.run(folder.name[-8:])
+    assert (run.state, run.exit_code) == ("finished", 0)
+    first, *history = run.rows
+    assert (first["_step"], first["params"]["_type"]) == (0, "table-file")
+    with open(folder / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["_step"] for row in history] == [int(row["step"]) for row in rows]
+    for found, row in zip(history, rows, strict=True):
+        assert {k: found[k] for k in KEYS if k in found} == {
+            k: float(row[k]) for k in KEYS if row[k]
+        }
+    # W&B's summary of the demo set: the pictures came along.
+    assert run.summary["demo"]["count"] == 20
+
+
+def test_online_the_history_goes_on_where_the_server_stands(tmp_path, monkeypatch):
+    with WandbServer() as server:
+        for name, value in server.env(tmp_path / "wandb").items():
+            monkeypatch.setenv(name, value)
+        options = RESCONV | {"mode": "online", "runs_dir": str(tmp_path / "runs")}
+        assert run_in_child("resconv", options, "step", 10) == -9
+        folder = only_run(tmp_path / "runs")
+        run = server.run(folder.name[-8:])
+        # The server has none of the rows, or only the first ones: a killed client loses its tail.
+        assert len(run.rows) < 5
+        assert run_in_child("resconv", options | {"resume": "auto"}) == 0
+        assert_one_history(server, folder)
+        assert set(server.unknown_calls) <= {"GET /"}  # our own look whether it is there
+
+
+def test_offline_the_sync_command_uploads_all_parts_as_one_history(tmp_path, monkeypatch):
+    options = RESCONV | {"mode": "offline", "runs_dir": str(tmp_path / "runs"), "resume": "auto"}
+    for count in (10, 1, 3):  # the second one is killed before W&B has written anything
+        assert run_in_child("resconv", options, "step", count) == -9
+    assert run_in_child("resconv", options) == 0
+    folder = only_run(tmp_path / "runs")
+    command = json.loads((folder / "summary.json").read_text())["wandb"]["sync_command"]
+    commands = [shlex.split(part) for part in command.split(" && ")]
+    assert all(words[0] == "wandb" for words in commands)
+    with WandbServer() as server:
+        for name, value in server.env(tmp_path / "wandb").items():
+            monkeypatch.setenv(name, value)
+        for words in commands:
+            subprocess.run([sys.executable, "-m", *words], check=True, timeout=120)
+        assert_one_history(server, folder)
+        assert set(server.unknown_calls) <= {"GET /"}  # our own look whether it is there

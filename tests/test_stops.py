@@ -1,0 +1,162 @@
+"""Stopped by a signal, by numbers that break, by memory or disk that ends: said, saved, marked."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.conftest import TINY
+from tests.cut import only_run, run_in_child
+from tests.test_resume import RESCONV, assert_same_runs
+from tests.wandb_server import WandbServer
+from training import checkpoint, run
+from training.loop import Training
+
+OFF = [*TINY, "--mode", "disabled"]
+
+
+def summary_of(folder: Path) -> dict:
+    return json.loads((folder / "summary.json").read_text())
+
+
+def after_step(monkeypatch: pytest.MonkeyPatch, step: int, act: Callable[[], object]) -> None:
+    """Do something between the steps ``step`` and ``step + 1`` of a run in this process."""
+    original = run.ActiveRun._after_step
+
+    def acting(self) -> bool:
+        if self.training.step == step:
+            act()
+        return original(self)
+
+    monkeypatch.setattr(run.ActiveRun, "_after_step", acting)
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_a_signal_lets_the_step_finish_saves_and_ends_with_its_code(name, code, cli, monkeypatch):
+    after_step(monkeypatch, 5, lambda: os.kill(os.getpid(), getattr(signal, name)))
+    outcome = cli("resconv", *OFF)
+    assert (outcome.code, outcome.err) == (code, "")
+    folder = only_run(Path("runs"))
+    assert f"the same command with --resume {folder}" in outcome.out
+    assert summary_of(folder)["state"] == "preempted"
+    assert summary_of(folder)["reason"] == f"stopped by {name}"
+    assert checkpoint.load(folder / "checkpoints" / "last.pt")["training"]["step"] == 5
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_stopped_and_gone_on_equals_uninterrupted_and_a_second_sigint_stops_at_once(tmp_path):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert run_in_child("resconv", RESCONV | {"runs_dir": str(whole)}) == 0
+    again = RESCONV | {"runs_dir": str(cut), "resume": "auto"}
+    assert run_in_child("resconv", again, "term", 5) == 143
+    assert run_in_child("resconv", again, "interrupt", 3) == 130
+    folder = only_run(cut)
+    assert summary_of(folder)["state"] == "running"  # the second SIGINT left no time to say more
+    assert run_in_child("resconv", again) == 0
+    assert_same_runs(folder, only_run(whole))
+
+
+def break_loss(monkeypatch: pytest.MonkeyPatch, step: int, value: float) -> None:
+    """The loss of training step ``step`` (from 1) is ``value``."""
+    original = Training.train_step
+
+    def breaking(self: Training) -> None:
+        if self.step + 1 == step:
+            self.task.losses = lambda outputs, targets: {"l1": outputs.mean() * value}
+        original(self)
+
+    monkeypatch.setattr(Training, "train_step", breaking)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_broken_loss_stops_the_run_before_it_touches_a_weight(value, cli, monkeypatch):
+    break_loss(monkeypatch, 13, value)
+    outcome = cli("resconv", *OFF, "--images", 512, "--log-every", 5, "--checkpoint-every", 448)
+    assert outcome.code == 1
+    folder = only_run(Path("runs"))
+    [line] = outcome.err.splitlines()
+    assert line.startswith("Error: the loss became NaN or infinite at step 13 of 16 (learning rate")
+    assert line.endswith(f"last good checkpoint: {folder / 'checkpoints' / 'last.pt'}")
+    saved = checkpoint.load(folder / "checkpoints" / "last.pt")
+    assert saved["training"]["step"] == 8  # the save due at step 14 was refused
+    assert all(t.isfinite().all() for t in saved["model"].values())
+    summary = summary_of(folder)
+    assert (summary["state"], summary["reason"]) == ("failed", line.removeprefix("Error: "))
+    assert all(abs(value) < 100 for value in summary["last"].values() if value < 100)
+    assert "nan" not in (folder / "metrics.csv").read_text()
+
+
+def test_in_wandb_a_broken_run_is_failed_and_its_sweep_metric_finite(cli, monkeypatch, tmp_path):
+    with WandbServer() as server:
+        for name, value in server.env(tmp_path / "wandb").items():
+            monkeypatch.setenv(name, value)
+        break_loss(monkeypatch, 10, float("nan"))
+        assert cli("resconv", *TINY, "--images", 512, "--mode", "online").code == 1
+        [found] = server.runs
+    assert (found.state, found.exit_code) == ("failed", 1)
+    assert "NaN or infinite at step 10" in found.summary["reason"]
+    assert 0 < found.summary["val/l1"]["min"] < 1
+    assert "NaN" not in json.dumps(found.rows)
+
+
+def test_out_of_memory_is_one_line_that_says_what_to_lower(cli, monkeypatch):
+    def full() -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB.\nGPU 0 has")
+
+    after_step(monkeypatch, 5, full)
+    outcome = cli("resconv", *OFF)
+    assert outcome.code == 1
+    assert outcome.err == (
+        "Error: out of memory; lower --batch-size, --size, --ch or --layers, or use "
+        "--checkpoint-activations; no checkpoint was written\n"
+    )
+
+
+def test_memory_that_the_system_refuses_is_out_of_memory(cli):
+    huge = ["--size", 512, "--batch-size", 256, "--val-images", 1, "--precision", "fp32"]
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (in_use + 300 * 2**20, limits[1]))
+    try:
+        outcome = cli("resconv", *OFF, *huge)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+    assert outcome.code == 1
+    [line] = outcome.err.splitlines()
+    assert line.startswith("Error: out of memory; lower --batch-size")
+
+
+def test_a_full_disk_stops_the_run_with_one_line_and_the_last_good_checkpoint(cli, monkeypatch):
+    size = 0
+
+    def fill() -> None:
+        """From here on no file may grow past a few bytes, as on a full disk."""
+        nonlocal size
+        size = (only_run(Path("runs")) / "checkpoints" / "last.pt").stat().st_size
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, limits[1]))
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with monkeypatch.context() as patch:
+        after_step(patch, 10, fill)
+        try:
+            outcome = cli("resconv", *OFF, "--images", 512, "--checkpoint-every", 64)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    folder = only_run(Path("runs"))
+    last = folder / "checkpoints" / "last.pt"
+    assert outcome.code == 1
+    [line] = outcome.err.splitlines()
+    assert line.startswith(f"Error: the disk is full ({last})")
+    assert line.endswith(f"last good checkpoint: {last}")
+    assert last.stat().st_size == size
+    assert checkpoint.load(last)["training"]["step"] == 8
+    assert not list(folder.rglob(".*.part"))
+    assert cli("resconv", "--resume", folder).code == 0
+    assert summary_of(folder)["state"] == "finished"
