@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import resource
+import shutil
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -62,6 +64,10 @@ def choose_hardware(settings: RunSettings) -> Hardware:
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")
         torch.backends.cudnn.benchmark = not settings.deterministic
+    elif settings.compile and not any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++"))):
+        raise InputError("--compile: needs a C++ compiler on CPU, for example apt install g++")
+    if settings.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS demands it
     torch.use_deterministic_algorithms(settings.deterministic)
     fast = _has_fast_bf16(device) if settings.precision == "auto" else settings.precision == "bf16"
     return Hardware(device, torch.bfloat16 if fast else torch.float32, settings.compile)
