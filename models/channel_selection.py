@@ -42,9 +42,8 @@ class _ChannelSelection(nn.Module):
         dtype: torch.dtype | None = None,
     ):
         super().__init__()
-        self.in_channels, self.out_channels, self.rank, self.way = (
-            in_channels, out_channels, rank, way,
-        )  # fmt: skip
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.rank, self.way = rank, way
         self.kernel_size, self.stride, self.dilation = map(_pair, (kernel_size, stride, dilation))
         self.padding = padding if isinstance(padding, str) else _pair(padding)
         height, width = self.kernel_size
@@ -75,9 +74,7 @@ class _ChannelSelection(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[n i h w] -> [n o h' w']. Raises ValueError when ``x`` has another shape."""
         if x.ndim != 4 or x.shape[1] != self.in_channels:
-            raise ValueError(
-                f"expected an input [n {self.in_channels} h w], got {list(x.shape)}"
-            )
+            raise ValueError(f"expected an input [n {self.in_channels} h w], got {list(x.shape)}")
         way = fastest_way(self, x) if self.way == "auto" else self.way
         return self.compute(x, way)
 
