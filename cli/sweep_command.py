@@ -54,7 +54,7 @@ class SweepOptions:
 @click.option(
     "--study",
     metavar="FILE|URL",
-    help="Offline: journal file, postgresql:// or mysql:// address "
+    help="Offline: journal file, or the address of a PostgreSQL or MySQL database "
     "[default: studies/NAME.journal].",
 )
 @click.option("--runs-dir", default="runs", show_default=True, help="Where run folders are made.")

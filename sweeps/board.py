@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from sweeps.space import Point, Sweep
 from sweeps.study import Standing
@@ -111,7 +112,7 @@ class Board:
         counts = self.counts
         head = f"{self.sweep.name}: {counts['done']} of {counts['total']} done"
         head += f", {counts['failed']} failed" if counts["failed"] else ""
-        self._live.update(Group(f"{head}{best}{self._left()}", table))
+        self._live.update(Group(Text(f"{head}{best}{self._left()}"), table))
 
     def close(self, standings: list[Standing]) -> int:
         """Say how the points stand; exit code 0, or 1 where some are failed or missing."""

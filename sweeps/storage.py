@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,6 +14,10 @@ from optuna.storages.journal import JournalFileBackend, JournalStorage
 
 from common.errors import InputError
 
+DRIVER_HINT = (
+    "its driver is not installed; pip install psycopg2-binary for postgresql+psycopg2://…, or "
+    "pymysql for mysql+pymysql://…"
+)
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
@@ -27,12 +32,7 @@ def open_storage(where: str) -> optuna.storages.BaseStorage:
             "(studies/my.journal) or a postgresql:// or mysql:// address"
         )
     if "://" in where:
-        try:
-            return optuna.storages.get_storage(where)
-        except Exception as error:  # drivers and servers each have their own errors
-            place = _without_password(where)
-            reason = str(error).replace(where, place).partition("\n")[0]
-            raise InputError(f"--study {place}: {reason}") from None
+        return _open_database(where)
     path = Path(where).resolve()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,6 +48,21 @@ def open_storage(where: str) -> optuna.storages.BaseStorage:
         raise InputError(f"--study {where}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError):
         raise InputError(f"--study {where}: not an Optuna journal; give another file") from None
+
+
+def _open_database(url: str, attempts: int = 4) -> optuna.storages.BaseStorage:
+    from sqlalchemy.exc import IntegrityError, ProgrammingError
+
+    try:
+        return optuna.storages.get_storage(url)
+    except Exception as error:  # drivers and servers each have their own errors
+        if attempts > 1 and isinstance(error, IntegrityError | ProgrammingError):
+            time.sleep(1)  # commands started together met while they made the tables
+            return _open_database(url, attempts - 1)
+        place = _without_password(url)
+        problem = DRIVER_HINT if isinstance(error, ImportError) else error
+        reason = str(problem).replace(url, place).partition("\n")[0]
+        raise InputError(f"--study {place}: {reason}") from None
 
 
 def _without_password(url: str) -> str:

@@ -251,3 +251,57 @@ def test_a_study_of_another_sweep_is_refused(cli):
     goal = write(MINI.replace("val/l1", "val/mse"))
     outcome = cli("sweep", goal, "--study", "s.journal")
     assert outcome.code == 2 and "its metric differs" in outcome.err
+
+
+def test_gpus_are_those_that_are_there_and_workers_are_spread_over_them(monkeypatch):
+    import torch
+
+    from common.errors import InputError
+    from sweeps import crew
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert crew.gpu_list(None) == [] and crew.gpu_list("all") == ["0", "1"]
+    with pytest.raises(InputError, match="found here: 0, 1"):
+        crew.gpu_list("0,2")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    assert crew.gpu_list("all") == ["3", "5"] and crew.gpu_list("5") == ["5"]
+
+    seen = []
+    real = subprocess.Popen
+
+    def recorded(command, env, **options):
+        seen.append((env["CUDA_VISIBLE_DEVICES"], env["OMP_NUM_THREADS"]))
+        return real([sys.executable, "-c", "input()"], env=env, **options)
+
+    monkeypatch.setattr(crew.subprocess, "Popen", recorded)
+    monkeypatch.setattr(crew.os, "sched_getaffinity", lambda pid: set(range(12)))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    workers = crew.Crew(3, ["3", "5"], Path("logs"))
+    workers.start_missing(2)
+    workers.start_missing(7)
+    assert seen == [("3", "4"), ("5", "4"), ("3", "4")]
+    workers.end()
+    assert not workers.hands
+
+
+def test_the_live_table_shows_progress_best_time_left_and_a_line_a_worker():
+    from rich.console import Console
+
+    from sweeps.board import Board
+    from sweeps.space import read_sweep
+    from sweeps.study import Standing
+
+    sweep = read_sweep(write())
+    first, *rest = sweep.grid()
+    console = Console(force_terminal=True, width=100, file=open("screen", "w+"))  # noqa: SIM115
+    with Board(sweep, 2, console) as board:
+        board.begin([Standing(first, "done", value=0.25), *(Standing(p, "missing") for p in rest)])
+        board.finished("ks=3 layers=2", 0.125, 60.0)
+        known = {"images_seen": 1280, "val/l1": 0.5, "perf/images_per_second": 99.6}
+        board.show([("0", "ks=5 layers=1", known, 65.0), ("1", "starting", {}, None)])
+    console.file.seek(0)
+    screen = console.file.read()
+    console.file.close()
+    head = "2 of 6 done, best 0.12500 (ks=3 layers=2); about 2:00 left"
+    for text in ("[2/6] ks=3 layers=2", head, "1,280", "100", "1:05", "starting"):
+        assert text in screen
