@@ -9,12 +9,17 @@ from typing import BinaryIO
 
 
 def write_atomically(
-    path: Path, write: Callable[[BinaryIO], object], previous: Path | None = None
+    path: Path,
+    write: Callable[[BinaryIO], object],
+    *,
+    previous: Path | None = None,
+    lasting: bool = True,
 ) -> None:
     """Call ``write`` with a temporary file beside ``path``, then put it in place of ``path``.
 
     A reader, and a process killed at any moment, sees the old file or the new one, never a part.
     With ``previous`` the old file is kept under that name (killed in between, only there).
+    ``lasting`` waits for the disk, so that the file outlasts a power cut too.
     Raises ``OSError`` (disk full, no permission) with ``path`` untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -23,7 +28,8 @@ def write_atomically(
         with open(part, "wb") as file:
             write(file)
             file.flush()
-            os.fsync(file.fileno())
+            if lasting:
+                os.fsync(file.fileno())
         if previous and path.exists():
             os.replace(path, previous)
         os.replace(part, path)
@@ -32,7 +38,8 @@ def write_atomically(
         raise
     finally:
         part.unlink(missing_ok=True)
-    _flush_folder(path.parent)
+    if lasting:
+        _flush_folder(path.parent)
 
 
 def _flush_folder(folder: Path) -> None:

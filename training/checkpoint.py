@@ -25,7 +25,7 @@ def save(path: Path, contents: dict[str, Any], previous: Path | None = None) -> 
     # Serialized first: torch's own writer turns a full disk into an error without a name.
     whole = io.BytesIO()
     torch.save({"format": FORMAT} | contents, whole)
-    write_atomically(path, lambda file: file.write(whole.getbuffer()), previous)
+    write_atomically(path, lambda file: file.write(whole.getbuffer()), previous=previous)
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -70,7 +70,8 @@ def run(
     except Exception as error:
         if earlier:
             earlier.folder.unlock()
-        raise explain(error, None) from error
+        failure = explain(error, None)
+        raise failure from (None if failure is error else error)
     return active.go()
 
 
@@ -148,9 +149,7 @@ class ActiveRun:
                 last_good = self.folder.checkpoints / "last.pt"
                 failure = explain(error, last_good if last_good.exists() else None)
                 self._end("failed", exit_code=1, reason=str(failure) or type(failure).__name__)
-                if failure is error:
-                    raise
-                raise failure from error
+                raise failure from (None if failure is error else error)
             return self._end("finished")
 
     def _preempted(self) -> RunResult:

@@ -121,7 +121,7 @@ class RunFolder:
 
         path = self.pictures / folder / f"{name or picture.name}.png"
         image = Image.fromarray(picture.pixels)
-        write_atomically(path, lambda file: image.save(file, format="PNG"))
+        write_atomically(path, lambda file: image.save(file, format="PNG"), lasting=False)
         return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import netrc
@@ -80,6 +81,7 @@ class Tracker:
         self.run: Any = None
         self.first_step = 0  # of those that W&B does not have yet
         self._address: dict[str, Any] = {"url": None, "folder": None, "sync_command": None}
+        self._stopped = False
         self._user_data_dir = os.environ.get("WANDB_DATA_DIR")
 
     def start(
@@ -128,7 +130,8 @@ class Tracker:
                 self.run = wandb.init(**arguments, mode=mode, settings=options)
             except Exception as error:  # whatever W&B does, the run goes on
                 self.mode = "disabled"
-                self.reason = f"W&B did not take the run: {_one_line(error)}"
+                self.reason = f"the W&B server did not take the run: {_one_line(error)}"
+                wandb.teardown()  # else its process takes the id for one in use
             else:
                 self.mode = mode
                 return
@@ -217,6 +220,11 @@ class Tracker:
             self._try(lambda: self.run.summary.update(summary))
         if self.run is not None:
             self._try(lambda: self.run.finish(exit_code=exit_code))
+        if self._stopped:
+            import wandb
+
+            with contextlib.suppress(Exception):  # said already; else it fails again at exit
+                wandb.teardown(exit_code)
         if self._user_data_dir is None:
             os.environ.pop("WANDB_DATA_DIR", None)
 
@@ -235,7 +243,7 @@ class Tracker:
         try:
             call()
         except Exception as error:  # whatever W&B does, the run goes on
-            self.run = None
+            self.run, self._stopped = None, True
             self.report(f"W&B stopped ({_one_line(error)}); the run goes on, see metrics.csv")
 
 

@@ -1,0 +1,124 @@
+"""The tracker cannot hurt the run: servers and W&B processes that fail while it trains."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import TINY, run_folder
+from tests.cut import only_run
+from tests.test_stops import after_step
+from tests.wandb_server import WandbServer
+from training import checkpoint, tracking
+
+ONLINE = [*TINY, "--images", "512", "--mode", "online"]
+STEPS = [3, 6, 8, 9, 12, 15, 16]  # of the rows
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbServer]:
+    with WandbServer() as server:
+        for name, value in server.env(tmp_path / "wandb").items():
+            monkeypatch.setenv(name, value)
+        yield server
+
+
+def summary_of(folder: Path) -> dict:
+    return json.loads((folder / "summary.json").read_text())
+
+
+def assert_whole(folder: Path) -> None:
+    """The run folder is that of a finished run."""
+    with open(folder / "metrics.csv", newline="") as file:
+        assert [int(row["step"]) for row in csv.DictReader(file)] == STEPS
+    assert checkpoint.load(folder / "checkpoints" / "last.pt")["training"]["step"] == 16
+    assert summary_of(folder)["state"] == "finished"
+
+
+def upload(folder: Path) -> None:
+    for command in summary_of(folder)["wandb"]["sync_command"].split(" && "):
+        words = shlex.split(command)
+        subprocess.run([sys.executable, "-m", *words], check=True, timeout=120)
+
+
+def steps_of(server: WandbServer) -> list[int]:
+    [run] = server.runs
+    assert (run.state, run.exit_code) == ("finished", 0)
+    return [row["_step"] for row in run.rows if row["_step"]]
+
+
+@pytest.mark.parametrize("broken", ["refuse", "status"])
+def test_no_server_at_the_start_means_offline_and_an_upload_later(
+    broken, server, cli, monkeypatch
+):
+    monkeypatch.setattr(tracking, "INIT_SECONDS", 3)
+    with server.fault(**{broken: {"refuse": True, "status": 500}[broken]}):
+        outcome = cli("resconv", *ONLINE)
+    assert (outcome.code, outcome.err) == (0, "")
+    folder = run_folder(outcome)
+    reason = {"refuse": f"{server.url} does not answer", "status": "did not take the run"}[broken]
+    assert f"W&B is offline: the W&B server {reason}" in outcome.out
+    assert_whole(folder)
+    upload(folder)
+    assert steps_of(server) == STEPS
+
+
+def test_a_server_that_fails_in_the_middle_loses_nothing(server, cli, monkeypatch):
+    """Each of the faults lasts until W&B's client has met it while the run was training."""
+    faults = iter([{"status": 500}, {"status": 429}, {"hang": True}])
+
+    def fail() -> None:
+        with server.fault(**next(faults), path="file_stream") as fault:
+            server.wait_for(lambda: fault.hits)
+
+    def cut_off() -> None:
+        with server.fault(refuse=True):
+            time.sleep(2)
+
+    for step, act in ((6, fail), (8, fail), (9, fail), (15, cut_off)):
+        after_step(monkeypatch, step, act)
+    outcome = cli("resconv", *ONLINE)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert_whole(run_folder(outcome))
+    assert steps_of(server) == STEPS
+
+
+def test_a_server_gone_at_the_end_is_not_waited_for_long(server, cli, monkeypatch):
+    monkeypatch.setattr(tracking, "FINISH_SECONDS", 3)
+    server.wait_for(lambda: True)
+    after_step(monkeypatch, 4, server.close)
+    outcome = cli("resconv", *ONLINE)
+    assert outcome.code == 0
+    folder = run_folder(outcome)
+    assert_whole(folder)
+    assert f"upload it   {summary_of(folder)['wandb']['sync_command']}" in outcome.out
+    server.listen()
+    upload(folder)
+    assert steps_of(server) == STEPS
+
+
+def test_wandbs_own_process_killed_leaves_the_run_whole(server, cli, monkeypatch):
+    def kill() -> None:
+        found = subprocess.run(
+            ["pgrep", "-P", str(os.getpid()), "-f", "wandb-core"], capture_output=True, text=True
+        )
+        for pid in found.stdout.split():
+            os.kill(int(pid), signal.SIGKILL)
+
+    after_step(monkeypatch, 7, kill)
+    outcome = cli("resconv", *ONLINE)
+    assert outcome.code == 0
+    assert_whole(only_run(Path("runs")))
+    assert outcome.out.count("W&B stopped (") == 1
+    # Nothing of it is left to fail in the next run of this process, or at its end.
+    assert cli("resconv", *TINY, "--mode", "offline").code == 0
