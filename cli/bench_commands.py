@@ -40,9 +40,13 @@ def conv(device: str, out: Path, project: str | None, mode: str | None, **plan: 
     from benchmarks.conv import Plan, bench
 
     table = bench(Plan(**plan), device=device, out=out, mode=mode, project=project, say=click.echo)
-    shown = Table(title=f"also in {out / 'conv.md'}")
-    for column in table.columns[:10]:
-        shown.add_column(column.replace("_", " "))
-    for row in table.rows:
-        shown.add_row(*("" if cell is None else str(cell) for cell in row[:10]))
+    shown = Table(title=f"also in {out / 'conv.md'}", title_justify="left")
+    for column in ("conv", "settings", "images/s", "ratio to full", "memory MiB"):
+        shown.add_column(column, no_wrap=True)
+    for row in (dict(zip(table.columns, row, strict=True)) for row in table.rows):
+        name = "full" if row["conv"] == "full" else f"select, {row['way']}"
+        settings = f"{row['memory']} {row['precision']}"
+        settings += " compiled" if row["compiled"] == "yes" else ""
+        figures = [row[c] for c in ("images_per_second", "ratio_to_full", "peak_memory_mib")]
+        shown.add_row(name, settings, *(map(str, figures) if not row["note"] else [row["note"]]))
     Console().print(shown)
