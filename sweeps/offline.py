@@ -21,9 +21,10 @@ END_SECONDS = 10
 
 @dataclass
 class Stop:
-    """How often the user asked to stop: 1 finishes the runs in hand, 2 ends them."""
+    """How often the user asked to stop, and when last: 1 finishes the runs in hand, 2 ends them."""
 
     asked: int = 0
+    at: float = 0.0
 
 
 @contextmanager
@@ -33,6 +34,7 @@ def stop_signals() -> Iterator[Stop]:
 
     def handle(number: int, frame: Any) -> None:
         stop.asked = 2 if number == signal.SIGTERM else stop.asked + 1
+        stop.at = time.monotonic()
 
     old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
