@@ -100,7 +100,7 @@ def _wandb_table(table: Table) -> Any:
 def _blocks(table: Table, entity: str, project: str) -> list[Any]:
     import wandb_workspaces.reports.v2 as wr
 
-    best = min(table.rows, key=lambda row: row.values["rank"])
+    best = min(table.rows, key=lambda row: row.values["place"])
     settings = "\n".join(f"{name}: {show(value)}" for name, value in best.settings.items())
     return [
         wr.H1(table.name),

@@ -67,7 +67,7 @@ def _contents(tables: Sequence[Table]) -> str:
 
 def _section(number: int, table: Table, one: bool) -> str:
     heading = "Comparison" if one else escape(table.name)
-    best = min(table.rows, key=lambda row: row.values["rank"])
+    best = min(table.rows, key=lambda row: row.values["place"])
     return "\n".join(
         [
             f'<section id="s{number}" aria-labelledby="h{number}">',
@@ -113,7 +113,7 @@ def _facts(table: Table, best: Row) -> str:
 def _numbers(table: Table, best: Row) -> str:
     words = {column: is_text(column, table) for column in table.columns}
     heads = "".join(
-        f'<th scope="col" aria-sort="{"ascending" if column == "rank" else "none"}"'
+        f'<th scope="col" aria-sort="{"ascending" if column == "place" else "none"}"'
         f'{_words(words[column])}><button type="button">{escape(title(column))}</button></th>'
         for column in table.columns
     )

@@ -118,7 +118,7 @@ def _mean_curve(runs: Sequence[RunRecord], metric: str) -> tuple[list[float], li
 
 def _curves(table: Table) -> Figure | None:
     figure, axes = _axes(table, "training images seen")
-    ranked = sorted(table.rows, key=lambda row: row.values["rank"])
+    ranked = sorted(table.rows, key=lambda row: row.values["place"])
     others = len(ranked) - len(COLOURS)
     drawn = False
     for place, row in reversed(list(enumerate(ranked))):
@@ -170,7 +170,7 @@ def _cost(table: Table, column: str) -> Figure:
 def _front(rows: Sequence[Row], column: str, metric: str) -> list[Row]:
     """The settings that no cheaper setting beats, in rank order."""
     front: list[Row] = []
-    for row in sorted(rows, key=lambda row: row.values["rank"]):
+    for row in sorted(rows, key=lambda row: row.values["place"]):
         if all(row.values[column] < better.values[column] for better in front):
             front.append(row)
     return front

@@ -15,7 +15,7 @@ from reports.statistics import RULE, Spread, differ, spread
 from training.settings import SETTINGS
 
 TITLES = {
-    "rank": "#", "beats_next": "beats next", "bn_encoder": "bn enc", "bn_decoder": "bn dec",
+    "place": "#", "beats_next": "beats next", "bn_encoder": "bn enc", "bn_decoder": "bn dec",
     "residual_weight": "residual weight", "images_per_second": "images/s", "lr": "learning rate",
     "receptive_field": "receptive field", "multiply_adds": "multiply-adds",
     "train_images": "train images", "val_images": "val images", "runs": "seeds",
@@ -152,7 +152,7 @@ def _rank(rows: list[Row], metric: str, falling: bool) -> None:
         verdict = ""
         if rank < len(rows):
             verdict = answers[differ(row.values[metric], rows[rank].values[metric])]
-        row.values |= {"rank": rank, "beats_next": verdict}
+        row.values |= {"place": rank, "beats_next": verdict}
 
 
 def _state(record: RunRecord) -> str:
@@ -208,7 +208,7 @@ def _default_columns(rows: Sequence[Row], names: Sequence[str], metric: str) -> 
         return any(row.values[column] not in (None, "", *but) for row in rows)
 
     return [
-        "rank",
+        "place",
         *names,
         *(["runs"] if any_row("runs", 1) else []),
         metric,

@@ -128,7 +128,9 @@ def thread_share(jobs: int) -> dict[str, str]:
     """Cores shared fairly among ``jobs`` processes, unless the user has set the number."""
     if "OMP_NUM_THREADS" in os.environ:
         return {}
-    return {"OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) // jobs))}
+    known = hasattr(os, "sched_getaffinity")  # Linux: the cores that this process may use
+    cores = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
+    return {"OMP_NUM_THREADS": str(max(1, cores // jobs))}
 
 
 def gpu_list(text: str | None) -> list[str]:

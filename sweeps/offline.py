@@ -21,9 +21,10 @@ END_SECONDS = 10
 
 @dataclass
 class Stop:
-    """How often the user asked to stop: 1 finishes the runs in hand, 2 ends them."""
+    """How often the user asked to stop, and when last: 1 finishes the runs in hand, 2 ends them."""
 
     asked: int = 0
+    at: float = 0.0
 
 
 @contextmanager
@@ -33,6 +34,7 @@ def stop_signals() -> Iterator[Stop]:
 
     def handle(number: int, frame: Any) -> None:
         stop.asked = 2 if number == signal.SIGTERM else stop.asked + 1
+        stop.at = time.monotonic()
 
     old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -48,7 +50,8 @@ class OfflineSweep:
     def __init__(self, study: Study, crew: Crew, board: Board, tracking: dict[str, Any]) -> None:
         self.study, self.crew, self.board, self.tracking = study, crew, board, tracking
         self.sweep = study.sweep
-        self.killed: set[str] = set()
+        self.not_again: set[str] = set()
+        self.waiting_said = False
         self.last_beat = time.monotonic()
 
     def run(self, retry_failed: bool = False) -> int:
@@ -109,8 +112,14 @@ class OfflineSweep:
 
     def _more_to_come(self) -> bool:
         """Whether points wait, or claims of others may turn out to be lost and need a new owner."""
-        self.study.top_up(leave=frozenset(self.killed))
-        return self.study.waiting() > 0 or self.study.doubtful() > 0
+        self.study.top_up(leave=frozenset(self.not_again))
+        if self.study.waiting():
+            return True
+        doubtful = self.study.doubtful()
+        if doubtful and not self.waiting_said:
+            self.waiting_said = True
+            self.board.say(f"Waiting up to 5 minutes for {doubtful} silent points of others")
+        return doubtful > 0
 
     def _order(self, claim: Claim) -> dict[str, Any]:
         sweep, point = self.sweep, claim.point
@@ -163,7 +172,7 @@ class OfflineSweep:
 
     def _fail(self, hand: Hand, reason: str, lost: bool = False) -> None:
         self.study.failed(hand.claim, reason, {"log": str(hand.log.resolve())}, lost)
-        self.killed.add(hand.claim.point.key)  # not again in this command: it may kill each time
+        self.not_again.add(hand.claim.point.key)  # in this command: it may kill each time
         self.board.failed(self._name(hand), reason, lost)
         hand.claim = None
 

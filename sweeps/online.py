@@ -39,8 +39,13 @@ STATES = {"finished": "done", "running": "running", "pending": "running", "preem
 class Child:
     """An agent, or the run of one failed point again."""
 
+    number: int
     process: subprocess.Popen
     log: Path
+
+    @property
+    def is_agent(self) -> bool:
+        return self.process.args[1] == "-m"
 
 
 class ServerSweep:
@@ -183,9 +188,12 @@ class OnlineSweep:
                 if commands and len(self.children) < self.jobs and not stop.asked:
                     self._start(*commands.pop(0))
                     time.sleep(APART_SECONDS)
-                if stop.asked > told:
-                    told = stop.asked
+                while told < min(stop.asked, 3):  # the third one kills
+                    told += 1
                     self._stop(told)
+                    time.sleep(0.5)
+                if told == 2 and time.monotonic() - stop.at > END_SECONDS:
+                    stop.asked = 3
                 self.children = [c for c in self.children if not self._has_ended(c)]
                 if time.monotonic() - looked > POLL_SECONDS or not self.children:
                     looked = time.monotonic()
@@ -193,10 +201,10 @@ class OnlineSweep:
                 time.sleep(0.5)
         finally:
             for child in self.children:
-                _signal_group(child, signal.SIGKILL)
+                child.process.kill()
 
     def _start(self, arguments: list[str], env: dict[str, str]) -> None:
-        number = len(self.children)
+        number = min(set(range(self.jobs)) - {child.number for child in self.children})
         self.logs.mkdir(parents=True, exist_ok=True)
         log = self.logs / f"agent-{os.uname().nodename}-{number}.log"
         # The server tells agents to run "python": it must be this one, with its packages.
@@ -211,29 +219,26 @@ class OnlineSweep:
                 stderr=file, start_new_session=True,
                 env=os.environ | told | thread_share(self.jobs) | env,
             )  # fmt: skip
-        self.children.append(Child(process, log))
+        self.children.append(Child(number, process, log))
 
     def _has_ended(self, child: Child) -> bool:
         code = child.process.poll()
-        if code and child.process.args[1] == "-m":  # an agent's failed runs do not show in it
+        if code and child.is_agent:  # an agent's failed runs do not show in it
             self.board.say(f"An agent ended with exit code {code}; see {child.log}")
         return code is not None
 
     def _stop(self, asked: int) -> None:
-        """Once: agents finish the runs in hand. Twice: the runs save, leave and are requeued."""
+        """Once: agents finish the runs in hand. Twice: their runs save, leave and are requeued.
+
+        Agents count Ctrl-C themselves: the second one sends SIGTERM to their run.
+        """
         if asked == 1:
             self.board.say("Stopping after the runs in hand; Ctrl-C again stops now.")
-            for child in self.children:
-                if child.process.args[1] == "-m":
-                    child.process.send_signal(signal.SIGINT)
-            return
         for child in self.children:
-            _signal_group(child, signal.SIGTERM)
-        end = time.monotonic() + END_SECONDS
-        while time.monotonic() < end and any(c.process.poll() is None for c in self.children):
-            time.sleep(0.2)
-        for child in self.children:
-            _signal_group(child, signal.SIGKILL)
+            if child.is_agent:
+                child.process.send_signal(signal.SIGINT)
+            elif asked > 1:
+                child.process.terminate()
 
     def _look(self) -> None:
         """Say which points have ended since the last look; the server may be away for a while."""
@@ -268,8 +273,3 @@ def _memory(sweep: Sweep) -> Path:
 
 def _server() -> str:
     return os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
-
-
-def _signal_group(child: Child, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.process.pid, number)

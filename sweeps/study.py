@@ -1,11 +1,11 @@
 """The study behind an offline sweep: each point done exactly once, whoever is killed.
 
 Every point is a trial of an Optuna study, named by the hash of its settings. The storage hands a
-waiting trial to exactly one process. A claim carries its owner (host, process id, start time) and
-a time stamp renewed every ``BEAT_SECONDS``. It counts as lost when its owner, on this machine, has
-ended, or when the stamp is older than ``LEASE_SECONDS``: that needs no locks on shared disks, only
-clocks that agree to a minute or two. A lost claim whose run had finished is completed from its run
-folder; any other becomes a failed trial and its point waits anew, to go on from its last
+waiting trial to exactly one process. A claim carries its owner (host, process id, start time) and a
+time stamp renewed every ``BEAT_SECONDS``. It counts as lost when its owner, on this machine, has
+ended, or when the stamp is older than ``LEASE_SECONDS``: that needs no lock held as long as a run,
+only clocks that agree to a minute or two. A lost claim whose run had finished is completed from its
+run folder; any other becomes a failed trial and its point waits anew, to go on from its last
 checkpoint. An owner that comes back too late finds its trial closed: its result is not counted.
 """
 
@@ -32,6 +32,7 @@ from sweeps.yaml_file import read_yaml
 
 BEAT_SECONDS = 20
 LEASE_SECONDS = 300
+UNSIGNED_SECONDS = 60  # a claim is signed at once, unless its process was killed just then
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
@@ -118,8 +119,11 @@ class Study:
     def report(self, claim: Claim, value: float) -> bool:
         """One validation of a running point; True when the run should end early."""
         claim.reports += 1
-        claim.trial.report(value, claim.reports)
-        return claim.trial.should_prune()
+        try:
+            claim.trial.report(value, claim.reports)
+            return claim.trial.should_prune()
+        except UpdateFinishedTrialError:  # the claim was taken away
+            return True
 
     def done(self, claim: Claim, value: float, attrs: dict[str, Any], early: bool = False) -> bool:
         """Record a finished run; False if the claim had been taken away meanwhile."""
@@ -258,12 +262,14 @@ def _is_gone(trial: FrozenTrial) -> bool | None:
 
 def _is_surely_alive(trial: FrozenTrial) -> bool:
     gone = _is_gone(trial)
-    return _age(trial) < 2 * BEAT_SECONDS if gone is None else not gone
+    return bool(_claim(trial)) and _age(trial) < 2 * BEAT_SECONDS if gone is None else not gone
 
 
 def _is_lost(trial: FrozenTrial) -> bool:
     gone = _is_gone(trial)
-    return _age(trial) > LEASE_SECONDS if gone is None else gone
+    if gone is None:
+        return _age(trial) > (LEASE_SECONDS if _claim(trial) else UNSIGNED_SECONDS)
+    return gone
 
 
 def _finished_run(trial: FrozenTrial, name: str) -> dict[str, Any] | None:

@@ -62,7 +62,7 @@ def test_all_eight_logbook_tables_in_published_order(tmp_path, capsys) -> None:
     assert [row["parameters"] for row in ours] == [int(row["parameters"]) for row in published]
     assert all("640 of the logbook's 180,000 images" in " ".join(t["notes"]) for t in tables)
     columns = [sorted(set(t["rows"][0]) - {"run_ids"}) for t in tables]
-    common = {"rank", "val/l1", "published", "difference", "parameters", "minutes"}
+    common = {"place", "val/l1", "published", "difference", "parameters", "minutes"}
     common |= {"images_per_second"}
     varying = [set(c) - common for c in columns]
     assert varying == [
@@ -128,6 +128,13 @@ def test_classification_ranks_by_accuracy_beside_the_logbook(tmp_path, capsys) -
     rows = [(r["conv"], r["val/accuracy"], r["published"]) for r in table["rows"]]
     assert rows == [("select", 0.85, 0.8153), ("full", 0.83, 0.8417)]
     assert table["rows"][0]["difference"] == pytest.approx(0.84 - 0.8153), "by test accuracy"
+
+
+def test_the_setting_rank_is_not_the_place_in_the_table(tmp_path, capsys) -> None:
+    for rank, loss in ((1, 0.06), (9, 0.05)):
+        fake_run(tmp_path, f"rank{rank}", loss, conv="select", rank=rank)
+    (table,) = table_of(capsys, tmp_path)
+    assert [(row["place"], row["rank"]) for row in table["rows"]] == [(1, 9), (2, 1)]
 
 
 def test_a_sweep_file_finds_its_runs_and_rehearsals(tmp_path, capsys, monkeypatch) -> None:

@@ -97,10 +97,22 @@ def test_a_claim_without_a_sign_of_life_is_taken_over_and_its_late_result_not_co
     assert states(study)[0] == "missing"
     study.top_up()
     assert study.waiting() == 3
+    assert study.report(first, 0.1), "a run whose claim is gone should end"
     assert not study.done(first, 0.1, {})
     claims = [study.claim() for _ in range(3)]
     assert {claim.point.key for claim in claims} == {point.key for point in study.points}
     assert study.claim() is None
+
+
+def test_a_claim_that_was_never_signed_is_lost_after_a_minute(monkeypatch):
+    study = Study("claims.journal", sweep_of())
+    study.top_up()
+    study.study.ask()  # killed before it could write who it was
+    assert states(study)[0] == "running" and study.doubtful() == 1
+    now = time.time()
+    monkeypatch.setattr(study_module.time, "time", lambda: now + 70)
+    study.top_up()
+    assert study.waiting() == 3 and study.doubtful() == 0
 
 
 def test_a_run_that_had_finished_before_the_kill_counts(monkeypatch):
