@@ -273,6 +273,14 @@ def _read_image(path: Path, size: tuple[int, int], channels: int | None) -> np.n
     return np.asarray(ImageOps.fit(picture, (width, height), method=method))
 
 
+def open_plain(path: Path) -> Image.Image:
+    """The image in a file at its own size, upright, "L" or "RGB". Raises on anything improper."""
+    with Image.open(path, formats=FORMATS) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise ValueError(f"more than {MAX_PIXELS:,} pixels")
+        return _plain(ImageOps.exif_transpose(image))
+
+
 def _plain(image: Image.Image) -> Image.Image:
     """8-bit grey ("L") or "RGB": 16-bit grey by its high byte, transparency over black."""
     if image.mode.startswith("I"):

@@ -6,11 +6,13 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+
+from tests.wandb_server import WandbServer
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = [
@@ -70,6 +72,19 @@ def shell() -> Callable[..., Outcome]:
         return Outcome(done.returncode, done.stdout, done.stderr)
 
     return call
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbServer]:
+    """A W&B server for runs in this process, whose client remembers the first one it meets."""
+    import wandb
+
+    wandb.teardown()
+    with WandbServer() as server:
+        for name, value in server.env(tmp_path / "wandb").items():
+            monkeypatch.setenv(name, value)
+        yield server
+        wandb.teardown()
 
 
 def run_folder(outcome: Outcome) -> Path:

@@ -15,7 +15,6 @@ import torch
 from tests.conftest import TINY
 from tests.cut import only_run, run_in_child
 from tests.test_resume import RESCONV, assert_same_runs
-from tests.wandb_server import WandbServer
 from training import checkpoint, run
 from training.loop import Training
 
@@ -93,13 +92,10 @@ def test_a_broken_loss_stops_the_run_before_it_touches_a_weight(value, cli, monk
     assert "nan" not in (folder / "metrics.csv").read_text()
 
 
-def test_in_wandb_a_broken_run_is_failed_and_its_sweep_metric_finite(cli, monkeypatch, tmp_path):
-    with WandbServer() as server:
-        for name, value in server.env(tmp_path / "wandb").items():
-            monkeypatch.setenv(name, value)
-        break_loss(monkeypatch, 10, float("nan"))
-        assert cli("resconv", *TINY, "--images", 512, "--mode", "online").code == 1
-        [found] = server.runs
+def test_in_wandb_a_broken_run_is_failed_and_its_sweep_metric_finite(cli, monkeypatch, server):
+    break_loss(monkeypatch, 10, float("nan"))
+    assert cli("resconv", *TINY, "--images", 512, "--mode", "online").code == 1
+    [found] = server.runs
     assert (found.state, found.exit_code) == ("failed", 1)
     assert "NaN or infinite at step 10" in found.summary["reason"]
     assert 0 < found.summary["val/l1"]["min"] < 1

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,14 +22,6 @@ from training import checkpoint, tracking
 
 ONLINE = [*TINY, "--images", "512", "--mode", "online"]
 STEPS = [3, 6, 8, 9, 12, 15, 16]  # of the rows
-
-
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbServer]:
-    with WandbServer() as server:
-        for name, value in server.env(tmp_path / "wandb").items():
-            monkeypatch.setenv(name, value)
-        yield server
 
 
 def summary_of(folder: Path) -> dict:
@@ -57,17 +48,21 @@ def steps_of(server: WandbServer) -> list[int]:
     return [row["_step"] for row in run.rows if row["_step"]]
 
 
-@pytest.mark.parametrize("broken", ["refuse", "status"])
-def test_no_server_at_the_start_means_offline_and_an_upload_later(
-    broken, server, cli, monkeypatch
-):
+FAULTS = {
+    "does not answer": {"refuse": True},
+    "did not take the run": {"status": 500, "path": "graphql"},
+}
+
+
+@pytest.mark.parametrize("reason", FAULTS)
+def test_no_server_at_the_start_means_offline_and_an_upload_later(reason, server, cli, monkeypatch):
     monkeypatch.setattr(tracking, "INIT_SECONDS", 3)
-    with server.fault(**{broken: {"refuse": True, "status": 500}[broken]}):
+    with server.fault(**FAULTS[reason]):
         outcome = cli("resconv", *ONLINE)
     assert (outcome.code, outcome.err) == (0, "")
     folder = run_folder(outcome)
-    reason = {"refuse": f"{server.url} does not answer", "status": "did not take the run"}[broken]
-    assert f"W&B is offline: the W&B server {reason}" in outcome.out
+    [line] = [line for line in outcome.out.splitlines() if reason in line]
+    assert line.startswith("W&B is offline: the W&B server")
     assert_whole(folder)
     upload(folder)
     assert steps_of(server) == STEPS
@@ -95,13 +90,13 @@ def test_a_server_that_fails_in_the_middle_loses_nothing(server, cli, monkeypatc
 
 def test_a_server_gone_at_the_end_is_not_waited_for_long(server, cli, monkeypatch):
     monkeypatch.setattr(tracking, "FINISH_SECONDS", 3)
-    server.wait_for(lambda: True)
     after_step(monkeypatch, 4, server.close)
     outcome = cli("resconv", *ONLINE)
     assert outcome.code == 0
     folder = run_folder(outcome)
     assert_whole(folder)
-    assert f"upload it   {summary_of(folder)['wandb']['sync_command']}" in outcome.out
+    assert outcome.out.count("the W&B server does not answer; the run goes on") == 1
+    assert f"upload the rest with: {summary_of(folder)['wandb']['sync_command']}" in outcome.out
     server.listen()
     upload(folder)
     assert steps_of(server) == STEPS
@@ -119,6 +114,6 @@ def test_wandbs_own_process_killed_leaves_the_run_whole(server, cli, monkeypatch
     outcome = cli("resconv", *ONLINE)
     assert outcome.code == 0
     assert_whole(only_run(Path("runs")))
-    assert outcome.out.count("W&B stopped (") == 1
+    assert outcome.out.count("W&B failed (") == 1
     # Nothing of it is left to fail in the next run of this process, or at its end.
     assert cli("resconv", *TINY, "--mode", "offline").code == 0

@@ -111,6 +111,9 @@ def explain(error: BaseException, last_good: Path | None) -> BaseException:
             "out of memory; lower --batch-size, --size, --ch or --layers, or use "
             f"--checkpoint-activations{kept}"
         )
+    if isinstance(error, RuntimeError) and ("gloo" in text or "NCCL" in text):
+        reason = "another process of this run is gone; torchrun --max-restarts 3 would go on"
+        return RunError(reason + kept)
     if isinstance(error, OSError) and error.errno in FULL:
         return RunError(f"the disk is full ({error.filename or 'while writing'}){kept}")
     return error

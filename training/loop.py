@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from common.errors import InputError, RunError
 from data.batches import BatchStream
 from models.fastest import remember_ways, remembered_ways
+from training.distributed import Team
 from training.hardware import Hardware
 from training.schedule import learning_rate
 from training.settings import RunSettings
@@ -55,12 +56,14 @@ class Training:
         task: Task,
         model: nn.Module,
         hardware: Hardware,
-        shard: tuple[int, int] = (0, 1),
+        team: Team | None = None,
     ) -> None:
         settings = task.settings
         self.task, self.settings, self.hardware = task, settings, hardware
-        self.model = hardware.prepare(model)
+        self.team = team or Team()
+        self.model = hardware.prepare(self.team.prepare(model, hardware.device))
         self.net = hardware.compiled(self.model)
+        self.trained_net = self.team.joined(self.net)
         self.optimizer = make_optimizer(settings, self.model)
         # Fused optimizers skip a step on the device where this is 1: no sync to watch the loss.
         self.broken = torch.zeros((), device=hardware.device)
@@ -73,7 +76,7 @@ class Training:
             batch_size=settings.batch_size,
             seed=settings.seed,
             draw=task.draw,
-            shard=shard,
+            shard=(self.team.rank, self.team.size),
         )
         self.total_images = settings.images or settings.epochs * len(self.stream)
         self.steps = self.total_images // settings.batch_size
@@ -97,13 +100,15 @@ class Training:
 
     def train_step(self) -> None:
         """Batch, forward, loss, backward, update. Nothing here waits for the device."""
+        self.team.seed(self.settings.seed, self.step)
         inputs, targets = self.task.prepare(self.stream.batch(self.step), self.hardware)
         with self.hardware.autocast():
-            outputs = self.net(inputs)
+            outputs = self.trained_net(inputs)
         losses = self.task.losses(outputs.float(), targets)
-        loss = next(iter(losses.values()))
-        loss.backward()
-        self.broken.logical_or_(~loss.detach().isfinite())
+        part = len(inputs), self.settings.batch_size
+        self.team.weighed(next(iter(losses.values())), *part).backward()
+        losses = self.team.mean(losses, *part)
+        self.broken.logical_or_(~next(iter(losses.values())).detach().isfinite())
         self.broken_steps += self.broken
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate()
@@ -133,9 +138,9 @@ class Training:
                 spent = time.perf_counter() - started
                 self.seconds += spent
                 row = self._row(means, (self.step - interval_start) / spent)
-                yield row | (self.validate() if validating else {})
+                yield row | (self.validate() if validating and self.team.rank == 0 else {})
                 interval_start, started = self.step, time.perf_counter()
-            if after_step():
+            if self.team.all_stop(after_step()):
                 self.seconds += time.perf_counter() - started
                 return
 

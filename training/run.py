@@ -16,7 +16,8 @@ from common.errors import RunError
 from training import checkpoint, resume
 from training.describe import ROOT, differences, explain, results_table, run_config, run_summary
 from training.display import Display
-from training.hardware import choose_hardware
+from training.distributed import Team
+from training.hardware import Hardware, choose_hardware
 from training.loop import Training
 from training.run_folder import MetricsFile, RunFolder, new_run_id
 from training.settings import RunSettings
@@ -57,22 +58,52 @@ def run(
     and may raise ``StopRun``. ``extra_config`` is added to ``run.config``. Raises ``InputError``
     before anything is made, ``RunError`` for a run that started and failed.
     """
-    hardware = choose_hardware(settings)
-    earlier = resume.find(settings)
-    try:
-        task = make_task(settings)
-        if earlier:
-            earlier.check_data(task.data.checksum)
-        torch.manual_seed(settings.seed)
-        training = Training(task, task.build_model(), hardware)
-        display = Display() if progress is None else None
-        active = ActiveRun(training, display, progress, extra_config or {}, earlier)
-    except Exception as error:
-        if earlier:
-            earlier.folder.unlock()
-        failure = explain(error, None)
-        raise failure from (None if failure is error else error)
-    return active.go()
+    team = Team.from_environment()
+    hardware = choose_hardware(team.own_device(settings))
+    with team.connected(hardware.device):
+        if team.rank:
+            return _compute(settings, hardware, team)
+        earlier = resume.find(settings)
+        try:
+            training = _training(settings, hardware, team, earlier)
+            display = Display() if progress is None else None
+            active = ActiveRun(training, display, progress, extra_config or {}, earlier)
+        except Exception as error:
+            if earlier:
+                earlier.folder.unlock()
+            failure = explain(error, None)
+            raise failure from (None if failure is error else error)
+        return active.go()
+
+
+def _training(
+    settings: RunSettings, hardware: Hardware, team: Team, earlier: resume.Earlier | None = None
+) -> Training:
+    """Data, network and optimizer at their beginning, alike in every process."""
+    task = make_task(settings)
+    if earlier:
+        earlier.check_data(task.data.checksum)
+    torch.manual_seed(settings.seed)
+    return Training(task, task.build_model(), hardware, team)
+
+
+def _compute(settings: RunSettings, hardware: Hardware, team: Team) -> RunResult:
+    """What a process does that is not the first of its team: its part of every step."""
+    training = _training(settings, hardware, team)
+    state = team.shared(None)
+    if state:
+        training.load_state(state)
+    # A signal reaches all processes; the first one decides after which step they stop.
+    with StopSignals(lambda text: None) as signals:
+        try:
+            for _ in training.fit(lambda: False):
+                pass
+        except RuntimeError as error:
+            failure = explain(error, None)
+            raise failure from (None if failure is error else error)
+        stopped = training.step < training.steps
+        code = signals.exit_code if stopped and signals.number else 0
+    return RunResult("", Path(), "preempted" if stopped else "finished", {}, code)
 
 
 class ActiveRun:
@@ -97,19 +128,23 @@ class ActiveRun:
         network, self.params = self.task.network_facts(training.model)
         self.config = run_config(self.task, training.hardware, network) | extra_config
         self.earlier = earlier
+        state = None
         if earlier:
-            self._go_on(earlier)
+            state = self._go_on(earlier)
         else:
             self.run_id = new_run_id()
             default = f"{self.settings.default_name()}-{self.task.data.name}"
             self.name = self.settings.name or default
             self.config |= {"run_id": self.run_id, "run_name": self.name}
             self.folder = RunFolder.create(self.settings.runs_dir, self.name, self.run_id)
+        state = training.team.shared(state)
+        if state:
+            training.load_state(state)
         self.saving = SaveSchedule(self.settings.checkpoint_every, training.images_seen)
         self.tracker = Tracker(self.settings, self.folder.path, self.say)
 
-    def _go_on(self, earlier: resume.Earlier) -> None:
-        """Be the earlier run: its name, its config, and its state at the last checkpoint."""
+    def _go_on(self, earlier: resume.Earlier) -> dict[str, Any] | None:
+        """Be the earlier run: its name, its config; returns its state at the last checkpoint."""
         self.folder = earlier.folder
         self.folder.clear()
         for line in differences(earlier.config["environment"], self.config["environment"]):
@@ -120,12 +155,14 @@ class ActiveRun:
         path, saved, problems = checkpoint.load_first(files, self.run_id)
         for problem in problems:
             self.say(problem)
-        if path:
-            self.training.load_state(saved["training"])
-            self.best, self.last = saved["best"], saved["last"]
-            self.started -= saved["seconds"]
-        where = f"after {self.training.images_seen:,} images" if path else "from the start"
-        self.say(f"going on with {self.folder.path} {where}")
+        if not path:
+            self.say(f"going on with {self.folder.path} from the start")
+            return None
+        self.best, self.last = saved["best"], saved["last"]
+        self.started -= saved["seconds"]
+        images = saved["training"]["step"] * self.settings.batch_size
+        self.say(f"going on with {self.folder.path} after {images:,} images")
+        return saved["training"]
 
     def say(self, text: str) -> None:
         """A plain line where somebody looks on."""

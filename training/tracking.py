@@ -39,12 +39,15 @@ def choose_mode(settings: RunSettings) -> tuple[str, str | None]:
         return "offline", None
     if asked == "disabled":
         return "disabled", None
-    host = os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai"
-    if not _has_key(host):
+    if not _has_key(_host()):
         return "offline", "no W&B API key found (wandb login makes one)"
-    if not _answers(host):
-        return "offline", f"the W&B server {host} does not answer"
+    if not _answers(_host()):
+        return "offline", f"the W&B server {_host()} does not answer"
     return "online", None
+
+
+def _host() -> str:
+    return os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai"
 
 
 def _has_key(host: str) -> bool:
@@ -58,11 +61,11 @@ def _has_key(host: str) -> bool:
 
 
 def _answers(host: str) -> bool:
-    """Whether anything answers at ``host``; an HTTP error is an answer, W&B retries those."""
+    """Whether ``host`` answers, be it with a refusal, but not that it fails or has too much."""
     try:
         urllib.request.urlopen(host, timeout=REACHABLE_SECONDS).close()
-    except urllib.error.HTTPError:
-        return True
+    except urllib.error.HTTPError as error:
+        return error.code < 500 and error.code != 429
     except OSError:
         return False
     return True
@@ -71,8 +74,8 @@ def _answers(host: str) -> bool:
 class Tracker:
     """One W&B run, or none (mode ``disabled``): history, tables, pictures, artifacts.
 
-    Whatever goes wrong inside W&B is said once (``problem``) and ends the tracking, never the
-    run: ``metrics.csv`` and the run folder hold the same.
+    Whatever goes wrong inside W&B is said once and never ends the run: ``metrics.csv`` and the
+    run folder hold the same.
     """
 
     def __init__(self, settings: RunSettings, folder: Path, report: Callable[[str], None]) -> None:
@@ -81,7 +84,7 @@ class Tracker:
         self.run: Any = None
         self.first_step = 0  # of those that W&B does not have yet
         self._address: dict[str, Any] = {"url": None, "folder": None, "sync_command": None}
-        self._stopped = False
+        self._failed = self._silent = False
         self._user_data_dir = os.environ.get("WANDB_DATA_DIR")
 
     def start(
@@ -121,7 +124,10 @@ class Tracker:
         import wandb
 
         options = wandb.Settings(
-            silent=True, init_timeout=INIT_SECONDS, finish_timeout=FINISH_SECONDS
+            silent=True,
+            init_timeout=INIT_SECONDS,
+            finish_timeout=FINISH_SECONDS,
+            finish_timeout_raises=True,
         )
         for mode in dict.fromkeys((self.mode, "offline")):
             if mode == "offline":
@@ -173,7 +179,9 @@ class Tracker:
             return
         import wandb
 
-        row: dict[str, Any] = {t.name: _wandb_table(t) for t in showing.tables}
+        row: dict[str, Any] = {}
+        if self._can_wait():
+            row = {t.name: _wandb_table(t) for t in showing.tables}
         if showing.gallery:
             row["demo"] = [wandb.Image(p.pixels, caption=p.caption) for p in showing.gallery]
         if showing.overview:
@@ -182,7 +190,7 @@ class Tracker:
 
     def log_files(self, name: str, kind: str, files: list[Path], aliases: list[str]) -> None:
         """An artifact version ``name`` of type ``kind`` that holds ``files``."""
-        if self.run is None:
+        if self.run is None or not self._can_wait():
             return
         import wandb
 
@@ -218,9 +226,8 @@ class Tracker:
         """Close the W&B run with its exit code; online, wait for the server at most a minute."""
         if self.run is not None:
             self._try(lambda: self.run.summary.update(summary))
-        if self.run is not None:
-            self._try(lambda: self.run.finish(exit_code=exit_code))
-        if self._stopped:
+            self._try(lambda: self._finish(exit_code))
+        if self._failed:
             import wandb
 
             with contextlib.suppress(Exception):  # said already; else it fails again at exit
@@ -235,6 +242,29 @@ class Tracker:
         """
         return self._address | {"mode": self.mode}
 
+    def _finish(self, exit_code: int) -> None:
+        try:
+            self.run.finish(exit_code=exit_code)
+        except TimeoutError:
+            self.report(
+                f"W&B has not taken everything within {FINISH_SECONDS} s; upload the rest with: "
+                f"{self._address['sync_command']}"
+            )
+
+    def _can_wait(self) -> bool:
+        """Whether to send what W&B's client sends while the run waits: tables and artifacts.
+
+        Metrics and pictures it keeps until the server is back.
+        """
+        well = self.mode == "offline" or _answers(_host())
+        if not well and not self._silent:
+            self._silent = True
+            self.report(
+                "the W&B server does not answer; the run goes on, its tables and models stay in "
+                "the run folder until it does"
+            )
+        return well
+
     def _tell(self, method: str, *args: Any, **kwargs: Any) -> None:
         if self.run is not None:
             self._try(lambda: getattr(self.run, method)(*args, **kwargs))
@@ -243,8 +273,9 @@ class Tracker:
         try:
             call()
         except Exception as error:  # whatever W&B does, the run goes on
-            self.run, self._stopped = None, True
-            self.report(f"W&B stopped ({_one_line(error)}); the run goes on, see metrics.csv")
+            if not self._failed:
+                self.report(f"W&B failed ({_one_line(error)}); the run goes on, see metrics.csv")
+            self._failed = True
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,77 @@
+"""Two CPU processes under torchrun: the same figures as one, and a restart from the checkpoint."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.conftest import ROOT, TINY
+from tests.cut import only_run
+from training import checkpoint
+from training.distributed import Team
+from training.settings import settings_from
+
+# Without batch norm, whose statistics are each process's own on CPU.
+OPTIONS = [
+    *TINY, "--images", "512", "--mode", "disabled", "--precision", "fp32", "--lr", "0.01",
+    "--bn-encoder", "none", "--bn-decoder", "none", "--checkpoint-every", "64",
+]  # fmt: skip
+# Rank 1 dies after eleven steps, the first time.
+LOSSY = """
+import os, signal, sys
+sys.path.insert(0, sys.argv.pop(1))
+from train import main
+from training.loop import Training
+step = Training.train_step
+def dying(self):
+    step(self)
+    if (self.step, self.team.rank, os.environ["TORCHELASTIC_RESTART_COUNT"]) == (11, 1, "0"):
+        os.kill(os.getpid(), signal.SIGKILL)
+Training.train_step = dying
+main()
+"""
+
+
+def metrics_of(folder: Path) -> list[dict[str, float]]:
+    with open(folder / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [{k: float(v) for k, v in r.items() if v and not k.startswith("perf/")} for r in rows]
+
+
+def test_two_processes_one_of_them_lost_give_what_one_process_gives(cli, tmp_path):
+    assert cli("resconv", *OPTIONS, "--runs-dir", "one").code == 0
+    script = tmp_path / "lossy.py"
+    script.write_text(LOSSY)
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command = [sys.executable, *torchrun, "--max-restarts=1", script, ROOT, "resconv", *OPTIONS]
+    done = subprocess.run(
+        list(map(str, [*command, "--runs-dir", "two"])), capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr
+    folder = only_run(Path("two"))
+    # Rank 1 can be one step ahead when it dies: rank 0 has then saved after step 10.
+    assert f"going on with {folder} after 320 images" in done.stdout
+    assert done.stdout.count("run folder  ") == 1
+    assert json.loads((folder / "summary.json").read_text())["state"] == "finished"
+    for row, wanted in zip(metrics_of(folder), metrics_of(only_run(Path("one"))), strict=True):
+        assert row == pytest.approx(wanted, rel=1e-4)
+    last = [f / "checkpoints" / "last.pt" for f in (folder, only_run(Path("one")))]
+    nets = [checkpoint.load(path)["model"] for path in last]
+    for name, tensor in nets[0].items():
+        torch.testing.assert_close(tensor, nets[1][name], rtol=1e-3, atol=1e-5)
+
+
+def test_parts_of_a_batch_that_cannot_be_halved_still_average_to_its_mean():
+    values = torch.arange(7.0)
+    parts = values[:2], values[2:4], values[4:]
+    team = [Team(rank, 3) for rank in range(3)]
+    shares = [t.weighed(p.mean(), len(p), 7) for t, p in zip(team, parts, strict=True)]
+    assert sum(shares) / 3 == pytest.approx(values.mean())
+    with pytest.raises(ValueError, match="one image for each of the 3 processes"):
+        team[0].own_device(settings_from("resconv", {"batch_size": 2}))

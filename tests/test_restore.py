@@ -1,0 +1,95 @@
+"""``restore``: any image size, seamless, honest about what it did, and free of heavy imports."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.conftest import ROOT, TINY
+from training import restore
+from training.restore import load_restorer
+
+OFF = [*TINY, "--mode", "disabled", "--images", "64"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny trained net."""
+    from training.run import run
+    from training.settings import settings_from
+
+    options = {k[2:]: v for k, v in zip(OFF[::2], OFF[1::2], strict=True)}
+    folder = tmp_path_factory.mktemp("runs")
+    settings = settings_from("resconv", options | {"runs_dir": str(folder)})
+    return run(settings, progress=lambda row: None).folder
+
+
+def picture(path: Path, height: int, width: int, mode: str = "L") -> np.ndarray:
+    path.parent.mkdir(exist_ok=True)
+    shape = (height, width) if mode == "L" else (height, width, 3)
+    pixels = np.random.default_rng(height * width).integers(0, 256, shape, dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    return pixels
+
+
+def test_an_image_of_any_size_is_restored_as_the_net_itself_does(trained, cli, tmp_path):
+    pixels = picture(tmp_path / "odd.png", 37, 51)
+    outcome = cli("restore", trained, tmp_path / "odd.png", "--erase", "right")
+    assert (outcome.code, outcome.err) == (0, "")
+    result = np.asarray(Image.open(tmp_path / "odd-restored.png"))
+    assert result.shape == pixels.shape
+    restorer = load_restorer(trained / "checkpoints" / "best.pt", "cpu")
+    wanted = torch.from_numpy(pixels.copy())[None, None] / 255
+    with torch.no_grad():
+        output = restorer.net(wanted * (torch.arange(51) < 25))
+    assert np.abs(result / 255 - output[0, 0].numpy()).max() < 0.003
+    error = (output - wanted).abs()
+    assert f"37x51, right half erased, L1 {error.mean():.4f}" in outcome.out
+    assert f"there {error[..., 25:].mean():.4f}" in outcome.out
+
+
+def test_a_large_image_is_computed_in_tiles_without_a_seam(trained, monkeypatch):
+    restorer = load_restorer(trained, "cpu")
+    images = torch.randint(256, (1, 1, 70, 45), dtype=torch.uint8)
+    whole = restorer(images)
+    monkeypatch.setattr(restore, "TILE", 16)
+    assert torch.allclose(restorer(images), whole, atol=1e-6)
+
+
+def test_folders_colours_and_files_that_are_no_images(trained, cli, tmp_path):
+    folder = tmp_path / "photos"
+    for name in ("a", "b"):
+        picture(folder / f"{name}.png", 14, 16)
+    picture(folder / "c.png", 20, 16, "RGB")
+    (folder / "notes.txt").write_text("no image")
+    (folder / "broken.png").write_bytes((folder / "a.png").read_bytes()[:60])
+    out = tmp_path / "results"
+    outcome = cli("restore", trained, folder, "--out", out)
+    assert outcome.code == 0
+    assert {p.name for p in out.iterdir()} == {f"{n}-restored.png" for n in "abc"}
+    assert Image.open(out / "c-restored.png").mode == "L"
+    assert "c.png: 20x16 (in colour; the net knows grey only, so it was made grey)" in outcome.out
+    assert "2 files passed over: not images, or damaged" in outcome.out
+    outcome = cli("restore", trained, folder / "broken.png")
+    assert outcome.code == 2
+    assert outcome.err.startswith(f"Error: {folder / 'broken.png'}: no image that can be read")
+
+
+def test_it_starts_without_the_libraries_that_it_does_not_need(trained, tmp_path):
+    picture(tmp_path / "a.png", 14, 14)
+    code = (
+        "import sys; sys.argv = sys.argv[1:]\n"
+        "from train import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code\n"
+        "print(sorted({'wandb', 'torchvision', 'torchmetrics', 'matplotlib'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code, "train.py", "restore", trained, tmp_path / "a.png"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr

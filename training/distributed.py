@@ -1,0 +1,115 @@
+"""Several processes on one run, started by torchrun: each computes its part of every batch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
+
+from common.errors import InputError
+from training.settings import RunSettings
+
+
+@dataclass
+class Team:
+    """The processes of a run. Rank 0 tracks, saves and validates; the others only compute.
+
+    A team of one does nothing here.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+
+    def __post_init__(self) -> None:
+        self._pending: tuple[Tensor, Any] | None = None
+
+    @classmethod
+    def from_environment(cls) -> Team:
+        """The team that torchrun's variables describe; alone without them."""
+        names = ("RANK", "WORLD_SIZE", "MASTER_ADDR")
+        if not all(name in os.environ for name in names):
+            return cls()
+        local_rank = int(os.environ.get("LOCAL_RANK", 0))
+        return cls(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), local_rank)
+
+    def own_device(self, settings: RunSettings) -> RunSettings:
+        """``settings`` for this process: each its own GPU. Raises ``InputError``."""
+        if self.size == 1:
+            return settings
+        if self.size > settings.batch_size:
+            raise InputError(
+                f"--batch-size {settings.batch_size}: must be at least one image for each of the "
+                f"{self.size} processes, for example --batch-size {self.size}"
+            )
+        on_cuda = settings.device == "auto" and torch.cuda.is_available()
+        if on_cuda or settings.device == "cuda":
+            return replace(settings, device=f"cuda:{self.local_rank}")
+        return settings
+
+    @contextmanager
+    def connected(self, device: torch.device) -> Iterator[None]:
+        """``with``: the processes can speak to each other, by NCCL on CUDA and by Gloo on CPU."""
+        if self.size == 1:
+            yield
+            return
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+        yield
+        # Not after an error: it would wait for processes that are gone.
+        distributed.destroy_process_group()
+
+    def prepare(self, model: nn.Module, device: torch.device) -> nn.Module:
+        """``model`` with batch statistics over all processes (CUDA; on CPU there is no such)."""
+        if self.size > 1 and device.type == "cuda":
+            return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        return model
+
+    def joined(self, net: nn.Module) -> nn.Module:
+        """``net`` with its gradients averaged over the processes in the backward pass."""
+        return nn.parallel.DistributedDataParallel(net) if self.size > 1 else net
+
+    def weighed(self, loss: Tensor, images: int, batch_size: int) -> Tensor:
+        """This part's mean ``loss`` so that the average over processes is the batch's mean."""
+        return loss if self.size == 1 else loss * (images * self.size / batch_size)
+
+    def mean(self, losses: dict[str, Tensor], images: int, batch_size: int) -> dict[str, Tensor]:
+        """The whole batch's means from this part's, alike in all processes (CUDA: no host sync)."""
+        if self.size == 1:
+            return losses
+        values = torch.stack([loss.detach() for loss in losses.values()]) * (images / batch_size)
+        distributed.all_reduce(values)
+        return dict(zip(losses, values.unbind(), strict=True))
+
+    def seed(self, seed: int, step: int) -> None:
+        """Draws inside the net differ between processes, yet depend on the step alone."""
+        if self.size > 1:
+            torch.manual_seed((seed * 1_000_003 + step) * self.size + self.rank)
+
+    def shared(self, value: Any) -> Any:
+        """Rank 0's ``value`` in every process."""
+        if self.size == 1:
+            return value
+        box = [value]
+        distributed.broadcast_object_list(box, src=0, device=torch.device("cpu"))
+        return box[0]
+
+    def all_stop(self, stop: bool) -> bool:
+        """Whether to stop after this step, alike in all processes, as rank 0 wanted.
+
+        Alone at once; else one step later: the answer travels while that step is computed.
+        """
+        if self.size == 1:
+            return stop
+        flag = torch.tensor([float(stop and self.rank == 0)])
+        sent, self._pending = self._pending, (flag, distributed.all_reduce(flag, async_op=True))
+        if sent is None:
+            return False
+        sent[1].wait()
+        return bool(sent[0].item())
