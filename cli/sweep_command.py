@@ -106,6 +106,8 @@ def _engine(options: SweepOptions, definition: Any) -> str:
     from training.settings import SETTINGS
     from training.tracking import choose_mode
 
+    if options.study and (options.join or options.mode == "online"):
+        raise InputError("--study is for offline sweeps; leave it out, or --join and --mode online")
     if options.study:
         return "offline"
     task = definition.task if definition else "resconv"
@@ -152,6 +154,11 @@ def _online(options: SweepOptions, definition: Any) -> int:
     from sweeps.online import OnlineSweep, ServerSweep
     from training.tracking import DEFAULT_PROJECT
 
+    if options.runs_dir != "runs":
+        raise InputError(
+            f"--runs-dir {options.runs_dir}: is for offline sweeps; W&B's agents work in the "
+            "project's folder and its runs/"
+        )
     gpus = gpu_list(options.gpus)
     place = {"project": DEFAULT_PROJECT} | _place(options, definition)
     if options.join:

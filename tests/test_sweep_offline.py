@@ -229,6 +229,7 @@ def test_dry_run_prints_the_commands_and_starts_nothing(cli):
         (["mini.yaml", "--study", "."], "--study"),
         (["mini.yaml", "--join", "a/b/c"], "needs W&B's server"),
         (["mini.yaml", "--join", "a/b/c", "--mode", "offline"], "needs W&B's server"),
+        (["mini.yaml", "--study", "s.journal", "--mode", "online"], "--study is for offline"),
         (["mini.yaml", "--joim", "a/b/c"], "--join"),
     ],
 )
