@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
+from common.errors import InputError
 from training.settings import RunSettings
 from training.showing import Picture, Showing, Table
 
@@ -26,6 +27,21 @@ REACHABLE_SECONDS = 5
 INIT_SECONDS = 30
 FINISH_SECONDS = 60
 RISING = ("accuracy", "psnr", "ssim")  # better when larger; everything else is a loss
+
+
+def check(settings: RunSettings) -> None:
+    """Raises ``InputError`` for what W&B would refuse when the run has already begun."""
+    mode = os.environ.get("WANDB_MODE", "online")
+    if mode not in ("online", "offline", "disabled", "dryrun", "run", "shared"):
+        raise InputError(f"WANDB_MODE={mode}: must be online, offline or disabled")
+    project = settings.project or os.environ.get("WANDB_PROJECT", DEFAULT_PROJECT)
+    if len(project) > 128 or any(c in "/\\#?%:" for c in project):
+        raise InputError(
+            f"--project {project[:140]}: must be at most 128 characters without / \\ # ? % :, for "
+            "example --project convtune"
+        )
+    if any(len(tag) > 64 for tag in settings.tags):
+        raise InputError("--tags: a tag has at most 64 characters, for example --tags first,small")
 
 
 def choose_mode(settings: RunSettings) -> tuple[str, str | None]:
