@@ -75,7 +75,8 @@ def here() -> None:
         folder = Path("old") / name
         folder.mkdir(parents=True)
         (folder / "config.yaml").write_text(yaml.safe_dump(config))
-        (folder / "summary.json").write_text(json.dumps({"state": state, "last": {}, "run_id": name[-8:]}))
+        summary = {"state": state, "last": {}, "run_id": name[-8:]}
+        (folder / "summary.json").write_text(json.dumps(summary))
     Path("old/broken-aaaaaaa3").mkdir()
     Path("old/broken-aaaaaaa3/config.yaml").write_text("task: [")
     for name, text in SWEEPS.items():
