@@ -13,6 +13,7 @@ COMMANDS = {
     "compare": ("cli.report_commands:compare", "Compare runs in the logbook's table."),
     "report": ("cli.report_commands:report", "Share runs as a W&B report or a single HTML page."),
     "predict": ("cli.predict_command:predict", "Label a folder of images with a trained net."),
+    "rerun": ("cli.rerun_command:rerun", "Train a run again: do its numbers come back?"),
     "restore": ("cli.restore_command:restore", "Restore images with a trained net."),
     "bench": ("cli.bench_commands:bench", "Measure speed on this machine."),
 }

@@ -25,13 +25,19 @@ def run_in_child(task: str, options: dict[str, Any], place: str = "", count: int
     at the ``end`` after the last checkpoint. After a step also SIGTERM (``term``), or SIGINT and
     then one more (``interrupt``).
     """
+    child = start_child(task, options, place, count)
+    child.join(120)
+    return child.exitcode
+
+
+def start_child(task: str, options: dict[str, Any], place: str = "", count: int = 0) -> Any:
+    """``run_in_child`` without waiting for its end: the process."""
     arguments = (task, options, place, count, os.getcwd(), dict(os.environ))
     child = FORKS.Process(target=_child, args=arguments)
     # The server imports by its own path, not by the test's.
     os.environ["PYTHONPATH"] = str(ROOT)
     child.start()
-    child.join(120)
-    return child.exitcode
+    return child
 
 
 def _child(task: str, options: dict, place: str, count: int, folder: str, env: dict) -> None:

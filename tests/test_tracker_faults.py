@@ -18,10 +18,30 @@ from tests.conftest import TINY, run_folder
 from tests.cut import only_run
 from tests.test_stops import after_step
 from tests.wandb_server import WandbServer
-from training import checkpoint, tracking
+from training import checkpoint, tracking, wandb_server
+from training.settings import settings_from
+from training.wandb_server import choose_mode
 
 ONLINE = [*TINY, "--images", "512", "--mode", "online"]
 STEPS = [3, 6, 8, 9, 12, 15, 16]  # of the rows
+
+
+def test_the_key_and_the_server_are_found_where_wandb_login_puts_them(monkeypatch):
+    monkeypatch.setattr(wandb_server, "answers", lambda address: True)
+    settings, home = settings_from("resconv", {}), Path.home()
+    cloud, own = "api.forge.coreweave.com", "wandb.example.org:8080"
+    assert choose_mode(settings)[0] == "offline"
+    for machine, noted, mode in (
+        (cloud, "", "online"),
+        ("api.wandb.ai", "", "online"),  # a key noted by an older client
+        (own, "", "offline"),
+        (own, f"[default]\nbase_url = http://{own}\n", "online"),
+        (cloud, f"[default]\nbase_url = http://{own}\n", "offline"),
+    ):
+        (home / "netrc").write_text(f"machine {machine} login user password {40 * 'a'}\n")
+        (home / ".config/wandb").mkdir(parents=True, exist_ok=True)
+        (home / ".config/wandb/settings").write_text(noted)
+        assert choose_mode(settings)[0] == mode, (machine, noted)
 
 
 def summary_of(folder: Path) -> dict:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from common.errors import RunError
-from training import checkpoint, resume
+from training import checkpoint, resume, wandb_server
 from training.describe import ROOT, differences, explain, results_table, run_config, run_summary
 from training.display import Display
 from training.distributed import Team
@@ -58,6 +58,7 @@ def run(
     and may raise ``StopRun``. ``extra_config`` is added to ``run.config``. Raises ``InputError``
     before anything is made, ``RunError`` for a run that started and failed.
     """
+    wandb_server.check(settings)
     team = Team.from_environment()
     hardware = choose_hardware(team.own_device(settings))
     with team.connected(hardware.device):

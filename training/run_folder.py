@@ -52,8 +52,9 @@ class RunFolder:
 
     @staticmethod
     def safe_name(name: str) -> str:
-        """``name`` as a file name: letters, digits, hyphens, underscores and dots."""
-        return "".join(c if c.isalnum() or c in "-_." else "-" for c in name).strip("-.") or "run"
+        """``name`` as a short file name: letters, digits, hyphens, underscores and dots."""
+        plain = "".join(c if c.isalnum() or c in "-_." else "-" for c in name[:100])
+        return plain.strip("-.") or "run"
 
     @classmethod
     def create(cls, runs_dir: str, name: str, run_id: str) -> RunFolder:

@@ -5,70 +5,22 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import netrc
 import os
 import shlex
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
 from training.settings import RunSettings
 from training.showing import Picture, Showing, Table
+from training.wandb_server import DEFAULT_PROJECT, answers, choose_mode, host
 
-DEFAULT_PROJECT = "convtune"
-REACHABLE_SECONDS = 5
 INIT_SECONDS = 30
 FINISH_SECONDS = 60
 RISING = ("accuracy", "psnr", "ssim")  # better when larger; everything else is a loss
-
-
-def choose_mode(settings: RunSettings) -> tuple[str, str | None]:
-    """W&B's mode and, if it is not what was asked for, the reason in one line.
-
-    ``--mode`` or ``WANDB_MODE`` decide; else online with an API key and offline without one.
-    An online run whose server does not answer goes offline.
-    """
-    asked = settings.mode or os.environ.get("WANDB_MODE") or "online"
-    if asked in ("offline", "dryrun"):
-        return "offline", None
-    if asked == "disabled":
-        return "disabled", None
-    if not _has_key(_host()):
-        return "offline", "no W&B API key found (wandb login makes one)"
-    if not _answers(_host()):
-        return "offline", f"the W&B server {_host()} does not answer"
-    return "online", None
-
-
-def _host() -> str:
-    return os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai"
-
-
-def _has_key(host: str) -> bool:
-    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
-        return True
-    path = os.environ.get("NETRC") or os.path.expanduser("~/.netrc")
-    try:
-        return netrc.netrc(path).authenticators(urlparse(host).hostname or "") is not None
-    except (OSError, netrc.NetrcParseError):
-        return False
-
-
-def _answers(host: str) -> bool:
-    """Whether ``host`` answers, be it with a refusal, but not that it fails or has too much."""
-    try:
-        urllib.request.urlopen(host, timeout=REACHABLE_SECONDS).close()
-    except urllib.error.HTTPError as error:
-        return error.code < 500 and error.code != 429
-    except OSError:
-        return False
-    return True
 
 
 class Tracker:
@@ -256,7 +208,7 @@ class Tracker:
 
         Metrics and pictures it keeps until the server is back.
         """
-        well = self.mode == "offline" or _answers(_host())
+        well = self.mode == "offline" or answers(host())
         if not well and not self._silent:
             self._silent = True
             self.report(

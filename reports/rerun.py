@@ -1,0 +1,103 @@
+"""Train an earlier run again and say whether it gives the same numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from common.errors import InputError
+from reports.collect import collect
+from reports.records import RunRecord
+from training.settings import SETTINGS, RunSettings, settings_from
+
+NOISE = 1e-3  # relative: what other devices, threads or library versions do to a figure at most
+NOT_AGAIN = ("resume", "runs_dir", "mode", "device", "data_root", "name", "checkpoint_every")
+
+
+def rerun(source: str, given: Mapping[str, str], say: Callable[[str], None]) -> int:
+    """Train the run ``source`` (a run folder or a W&B path) again; 0 if its numbers came back.
+
+    ``given`` overrides where and on what it runs: device, mode, runs_dir, data_root. Raises
+    ``InputError`` for a source that is not one whole run, or whose data are not here.
+    """
+    before = _one_run(source, Path(given.get("runs_dir", "runs")))
+    settings = settings_of(before.config, given)
+    _check_data(before, settings)
+    from training.describe import differences
+    from training.run import run
+
+    extra = {"rerun_of": before.id}
+    say(f"training {before.name} ({before.id}) again")
+    result = run(settings, extra_config=extra)
+    if result.state != "finished":
+        return result.exit_code
+    from reports.records import read_run_folder
+
+    after = read_run_folder(result.folder)
+    now, then = after.config["environment"], before.config.get("environment", {})
+    for line in differences(then, now) or ["nothing: same code, libraries and device"]:
+        say(f"differs   {line}")
+    verdict, worst, exact = compare(before.summary["last"], after.summary["last"])
+    for line in exact:
+        say(line)
+    say(f"the numbers {verdict}{f' (largest relative difference {worst:.2g})' if worst else ''}")
+    return 0 if worst <= NOISE else 1
+
+
+def settings_of(config: Mapping[str, Any], given: Mapping[str, str]) -> RunSettings:
+    """The settings of a run's config, on the data and in the arithmetic that it really used."""
+    task = config["task"]
+    names = {f.name for f in fields(SETTINGS[task])} - set(NOT_AGAIN)
+    stored = {name: config[name] for name in names if name in config}
+    dataset, environment = config.get("dataset", {}), config.get("environment", {})
+    if stored.get("data") == "auto":
+        stored["data"] = dataset.get("name", "auto")
+    stored["precision"] = environment.get("precision", stored.get("precision", "auto"))
+    stored["name"] = f"{config.get('run_name', 'run')}-rerun"
+    return settings_from(task, stored | dict(given))
+
+
+def compare(
+    before: Mapping[str, float], after: Mapping[str, float]
+) -> tuple[str, float, list[str]]:
+    """A verdict on the final metrics, the largest relative difference, and a line for each."""
+    keys = [k for k in before if k.startswith(("train/", "val/", "test/")) and k in after]
+    lines, worst = [], 0.0 if keys else math.inf
+    for key in keys:
+        a, b = before[key], after[key]
+        difference = 0.0 if a == b else abs(a - b) / max(abs(a), abs(b))
+        worst = max(worst, difference)
+        lines.append(f"{key:<14} was {a:.8g}, is {b:.8g}")
+    if not keys:
+        return "cannot be compared: the run recorded none", worst, lines
+    if worst == 0:
+        return "match exactly", worst, lines
+    return ("match within float noise" if worst <= NOISE else "do NOT match"), worst, lines
+
+
+def _one_run(source: str, runs_dir: Path) -> RunRecord:
+    path = Path(source)
+    inside = runs_dir / source
+    records = collect([str(inside if not path.exists() and inside.is_dir() else path)], runs_dir)
+    if len(records) != 1:
+        raise InputError(f"{source}: {len(records)} runs; give one, for example runs/NAME-ID")
+    [record] = records
+    if record.state != "finished" or not record.summary.get("last"):
+        raise InputError(f"{source}: the run is {record.state}, not finished; --resume goes on")
+    return record
+
+
+def _check_data(before: RunRecord, settings: RunSettings) -> None:
+    from training.tasks.registry import make_task
+
+    wanted = before.config.get("dataset", {}).get("checksum")
+    found = make_task(replace(settings, name=None)).data
+    if wanted and wanted != found.checksum:
+        raise InputError(
+            f"the data are not those of {before.id} (checksum {found.checksum[:12]} of "
+            f"{found.source}, was {wanted[:12]} of {before.config['dataset'].get('source')}); say "
+            "where they are with --data-root"
+        )

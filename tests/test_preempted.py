@@ -1,0 +1,63 @@
+"""Told to stop inside a sweep, a run is handed out again by W&B's agent and goes on."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.conftest import ROOT, TINY
+from tests.cut import only_run
+from tests.wandb_server import WandbServer
+
+# The first time it gets SIGTERM after ten steps.
+PROGRAM = """
+import os, signal, sys
+sys.path.insert(0, {root!r})
+from pathlib import Path
+from train import main
+from training.run import ActiveRun
+after_step = ActiveRun._after_step
+def stopping(self):
+    if self.training.step == 10 and not self.earlier:
+        os.kill(os.getpid(), signal.SIGTERM)
+    return after_step(self)
+ActiveRun._after_step = stopping
+main()
+"""
+SWEEP = """
+program: program.py
+method: grid
+metric: {{name: val/l1, goal: minimize}}
+parameters:
+  lr: {{values: [0.001]}}
+command: [{python}, "${{program}}", resconv, {options}, "${{args}}"]
+"""
+
+
+def test_an_agent_hands_a_stopped_run_out_again_and_it_goes_on(tmp_path):
+    options = ", ".join(f'"{o}"' for o in [*TINY, "--images", "512"])
+    Path("program.py").write_text(PROGRAM.format(root=str(ROOT)))
+    Path("sweep.yaml").write_text(SWEEP.format(python=sys.executable, options=options))
+    with WandbServer() as server:
+        env = os.environ | server.env(tmp_path / "wandb")
+
+        def wandb(*words: str) -> None:
+            command = [sys.executable, "-m", "wandb", *words]
+            subprocess.run(command, env=env, check=True, timeout=200)
+
+        wandb("sweep", "--project", "nets", "sweep.yaml")
+        [sweep] = server.sweeps
+        wandb("agent", "--forward-signals", sweep.path)
+        [run] = server.runs
+    folder = only_run(Path("runs"))
+    assert folder.name.endswith(run.id)
+    with open(folder / "metrics.csv", newline="") as file:
+        steps = [int(row["step"]) for row in csv.DictReader(file)]
+    assert steps == [3, 6, 8, 9, 12, 15, 16]
+    assert [row["_step"] for row in run.rows] == [0, *steps]
+    assert (run.state, run.exit_code, run.sweep) == ("finished", 0, sweep.id)
+    assert json.loads((folder / "summary.json").read_text())["state"] == "finished"

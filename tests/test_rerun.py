@@ -1,0 +1,53 @@
+"""``rerun``: the same run again, from its folder or from W&B."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import yaml
+
+from tests.conftest import TINY, run_folder
+
+
+def test_a_run_comes_back_exactly_and_a_changed_one_is_told(cli):
+    folder = run_folder(cli("resconv", *TINY, "--mode", "disabled", "--name", "first"))
+    outcome = cli("rerun", folder, "--device", "cpu", "--mode", "disabled")
+    assert outcome.code == 0, outcome.err
+    assert "the numbers match exactly" in outcome.out
+    assert "differs   nothing: same code, libraries and device" in outcome.out
+    again = run_folder(outcome)
+    assert again.name.startswith("first-rerun-")
+    assert yaml.safe_load((again / "config.yaml").read_text())["rerun_of"] == folder.name[-8:]
+
+    summary = json.loads((folder / "summary.json").read_text())
+    value = summary["last"]["val/l1"]
+    for factor, code, verdict in (
+        (1 + 1e-5, 0, "match within float noise"), (1.1, 1, "do NOT match"),
+    ):  # fmt: skip
+        summary["last"]["val/l1"] = value * factor
+        (folder / "summary.json").write_text(json.dumps(summary))
+        outcome = cli("rerun", folder, "--device", "cpu", "--mode", "disabled")
+        assert outcome.code == code
+        assert f"the numbers {verdict} (largest relative difference" in outcome.out
+
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config["environment"]["torch"] = "1.0"
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    outcome = cli("rerun", folder, "--device", "cpu", "--mode", "disabled")
+    assert re.search(r"^differs   torch \S+, was 1\.0$", outcome.out, re.MULTILINE)
+
+    config["dataset"]["checksum"] = "0" * 64
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    before = set(Path("runs").iterdir())
+    outcome = cli("rerun", folder)
+    assert (outcome.code, set(Path("runs").iterdir())) == (2, before)
+    assert "the data are not those of" in outcome.err
+
+
+def test_a_run_on_a_server_comes_back(server, cli):
+    run = run_folder(cli("resconv", *TINY, "--mode", "online")).name[-8:]
+    outcome = cli("rerun", f"tester/convtune/{run}", "--device", "cpu", "--mode", "disabled")
+    assert outcome.code == 0, outcome.err
+    assert "the numbers match exactly" in outcome.out
