@@ -11,22 +11,19 @@ so that whatever else the machine does meets them alike.
 from __future__ import annotations
 
 import contextlib
-import csv
-import datetime
-import io
 import math
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from common.files import write_text_atomically
+from benchmarks.common import SavedBytes, wait, write
 from models.channel_selection import ChannelSelectionConv2d
 from models.classifiers import build_classifier
 from models.fastest import WAYS
@@ -109,11 +106,11 @@ class Trainer:
     def train(self, images: Tensor, labels: Tensor, batch_size: int) -> float:
         """Seconds for one pass over ``images``."""
         images = images.contiguous(memory_format=self.format)
-        _wait(self.device)
+        wait(self.device)
         start = time.perf_counter()
         for batch, truth in zip(images.split(batch_size), labels.split(batch_size), strict=True):
             self.step(batch, truth)
-        _wait(self.device)
+        wait(self.device)
         return time.perf_counter() - start
 
     def peak_memory_mib(self, images: Tensor, labels: Tensor) -> float:
@@ -123,21 +120,10 @@ class Trainer:
             torch.cuda.reset_peak_memory_stats(self.device)
             self.step(images, labels)
             return torch.cuda.max_memory_allocated(self.device) / 2**20
-        kept: dict[int, int] = {}
-
-        def note(tensor: Tensor) -> Tensor:
-            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-            return tensor
-
-        hooks = torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor)
-        with contextlib.nullcontext() if self.variant.compiled else hooks:
+        saved = SavedBytes()
+        with contextlib.nullcontext() if self.variant.compiled else saved:
             self.step(images, labels)
-        return sum(kept.values()) / 2**20 or math.nan
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+        return saved.mib or math.nan
 
 
 @dataclass(frozen=True)
@@ -229,22 +215,11 @@ def table_of(results: list[Result], plan: Plan) -> Table:
     return Table("bench_conv", columns, rows)
 
 
-def markdown(table: Table, plan: Plan, environment: dict[str, Any]) -> str:
-    """The table with what it takes to judge and repeat it."""
-    told = ", ".join(f"{k} {v}" for k, v in environment.items() if v is not None)
+def command_of(plan: Plan) -> str:
+    """The command that measures this again."""
     command = f"python train.py bench conv --epochs {plan.epochs} --runs {plan.runs}"
     command += f" --images {plan.images} --batch-size {plan.batch_size} --rank {plan.rank}"
-    command += " --compile" if plan.compiled else ""
-    lines = [
-        "# bench conv", "", f"`{command}`", "",
-        f"{datetime.date.today()}; {told}. Ten epochs here are {10 * plan.images:,} images.", "",
-        "| " + " | ".join(table.columns) + " |",
-        "|" + " --- |" * len(table.columns),
-    ]  # fmt: skip
-    lines += [
-        "| " + " | ".join("" if c is None else str(c) for c in row) + " |" for row in table.rows
-    ]
-    return "\n".join(lines) + "\n"
+    return command + (" --compile" if plan.compiled else "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,11 +242,8 @@ def bench(
     plan = replace(plan, bf16=hardware.dtype == torch.bfloat16)
     table = table_of(measure(plan, hardware.device, say), plan)
     about = environment(hardware)
-    out.mkdir(parents=True, exist_ok=True)
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([table.columns, *table.rows])
-    write_text_atomically(out / "conv.csv", text.getvalue())
-    write_text_atomically(out / "conv.md", markdown(table, plan, about))
+    claim = f"Medians over the runs; ten epochs here are {10 * plan.images:,} images."
+    write(out, "conv", table, hardware, claim, command_of(plan))
     tracker = Tracker(settings, out, say)
     config = asdict(plan) | {"task": "bench", "environment": about}
     tracker.start(

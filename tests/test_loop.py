@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
+import resource
 import shutil
 
 import pytest
@@ -183,3 +185,14 @@ def test_learning_rates():
     assert max(onecycle) == onecycle[30] == pytest.approx(1.0)
     assert onecycle[99] < 0.001
     assert learning_rate("constant", 0.1, 7, 10) == 0.1
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="needs glibc")
+def test_large_tensors_are_made_from_memory_that_is_still_there():
+    choose_hardware(settings_from("resconv", {"device": "cpu"}))
+    pages = []
+    for _ in range(12):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        torch.ones(2**24)  # 64 MiB: 16,384 pages
+        pages.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    assert min(pages) < 1000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import resource
@@ -61,6 +62,8 @@ def choose_hardware(settings: RunSettings) -> Hardware:
     Raises ``InputError`` for a device that is not there or not CPU or CUDA.
     """
     device = _device(settings.device)
+    if device.type == "cpu":
+        _keep_freed_memory()
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")
         torch.backends.cudnn.benchmark = not settings.deterministic
@@ -89,6 +92,19 @@ def _device(name: str) -> torch.device:
                 f"--device {name}: this machine has {count} usable CUDA device(s); use --device cpu"
             )
     return device
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc's allocator keep the memory of one step for the next.
+
+    Tensors above 32 MiB otherwise go back to the system and come anew, page by page: a third of
+    the step at 64x64 in fp32. The price is up to a third more resident memory.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt:
+        m_trim_threshold, m_mmap_max = -1, -4
+        mallopt(m_mmap_max, 0)
+        mallopt(m_trim_threshold, 2**31 - 1)
 
 
 def _has_fast_bf16(device: torch.device) -> bool:

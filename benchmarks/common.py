@@ -1,0 +1,166 @@
+"""What the benchmarks share: turns, ratios, ready-made trainings, and how results are written.
+
+Everything compared runs in one process by turns, so that whatever else the machine does meets
+all alike; ratios are medians of the ratios of turns that lay side by side.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import io
+import os
+import shlex
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from torch import Tensor
+
+from common.files import write_text_atomically
+from data.catalog import ImageData, load_data
+from training.hardware import Hardware, choose_hardware, environment
+from training.loop import Training
+from training.settings import settings_from
+from training.showing import Table
+from training.tasks.restoration import Restoration
+
+
+def benchmark(function: Callable[..., None]) -> click.Command:
+    """A command with the options that every benchmark has; its docstring is the help text."""
+    for option in (
+        click.option("--out", type=click.Path(path_type=Path), default="benchmarks/results",
+                     show_default=True, help="Folder for the CSV and markdown files."),
+        click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda:N."),
+        click.option("--rounds", default=7, show_default=True, help="Turns of each variant."),
+    ):  # fmt: skip
+        function = option(function)
+    return click.command()(function)
+
+
+@cache
+def images(height: int, width: int, count: int | None = 6_400) -> ImageData:
+    """Fashion-MNIST where it lies on this machine, else garments."""
+    size = (height, width)
+    return load_data("auto", root=None, size=size, train_images=count, val_images=500)
+
+
+def make_training(
+    *,
+    change_model: Callable[[torch.nn.Module], object] = lambda model: None,
+    change_hardware: Callable[[Hardware], Hardware] = lambda hardware: hardware,
+    **options: Any,
+) -> Training:
+    """The project's loop for the logbook's task, seed 0, with a million steps ahead of it."""
+    settings = settings_from("resconv", {"images": 10**8} | options)
+    task = Restoration(settings, images(*settings.height_width))
+    torch.manual_seed(settings.seed)
+    model = task.build_model()
+    change_model(model)
+    training = Training(task, model, change_hardware(choose_hardware(settings)))
+    training.model.train()
+    return training
+
+
+def wait(device: torch.device) -> None:
+    """Until all work handed to the device is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def by_turns(
+    steps: dict[str, Callable[[], object]],
+    *,
+    rounds: int,
+    turn: int,
+    device: torch.device,
+    warm_up: int = 2,
+) -> dict[str, list[float]]:
+    """Seconds a step of each round: in a round each has its ``turn`` of so many steps."""
+    for step in steps.values():
+        for _ in range(warm_up):
+            step()
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    order = list(steps)
+    for _ in range(rounds):
+        for name in order:
+            wait(device)
+            start = time.perf_counter()
+            for _ in range(turn):
+                steps[name]()
+            wait(device)
+            seconds[name].append((time.perf_counter() - start) / turn)
+        order.reverse()
+    return seconds
+
+
+def ratios(seconds: list[float], other: list[float]) -> tuple[float, str]:
+    """How many times as long as ``other``: median over the rounds, and the range."""
+    each = [mine / its for mine, its in zip(seconds, other, strict=True)]
+    return round(statistics.median(each), 3), f"{min(each):.2f}-{max(each):.2f}"
+
+
+class SavedBytes:
+    """``with``: counts the bytes of different storages that autograd keeps for the backward pass.
+
+    Parameters count too. Of a checkpointed layer its input is kept, and counted.
+    """
+
+    def __init__(self) -> None:
+        self.kept: dict[int, int] = {}
+        self.hooks = torch.autograd.graph.saved_tensors_hooks(self._note, lambda tensor: tensor)
+
+    def _note(self, tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        self.kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    def __enter__(self) -> SavedBytes:
+        self.hooks.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.hooks.__exit__(*error)
+
+    @property
+    def mib(self) -> float:
+        return sum(self.kept.values()) / 2**20
+
+
+def command_line() -> str:
+    """The command of this process, as a user would type it."""
+    return shlex.join(["python", *sys.orig_argv[1:]])
+
+
+def markdown(table: Table, about: dict[str, Any], claim: str, command: str) -> str:
+    """The table with what it takes to judge and repeat it."""
+    told = ", ".join(f"{k} {v}" for k, v in about.items() if v is not None)
+    lines = [f"# {table.name}", "", claim, "", f"`{command}`", "", f"{told}.", ""]
+    lines += ["| " + " | ".join(table.columns) + " |", "|" + " --- |" * len(table.columns)]
+    for row in table.rows:
+        lines.append("| " + " | ".join("" if cell is None else str(cell) for cell in row) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def write(
+    out: Path, name: str, table: Table, hardware: Hardware, claim: str, command: str | None = None
+) -> str:
+    """Write ``out``/``name``.csv and .md; gives the latter's text.
+
+    The load averages (1, 5 and 15 minutes) tell what else the machine did: 1 a busy core.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([table.columns, *table.rows])
+    write_text_atomically(out / f"{name}.csv", text.getvalue())
+    load = "{:.1f} {:.1f} {:.1f}".format(*os.getloadavg())
+    about = {"date": datetime.date.today()} | environment(hardware) | {"load": load}
+    page = markdown(table, about, claim, command or command_line())
+    write_text_atomically(out / f"{name}.md", page)
+    return page

@@ -1,0 +1,163 @@
+"""The project's loop against a loop as textbooks have it.
+
+The textbook: a DataLoader with two workers and transforms per image, fp32, contiguous tensors,
+``ConvTranspose2d`` as the logbook wrote it, ``.item()`` and ``wandb.log`` every step (offline).
+Same network, images, batch size and learning rates, one process, by turns.
+
+    python -m benchmarks.textbook
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+import wandb
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+from benchmarks.common import benchmark, by_turns, images, make_training, ratios, write
+from models.resconv import Deconv, ResConv
+from training.hardware import choose_hardware
+from training.loop import Training
+from training.settings import settings_from
+from training.showing import Table
+from training.tasks.restoration import model_arguments
+
+CLAIM = (
+    "Training images a second, and how many times as fast as the textbook loop (median and range "
+    "over the rounds, in which all took turns)."
+)
+
+
+class Halves(Dataset):
+    """Images as transforms deliver them, one at a time, with a random half erased."""
+
+    def __init__(self, pixels: Tensor) -> None:
+        self.pixels = pixels
+        self.transform = transforms.ToTensor()
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        whole = self.transform(Image.fromarray(self.pixels[index, 0].numpy()))
+        height, width = whole.shape[-2:]
+        erased = whole.clone()
+        side = int(torch.randint(4, ()))
+        if side == 0:
+            erased[..., : width // 2] = 0
+        elif side == 1:
+            erased[..., width // 2 :] = 0
+        elif side == 2:
+            erased[..., : height // 2, :] = 0
+        else:
+            erased[..., height // 2 :, :] = 0
+        return erased, whole
+
+
+def endless(pixels: Tensor, batch_size: int, workers: int = 2) -> Iterator[tuple[Tensor, Tensor]]:
+    """Shuffled batches of a ``DataLoader``, epoch after epoch."""
+    loader = DataLoader(
+        Halves(pixels), batch_size, shuffle=True, drop_last=True, num_workers=workers,
+        persistent_workers=workers > 0, pin_memory=torch.cuda.is_available(),
+    )  # fmt: skip
+    while True:
+        yield from loader
+
+
+def deconvs_as_written(model: nn.Module) -> None:
+    """Put ``ConvTranspose2d`` of the same function in place of the plain convs that ran for it."""
+    for deconv in model.modules():
+        if isinstance(deconv, Deconv) and isinstance(deconv.conv, nn.Conv2d):
+            conv = deconv.conv
+            k = conv.kernel_size[0]
+            written = nn.ConvTranspose2d(
+                conv.in_channels, conv.out_channels, k, padding=k - 1 - conv.padding[0]
+            )
+            with torch.no_grad():
+                written.weight.copy_(conv.weight.transpose(0, 1).flip(2, 3))
+                written.bias.copy_(conv.bias)
+            deconv.conv = written
+
+
+def textbook_step(run: Any, device: torch.device, options: dict[str, Any]) -> Callable[[], None]:
+    """The step of the textbook loop."""
+    settings = settings_from("resconv", options)
+    pixels = images(*settings.height_width).train_images
+    model = ResConv(**model_arguments(settings, pixels.shape[1]))
+    deconvs_as_written(model)
+    model.to(device).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.lr)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=10**6)
+    batches = endless(pixels, settings.batch_size)
+
+    def step() -> None:
+        inputs, targets = next(batches)
+        inputs, targets = inputs.to(device), targets.to(device)
+        optimizer.zero_grad()
+        loss = F.l1_loss(model(inputs), targets)
+        loss.backward()
+        optimizer.step()
+        scheduler.step()
+        run.log({"loss": loss.item(), "lr": scheduler.get_last_lr()[0]})
+
+    return step
+
+
+def our_step(run: Any, training: Training) -> Callable[[], None]:
+    """The project's step, with the row that it logs every so many steps."""
+
+    def step() -> None:
+        training.train_step()
+        if training.step % training.settings.log_every == 0:
+            means = training.meter.read()
+            training.check_finite()
+            run.log({f"train/{name}": mean for name, mean in means.items()})
+
+    return step
+
+
+@benchmark
+@click.option("--ks", multiple=True, default=["3", "3:9"], show_default=True)
+@click.option("--layers", default=11, show_default=True)
+@click.option("--batch-size", default=64, show_default=True)
+@click.option("--turn", default=10, show_default=True, help="Steps of one turn.")
+@click.option("--compile", "compiled", is_flag=True, help="Measure torch.compile as well.")
+def main(
+    ks: tuple[str, ...], layers: int, batch_size: int, turn: int, compiled: bool,
+    device: str, out: Path, rounds: int,
+) -> None:  # fmt: skip
+    """The project's loop against a textbook loop, fp32 and the default precision."""
+    hardware = choose_hardware(settings_from("resconv", {"device": device}))
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        quiet = wandb.Settings(silent=True)
+        run = wandb.init(mode="offline", dir=folder, project="textbook", settings=quiet)
+        for kernel in ks:
+            options = {"ks": kernel, "layers": layers, "batch_size": batch_size, "device": device}
+            steps = {"textbook": textbook_step(run, hardware.device, options)}
+            ours = {"ours, fp32": {"precision": "fp32"}, "ours": {}}
+            if compiled:
+                ours["ours, compiled"] = {"compile": True}
+            for name, more in ours.items():
+                steps[name] = our_step(run, make_training(**options | more))
+            seconds = by_turns(steps, rounds=rounds, turn=turn, device=hardware.device)
+            for name, mine in seconds.items():
+                times, spread = ratios(seconds["textbook"], mine)
+                speed = sorted(batch_size / s for s in mine)[len(mine) // 2]
+                rows.append((kernel, name, round(speed, 1), times, spread))
+        run.finish()
+    columns = ("ks", "loop", "images_per_second", "times_textbook", "range")
+    click.echo(write(out, "textbook", Table("textbook", columns, rows), hardware, CLAIM))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""What full W&B logging costs: whole runs, offline and online, against ``--mode disabled``.
+
+Online runs go to the loopback server of the tests, in a process of its own. The training loop is
+timed from its first step to its last row: steps, logging, validations, pictures, checkpoints.
+Besides, W&B starts and ends once a run.
+
+    python -m benchmarks.tracking --rounds 5
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from benchmarks.common import benchmark, ratios, write
+from training.hardware import choose_hardware
+from training.loop import Training
+from training.run import run
+from training.settings import settings_from
+from training.showing import Table
+
+CLAIM = (
+    "Medians of whole runs, one mode after the other in each round. `loop` is the time from the "
+    "first step to the last row with all that is logged in between, `around` the rest of the run "
+    "(W&B's start and end, the last pictures, artifacts); times and range compare `loop`."
+)
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@contextmanager
+def loopback_server() -> Iterator[None]:
+    """W&B's address and key in the environment, as long as the server runs."""
+    command = [sys.executable, "-m", "tests.wandb_server"]
+    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    before = dict(os.environ)
+    for line in server.stdout:
+        found = re.fullmatch(r"export (\w+)=(\S+)\n", line)
+        if not found:
+            break
+        os.environ[found[1]] = found[2].strip("'")
+    try:
+        yield
+    finally:
+        server.terminate()
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextmanager
+def timed_loop(seconds: list[float]) -> Iterator[None]:
+    """Note how long each training takes from its first step to its last row."""
+    fit = Training.fit
+
+    def timed(training: Training, after_step):
+        start = time.perf_counter()
+        yield from fit(training, after_step)
+        seconds.append(time.perf_counter() - start)
+
+    Training.fit = timed
+    try:
+        yield
+    finally:
+        Training.fit = fit
+
+
+@benchmark
+@click.option("--layers", default=11, show_default=True)
+@click.option("--images", default=6_400, show_default=True, help="Training images of a run.")
+@click.option("--val-images", default=500, show_default=True)
+def main(layers: int, images: int, val_images: int, device: str, out: Path, rounds: int) -> None:
+    """What W&B logging costs, offline and online, against none."""
+    modes = ("disabled", "offline", "online")
+    loops: dict[str, list[float]] = {mode: [] for mode in modes}
+    around: dict[str, list[float]] = {mode: [] for mode in modes}
+
+    def one(mode: str, folder: str) -> None:
+        options = {"layers": layers, "images": images, "val_images": val_images, "data": "auto",
+                   "device": device, "mode": mode, "runs_dir": folder}  # fmt: skip
+        start = time.perf_counter()
+        with timed_loop(loops[mode]):
+            run(settings_from("resconv", options), progress=lambda row: None)
+        around[mode].append(time.perf_counter() - start - loops[mode][-1])
+
+    with loopback_server(), tempfile.TemporaryDirectory() as folder:
+        one("online", folder)  # imports and first allocations
+        loops["online"].clear()
+        around["online"].clear()
+        for number in range(rounds):
+            for mode in modes if number % 2 else reversed(modes):
+                one(mode, folder)
+    rows = [
+        (
+            mode,
+            round(statistics.median(loops[mode]), 2),
+            *ratios(loops[mode], loops["disabled"]),
+            round(statistics.median(around[mode]), 2),
+        )
+        for mode in modes
+    ]
+    columns = ("mode", "loop_seconds", "times_disabled", "range", "around_seconds")
+    hardware = choose_hardware(settings_from("resconv", {"device": device}))
+    click.echo(write(out, "tracking", Table("tracking", columns, rows), hardware, CLAIM))
+
+
+if __name__ == "__main__":
+    main()

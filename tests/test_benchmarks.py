@@ -1,0 +1,52 @@
+"""The benchmarks run and write what they promise. No time is asserted."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+
+import pytest
+import torch
+
+from benchmarks.textbook import deconvs_as_written
+from models.resconv import ResConv
+
+TINY = {
+    "textbook": "--layers 1 --ks 3 --batch-size 4 --turn 1",
+    "ablation": "--layers 1 --batch-size 4 --turn 1 --large 16",
+    "memory": "--layers 3 --size 16 --batch-size 8",
+    "tracking": "--layers 1 --images 64 --val-images 4",
+    "startup": "--layers 1",
+    "scaling": "--base layers=1,size=14 --axes threads,ch",
+    "precision": "--layers 1 --images 64 --val-images 4 --data garments",
+}
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_benchmark_writes_its_table(name, tmp_path):
+    command = importlib.import_module(f"benchmarks.{name}").main
+    arguments = f"{TINY[name]} --rounds 1 --device cpu --out {tmp_path}".split()
+    command(arguments, standalone_mode=False)
+    with open(tmp_path / f"{name}.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    page = (tmp_path / f"{name}.md").read_text()
+    assert f"torch {torch.__version__}" in page
+    assert len([line for line in page.splitlines() if line.startswith("|")]) == len(rows) + 2
+    for column, base in {"times_textbook": 0, "times_as_long": 0, "times_disabled": 0}.items():
+        assert float(rows[base].get(column, 1)) == 1
+    if name == "memory":
+        kept = {row["variant"]: float(row["of_fp32"]) for row in rows}
+        assert kept["bf16"] == pytest.approx(0.5, abs=0.03)
+        assert kept["fp32, --checkpoint-activations"] < 0.5
+    if name == "scaling":
+        assert (tmp_path / "scaling.png").stat().st_size > 10_000
+
+
+def test_the_textbook_net_computes_the_same():
+    torch.manual_seed(0)
+    net = ResConv(layers=3, ks="5:3", ch=4).eval()
+    x = torch.rand(2, 1, 12, 12)
+    expected = net(x)
+    deconvs_as_written(net)
+    assert sum(isinstance(m, torch.nn.ConvTranspose2d) for m in net.modules()) == 3
+    torch.testing.assert_close(net(x), expected, rtol=1e-5, atol=1e-6)
