@@ -67,7 +67,8 @@ def find(settings: RunSettings) -> Earlier | None:
     if settings.resume and settings.resume != "auto":
         return _named(settings)
     restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
-    if settings.resume == "auto" or restarted or "WANDB_SWEEP_ID" in os.environ:
+    in_sweep = {"WANDB_SWEEP_ID", "WANDB_RUN_ID"} <= os.environ.keys()
+    if settings.resume == "auto" or restarted or in_sweep:
         return _newest(settings, os.environ.get("WANDB_RUN_ID"))
     return None
 
