@@ -81,7 +81,7 @@ def _kill_at(owner: Any, name: str, after: bool, count: int, signals: list[int])
 
 def only_run(runs_dir: Path) -> Path:
     """The one run folder there."""
-    [folder] = runs_dir.iterdir()
+    [folder] = (path for path in runs_dir.iterdir() if not path.name.startswith("."))
     return folder
 
 

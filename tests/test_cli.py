@@ -105,7 +105,7 @@ def test_help_groups_the_options_and_imports_nothing_heavy():
         (["--batch-size", "many"], "whole number"),
         (["--images", "10"], "--batch-size 64"),
         (["--layerz", "3"], "--layers"),
-        (["--bn-last", "--runs-dir", "/proc/none", "--data", "garments"], "cannot make a folder"),
+        (["--bn-last", "--runs-dir", "/proc/none", "--data", "garments"], "cannot make resconv"),
     ],
 )
 def test_wrong_input_gets_one_line_and_exit_code_2(cli, tmp_path, args, hint):

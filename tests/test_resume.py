@@ -11,10 +11,15 @@ import torch
 import yaml
 
 from common.errors import InputError
+from models import fastest
 from tests.conftest import TINY
 from tests.cut import assert_same_tensors, only_run, run_in_child
-from training import checkpoint
+from training import checkpoint, run
+from training.hardware import choose_hardware
+from training.loop import Training
 from training.run_folder import RunFolder
+from training.settings import settings_from
+from training.tasks.registry import make_task
 
 OPTIONS = dict(zip([o[2:].replace("-", "_") for o in TINY[::2]], TINY[1::2], strict=True))
 # 16 steps, validations after 8 and 16, rows every third step, saves every second.
@@ -159,3 +164,32 @@ def test_a_run_is_gone_on_with_by_folder_or_id_and_only_as_what_it_was(cli, tmp_
     assert f"going on with {folder} after 256 images" in outcome.out
     assert only_run(folder.parent) == folder
     assert "the run is finished" in cli("resconv", "--resume", folder).err
+
+
+def test_a_checkpoint_is_due_by_images_or_by_minutes(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr(run.time, "monotonic", lambda: now)
+    by_images, by_time = run.SaveSchedule(100, 0), run.SaveSchedule("2m", 0)
+    assert [by_images.is_due(seen) for seen in (64, 128)] == [False, True]
+    by_images.saved(128)
+    assert [by_images.is_due(seen) for seen in (192, 256)] == [False, True]
+    assert not by_time.is_due(10**9)
+    now = 120.0
+    assert by_time.is_due(1)
+    by_time.saved(1)
+    assert not by_time.is_due(2)
+    assert not run.SaveSchedule(None, 0).is_due(10**9)
+
+
+def test_the_way_of_computing_that_was_measured_is_kept(monkeypatch):
+    monkeypatch.setattr(fastest, "_remembered", {})
+    settings = settings_from("classify", CLASSIFY | {"deterministic": False})
+    task = make_task(settings)
+    training = Training(task, task.build_model(), choose_hardware(settings))
+    training.train_step()
+    state = training.state()
+    ways = fastest.remembered_ways()
+    assert ways
+    monkeypatch.setattr(fastest, "_remembered", {})
+    training.load_state(state)
+    assert fastest.remembered_ways() == ways

@@ -137,7 +137,8 @@ class ActiveRun:
             default = f"{self.settings.default_name()}-{self.task.data.name}"
             self.name = self.settings.name or default
             self.config |= {"run_id": self.run_id, "run_name": self.name}
-            self.folder = RunFolder.create(self.settings.runs_dir, self.name, self.run_id)
+            where = self.settings.runs_dir, self.name, self.run_id
+            self.folder = RunFolder.create(*where, self.config)
         state = training.team.shared(state)
         if state:
             training.load_state(state)
@@ -201,8 +202,6 @@ class ActiveRun:
         return self._end("preempted", exit_code=code, reason=f"stopped by {self.signals.name}")
 
     def _start(self) -> None:
-        if not self.earlier:
-            self.folder.write_config(self.config)
         self.folder.write_table(self.params)
         path = self.folder.path / "metrics.csv"
         self.metrics = MetricsFile(path, self.task.metrics, self.training.step)

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -57,18 +58,26 @@ class RunFolder:
         return plain.strip("-.") or "run"
 
     @classmethod
-    def create(cls, runs_dir: str, name: str, run_id: str) -> RunFolder:
-        """Make a new folder. Raises ``InputError`` where that is not possible."""
+    def create(cls, runs_dir: str, name: str, run_id: str, config: dict[str, Any]) -> RunFolder:
+        """Make a new folder, claimed by this process. Raises ``InputError`` where it cannot be.
+
+        It appears with its config or not at all: without one, no process could go on with it.
+        """
         path = Path(runs_dir) / f"{cls.safe_name(name)}-{run_id}"
+        hidden = cls(path.with_name(f".{path.name}"))
         try:
-            path.mkdir(parents=True)
+            hidden.path.mkdir(parents=True, exist_ok=True)
+            hidden.lock()
+            hidden.write_config(config)
+            hidden.path.rename(path)
         except OSError as error:
+            shutil.rmtree(hidden.path, ignore_errors=True)
             raise InputError(
-                f"--runs-dir {runs_dir}: cannot make a folder there ({error.strerror}); "
+                f"--runs-dir {runs_dir}: cannot make {path.name} there ({error.strerror}); "
                 "give a folder you can write to, for example --runs-dir runs"
             ) from None
         folder = cls(path)
-        folder.lock()
+        folder._lock = hidden._lock
         return folder
 
     def lock(self) -> bool:
