@@ -18,7 +18,7 @@ from training.describe import ROOT, differences, explain, results_table, run_con
 from training.display import Display
 from training.distributed import Team
 from training.hardware import Hardware, choose_hardware
-from training.loop import Training
+from training.loop import NonFiniteLoss, Training
 from training.run_folder import MetricsFile, RunFolder, new_run_id
 from training.settings import RunSettings
 from training.showing import Showing
@@ -99,6 +99,8 @@ def _compute(settings: RunSettings, hardware: Hardware, team: Team) -> RunResult
         try:
             for _ in training.fit(lambda: False):
                 pass
+        except NonFiniteLoss:  # the first process says where the last checkpoint is
+            raise
         except RuntimeError as error:
             failure = explain(error, None)
             raise failure from (None if failure is error else error)
@@ -126,6 +128,7 @@ class ActiveRun:
         self.signals = StopSignals(self.say)
         self.best: dict[str, float] = {}
         self.last: dict[str, float] = {}
+        self.metrics: MetricsFile | None = None  # from the start of the run on
         network, self.params = self.task.network_facts(training.model)
         self.config = run_config(self.task, training.hardware, network) | extra_config
         self.earlier = earlier
@@ -332,7 +335,8 @@ class ActiveRun:
         if self.display:
             self.display.stop()
         summary = self._summary(state, reason)
-        self.metrics.close()
+        if self.metrics:
+            self.metrics.close()
         told = ("state", "reason", "seconds", "images_total", "images_per_second")
         self.tracker.finish(exit_code, {key: summary[key] for key in told})
         self.folder.unlock()
