@@ -26,10 +26,9 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def last_epoch_loss(history: Sequence[dict[str, float]]) -> float:
-    """Mean of ``train/loss`` over the rows of the last epoch."""
-    rows = [row for row in history if "train/loss" in row]
-    losses = [row["train/loss"] for row in rows if row["epoch"] > rows[-1]["epoch"] - 1]
+def last_epoch_loss(curve: Sequence[tuple[float, float]], images: int) -> float:
+    """Mean of the training losses in the last epoch of ``images``; a point is (images, loss)."""
+    losses = [loss for seen, loss in curve if seen > curve[-1][0] - images]
     return sum(losses) / len(losses)
 
 
@@ -45,7 +44,8 @@ def table(sources: Sequence[str], runs_dir: Path) -> list[dict[str, object]]:
         full = run.config["conv"] == "full"
         values = (
             run.config["conv"], None if full else run.config["rank"], run.summary["parameters"],
-            run.config["seed"], run.config["epochs"], last_epoch_loss(run.history()),
+            run.config["seed"], run.config["epochs"],
+            last_epoch_loss(run.curve("train/loss"), run.config["dataset"]["train"]),
             last["val/loss"], last["val/accuracy"], best["val/accuracy"],
             last["overfit/epoch"], last["overfit/val_loss"], last["overfit/train_loss"],
         )  # fmt: skip

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from benchmarks.overfitting import table as overfitting_table
 from train import main
 from training.tasks.classification import overfitting
 
@@ -77,6 +78,11 @@ def test_a_run_leaves_its_figures_and_predict_repeats_them(capsys, data, tmp_pat
     lowest = min(validations, key=lambda r: float(r["val/loss"]))
     assert last["overfit/epoch"] == lowest["epoch"]
     assert last["overfit/val_loss"] == lowest["val/loss"]
+
+    (row,) = overfitting_table([str(run)], run.parent)
+    losses = [float(r["train/loss"]) for r in history if r["train/loss"] and float(r["epoch"]) > 4]
+    assert row["train_loss_last_epoch"] == pytest.approx(sum(losses) / len(losses), abs=1e-4)
+    assert (row["rank"], row["parameters"]) == (2, summary["parameters"])
 
     confusion = rows(run / "tables" / "confusion.csv")
     assert [r["truth"] for r in confusion] == sorted(COLOURS)
