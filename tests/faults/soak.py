@@ -42,6 +42,7 @@ def main() -> None:
     chance = random.Random(options.seed)
     os.environ["WANDB_MODE"] = "disabled"
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
+    print(f"in {folder}, seed {options.seed}")
     whole, lengths = {}, {}
     run_in_child("resconv", RESCONV | {"runs_dir": str(folder / "warm-up")})
     for task, settings in TASKS.items():
@@ -55,13 +56,17 @@ def main() -> None:
         runs = folder / f"trial-{trials}"
         settings = TASKS[task] | {"runs_dir": str(runs), "resume": "auto"}
         for _ in range(chance.choice((1, 1, 2))):
-            kills += killed_after(chance.uniform(0.2, 1.0) * lengths[task], task, settings)
+            killed = killed_after(chance.uniform(0.1, 0.9) * lengths[task], task, settings)
+            kills += killed
+            if not killed:
+                break  # it was faster than the one left alone
         if not any(state_of(run) == "finished" for run in runs.glob("*")):
             assert run_in_child(task, settings) == 0
         assert_same_runs(only_run(runs), whole[task])
         shutil.rmtree(runs)
         trials, same = trials + 1, same + 1
         print(f"trial {trials} ({task}): identical, {kills} kills so far", flush=True)
+    shutil.rmtree(folder)
     print(f"{same} of {trials} runs identical after {kills} kills")
 
 
