@@ -76,7 +76,8 @@ def plot(rows: list[dict[str, object]], path: Path) -> None:
         axes.minorticks_off()
         axes.set_xticks(x, [_tick(row) for row in rows], fontsize=7)
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=8)
+        axes.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
+    losses.set_yscale("log")
     figure.savefig(path, dpi=150)
 
 
