@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+import uuid
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,7 @@ from sweeps.yaml_file import read_yaml
 
 BEAT_SECONDS = 20
 LEASE_SECONDS = 300
+TAKER = "taker "  # start of the attribute in which a process says that it wants a trial
 UNSIGNED_SECONDS = 60  # a claim is signed at once, unless its process was killed just then
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -61,7 +63,7 @@ class Study:
 
     def __init__(self, where: str, sweep: Sweep, runs_dir: str = "runs") -> None:
         """Open the study, or make it. Raises ``InputError`` for SQLite and another's study."""
-        self.sweep, self.where = sweep, where
+        self.sweep, self.where, self.id = sweep, where, uuid.uuid4().hex
         self.runs_dir = str(Path(runs_dir).resolve())
         self.points = points_of(sweep)
         self.storage = open_storage(where)
@@ -146,8 +148,12 @@ class Study:
         return [trial for trial in trials if trial.user_attrs.get("point") in keys]
 
     def _take(self, trial_id: int) -> bool:
-        """Make a waiting trial run here; False if another process was first."""
+        """Make a waiting trial run here; False if another process was first.
+
+        Who wants it is written first: a process killed in between is known to have ended.
+        """
         try:
+            self.storage.set_trial_user_attr(trial_id, f"{TAKER}{self.id}", this_process())
             return self.storage.set_trial_state_values(trial_id, TrialState.RUNNING)
         except UpdateFinishedTrialError:
             return False
@@ -257,7 +263,10 @@ def _claim(trial: FrozenTrial) -> dict[str, Any]:
 
 def _is_gone(trial: FrozenTrial) -> bool | None:
     owner = _claim(trial).get("owner")
-    return is_gone(owner) if owner else None
+    if owner:
+        return is_gone(owner)
+    takers = [value for key, value in trial.user_attrs.items() if key.startswith(TAKER)]
+    return True if takers and all(is_gone(taker) for taker in takers) else None
 
 
 def _is_surely_alive(trial: FrozenTrial) -> bool:

@@ -115,6 +115,19 @@ def test_a_claim_that_was_never_signed_is_lost_after_a_minute(monkeypatch):
     assert study.waiting() == 3 and study.doubtful() == 0
 
 
+def test_a_process_killed_while_it_took_a_point_is_known_to_have_ended(monkeypatch):
+    study = Study("claims.journal", sweep_of())
+    study.top_up()
+    monkeypatch.setattr(study_module.optuna, "Trial", None)  # it dies before it can sign
+    with pytest.raises(TypeError):
+        study.claim()
+    assert states(study)[0] == "running"
+    monkeypatch.setattr(study_module, "is_gone", lambda owner: True)
+    assert states(study)[0] == "missing"
+    study.top_up()
+    assert study.waiting() == 3
+
+
 def test_a_run_that_had_finished_before_the_kill_counts(monkeypatch):
     study = Study("claims.journal", sweep_of(), "runs")
     study.top_up()
