@@ -22,8 +22,8 @@ def run_in_child(task: str, options: dict[str, Any], place: str = "", count: int
     """Run in a child; it gets SIGKILL at the ``count``-th ``place``. Returns its exit code.
 
     Places: after a ``step``, after a metrics ``row``, before a ``replace`` of an atomic write,
-    at the ``end`` after the last checkpoint. After a step also SIGTERM (``term``), or SIGINT and
-    then one more (``interrupt``).
+    after a checkpoint is ``saved``, at the ``end`` after the last checkpoint. After a step also
+    SIGTERM (``term``), or SIGINT and then one more (``interrupt``).
     """
     child = start_child(task, options, place, count)
     child.join(120)
@@ -54,6 +54,7 @@ def _child(task: str, options: dict, place: str, count: int, folder: str, env: d
         "interrupt": (runs.ActiveRun, "_after_step", True),
         "row": (runs.MetricsFile, "write", True),
         "replace": (os, "replace", False),
+        "saved": (runs.ActiveRun, "_save", True),
         "end": (runs.ActiveRun, "_conclude", True),
     }
     if place:

@@ -73,6 +73,11 @@ def test_a_run_killed_nine_times_ends_as_the_one_left_alone(task, options, tmp_p
     assert run_in_child(task, options | {"runs_dir": str(cut), "resume": "auto"}) == 0
     assert_same_runs(only_run(cut), only_run(whole))
     assert json.loads((only_run(cut) / "summary.json").read_text())["state"] == "finished"
+    if task == "resconv":
+        after_validation = options | {"runs_dir": str(tmp_path / "shown"), "resume": "auto"}
+        assert run_in_child(task, after_validation, "saved", 4) == -9
+        assert run_in_child(task, after_validation) == 0
+        assert_same_runs(only_run(tmp_path / "shown"), only_run(whole))
     # What is finished is not gone on with: the same command begins anew.
     assert run_in_child(task, options | {"runs_dir": str(cut), "resume": "auto"}, "step", 1) == -9
     assert len(list(cut.iterdir())) == 2

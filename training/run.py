@@ -232,9 +232,9 @@ class ActiveRun:
         self._track(row)
         self.last |= {k: v for k, v in row.items() if "/" in k}
         if self.settings.objective in row:
-            self._keep(row)
             if self.training.step < self.training.steps:
                 self._show(self.training.step)
+            self._keep(row)  # last: what a checkpoint follows is not done again
         self.progress(row)
 
     def _conclude(self) -> None:
