@@ -68,6 +68,8 @@ def run(
         try:
             training = _training(settings, hardware, team, earlier)
             display = Display() if progress is None else None
+            if display and settings.resume == "auto" and not earlier:
+                display.say("--resume auto: no unfinished run of these settings here, a new one")
             active = ActiveRun(training, display, progress, extra_config or {}, earlier)
         except Exception as error:
             if earlier:

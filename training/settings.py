@@ -52,9 +52,9 @@ class RunSettings:
 
     data: str = option(
         "auto", Text(), "Data",
-        "Data set: auto, fashion-mnist, garments (built in, drawn, no download) or a folder of "
-        "images. auto takes the real one if its files are on this machine, else garments, and "
-        "says so loudly; it never downloads.",
+        "Data set: auto, fashion-mnist, dog-cat-bird, cifar10, garments (built in, drawn) or a "
+        "folder of images. auto takes the real one if its files are on this machine, else "
+        "garments, and says so loudly; it never downloads.",
     )
     data_root: str | None = option(
         None, Text(optional=True), "Data",
@@ -155,7 +155,8 @@ class RunSettings:
         if self.images is not None and self.images < self.batch_size:
             raise InputError(
                 f"--images {self.images}: must be at least one step of --batch-size "
-                f"{self.batch_size}, for example --images {self.batch_size}"
+                f"{self.batch_size}, for example --images {self.batch_size} or a smaller "
+                "--batch-size"
             )
 
     def to_config(self) -> dict[str, Any]:
@@ -285,11 +286,17 @@ class ResConvSettings(RunSettings):
                     )
 
     def default_name(self) -> str:
-        """For example ``resconv-l11-k3-9-c32``."""
+        """For example ``resconv-l11-k3-9-c32``, then what else of the net is no default."""
         parts = [f"resconv-l{self.layers}", f"k{self.ks}", f"c{self.ch}"]
         if self.conv == "select":
             parts.append(f"select{self.rank}")
-        return "-".join(parts).replace(":", "-").replace(",", "_")[:64]
+        named = ("layers", "ks", "ch", "conv", "rank")
+        for f in fields(self):
+            value = getattr(self, f.name)
+            rest = f.metadata["group"] == "Model" and f.name not in named
+            if (rest or f.name == "size") and value != f.default:
+                parts.append(f"{f.name.replace('_', '')}{value}")
+        return "-".join(parts).replace(":", "-").replace(",", "_").lower()[:64]
 
 
 @dataclass(frozen=True, kw_only=True)
