@@ -33,8 +33,8 @@ class Outcome(NamedTuple):
 @pytest.fixture(autouse=True)
 def alone(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An empty home and working folder, and no W&B variables."""
+) -> Iterator[None]:
+    """An empty home and working folder, no W&B variables, and no W&B run left open."""
     for name in list(os.environ):
         if name.startswith("WANDB_"):
             monkeypatch.delenv(name)
@@ -44,6 +44,10 @@ def alone(
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
     monkeypatch.setenv("NETRC", str(home / "netrc"))
     monkeypatch.chdir(work)
+    yield
+    wandb = sys.modules.get("wandb")
+    if wandb and wandb.run:
+        wandb.teardown(exit_code=1)
 
 
 @pytest.fixture

@@ -60,7 +60,15 @@ class Team:
             return
         if device.type == "cuda":
             torch.cuda.set_device(device)
-        distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+        store, rank, size = next(distributed.rendezvous("env://"))
+        # torchrun keeps its store over a restart: addresses of dead processes must not be read.
+        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        distributed.init_process_group(
+            "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
+            store=distributed.PrefixStore(f"attempt-{attempt}", store),
+            rank=rank,
+            world_size=size,
+        )
         yield
         # Not after an error: it would wait for processes that are gone.
         distributed.destroy_process_group()
