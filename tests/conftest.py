@@ -48,6 +48,7 @@ def alone(
     wandb = sys.modules.get("wandb")
     if wandb and wandb.run:
         wandb.teardown(exit_code=1)
+        wandb.run = None  # a run whose W&B process was killed is still named there
 
 
 @pytest.fixture
