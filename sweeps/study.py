@@ -133,7 +133,11 @@ class Study:
         return self._tell(claim.trial._trial_id, state, attrs, value)
 
     def failed(self, claim: Claim, reason: str, attrs: dict[str, Any], lost: bool = False) -> bool:
-        """Record a run that ended badly. A lost one (killed) is run again next time unasked."""
+        """Record a run that ended badly. A lost one (killed) is run again next time unasked,
+        unless its run had finished before its worker was killed: then it is done.
+        """
+        if lost and self._complete(claim.trial):
+            return True
         attrs = attrs | {"reason": reason, "kind": "lost" if lost else "failed"}
         return self._tell(claim.trial._trial_id, TrialState.FAIL, attrs)
 
@@ -174,11 +178,16 @@ class Study:
             if other.number != trial.number
         )
 
-    def _close_lost(self, trial: FrozenTrial) -> None:
+    def _complete(self, trial: FrozenTrial | optuna.Trial) -> bool:
+        """Record the finished run that a killed process could not tell of, if there is one."""
         run = _finished_run(trial, self.sweep.name)
         value = (run or {}).get("value", {}).get(self.sweep.metric)
-        if run and value is not None:
-            self._tell(trial._trial_id, TrialState.COMPLETE, run["attrs"], value)
+        if not run or value is None:
+            return False
+        return self._tell(trial._trial_id, TrialState.COMPLETE, run["attrs"], value)
+
+    def _close_lost(self, trial: FrozenTrial) -> None:
+        if self._complete(trial):
             return
         host = _claim(trial).get("owner", {}).get("host", "an unknown machine")
         attrs = {"kind": "lost", "reason": f"the sweep on {host} was killed"}
@@ -256,7 +265,7 @@ def _age(trial: FrozenTrial) -> float:
     return time.time() - trial.user_attrs.get("beat", claimed)
 
 
-def _claim(trial: FrozenTrial) -> dict[str, Any]:
+def _claim(trial: FrozenTrial | optuna.Trial) -> dict[str, Any]:
     """Who claimed a trial, when, and with what; empty in the moment before it is written."""
     return trial.user_attrs.get("claim", {})
 
@@ -281,7 +290,7 @@ def _is_lost(trial: FrozenTrial) -> bool:
     return gone
 
 
-def _finished_run(trial: FrozenTrial, name: str) -> dict[str, Any] | None:
+def _finished_run(trial: FrozenTrial | optuna.Trial, name: str) -> dict[str, Any] | None:
     """The run of a lost claim, if it had finished before its sweep was killed."""
     claim = _claim(trial)
     for file in Path(claim["runs_dir"]).glob("*/summary.json") if claim else ():
