@@ -1,4 +1,16 @@
-"""A user's own images: class subfolders, a flat folder, or ImageFolder's train/ val/ test/."""
+"""A user's own images: class subfolders, a flat folder, or ImageFolder's train/ val/ test/.
+
+* Classes are the subfolders, unless images lie directly in the folder: then there is one.
+  With ``train/`` beside ``val/`` or ``test/`` these are the splits, each with class folders;
+  a ``test/`` without them has no labels and is left alone.
+* Without ``val/``, one training image in ten is held out by a hash of its path: adding files
+  moves no other file, and each class of two images or more keeps some on both sides.
+* Each image is scaled to cover ``size`` and cut to it at its centre: bilinear with
+  antialiasing when shrinking, nearest neighbour when enlarging. Transparent becomes black.
+* One coloured image makes all RGB, grey ones repeated; ``channels`` 1 or 3 overrules.
+* Passed over and counted: other files, unreadable ones, ones above ``MAX_PIXELS``, links that
+  lead out of the folder, linked folders (which could run in circles), hidden files.
+"""
 
 from __future__ import annotations
 
@@ -93,18 +105,8 @@ def read(
 ) -> Source:
     """The images below ``root`` at ``size`` (height, width), in the order of their paths' hashes.
 
-    * Classes are the subfolders, unless images lie directly in the folder: then there is one.
-      With ``train/`` beside ``val/`` or ``test/`` these are the splits, each with class folders;
-      a ``test/`` without them has no labels and is left alone.
-    * Without ``val/``, one training image in ten is held out by a hash of its path: adding files
-      moves no other file, and each class of two images or more keeps some on both sides.
-    * Each image is scaled to cover ``size`` and cut to it at its centre: bilinear with
-      antialiasing when shrinking, nearest neighbour when enlarging. Transparent becomes black.
-    * One coloured image makes all RGB, grey ones repeated; ``channels`` 1 or 3 overrules.
-    * Passed over and counted: other files, unreadable ones, ones above ``MAX_PIXELS``, links that
-      lead out of the folder, linked folders (which could run in circles), hidden files.
-
-    Raises ``InputError`` where no images are left for training or for validation.
+    See the top of this file for the rules. Raises ``InputError`` where no images are left
+    for training or for validation.
     """
     root = root.resolve()
     if not root.is_dir():

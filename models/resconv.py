@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -116,16 +117,15 @@ class ResConv(nn.Module):
         checkpoint_activations: bool = False,
     ) -> None:
         super().__init__()
-        self.image_channels = image_channels
-        self.residual_weight = residual_weight
+        self.image_channels, self.residual_weight = image_channels, residual_weight
         self.checkpoint_activations = checkpoint_activations
         self.channels = channels_per_layer(ch, layers)
         self.kernels = kernels_per_layer(ks, layers)
         self.stride = stride
         self.paddings = [k // 2 if padding is None else padding for k in self.kernels]
-        inputs = [image_channels, *self.channels]
         self.encoder, self.decoder = nn.ModuleList(), nn.ModuleList()
-        for n, (i, o, k) in enumerate(zip(inputs, self.channels, self.kernels, strict=False)):
+        pairs = itertools.pairwise([image_channels, *self.channels])
+        for n, ((i, o), k) in enumerate(zip(pairs, self.kernels, strict=True)):
             outermost, innermost = n == 0, n == layers - 1
             geometry = {
                 "stride": stride,
@@ -133,12 +133,11 @@ class ResConv(nn.Module):
                 "groups": 1 if outermost else groups,
                 "rank": 0 if outermost else rank,
             }
-            make_act = ACTIVATION_CLASSES[act]
             self.encoder.append(
                 Layer(
                     make_conv(i, o, k, **geometry), i, o,
                     bn="none" if innermost and not bn_last else bn_encoder,
-                    act=nn.Identity() if innermost else make_act(),
+                    act=nn.Identity() if innermost else ACTIVATION_CLASSES[act](),
                 )
             )  # fmt: skip
             self.decoder.insert(
@@ -146,7 +145,7 @@ class ResConv(nn.Module):
                 Layer(
                     Deconv(o, i, k, **geometry), o, i,
                     bn="none" if outermost and not bn_last else bn_decoder,
-                    act=nn.Sigmoid() if outermost else make_act(),
+                    act=nn.Sigmoid() if outermost else ACTIVATION_CLASSES[act](),
                 ),
             )  # fmt: skip
 
