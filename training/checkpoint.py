@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Iterable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 
 from common.errors import InputError
 from common.files import write_atomically
+from training.settings import SETTINGS, RunSettings, settings_from
 
 FORMAT = "convtune-1"
 
@@ -70,3 +72,17 @@ def load_first(paths: Iterable[Path], run_id: str) -> tuple[Path | None, dict[st
     if problems:
         raise InputError(f"no checkpoint to go on from: {'; '.join(problems)}")
     return None, {}, []
+
+
+def load_trained(path: Path, task: str, hint: str) -> tuple[Path, dict[str, Any], RunSettings]:
+    """The file, contents and settings of a trained net of ``task``; a run folder means its best.
+
+    Raises ``InputError``, ending in ``hint``, for a checkpoint of another task.
+    """
+    path = path / "checkpoints" / "best.pt" if path.is_dir() else path
+    contents = load(path)
+    config = contents["config"]
+    if config["task"] != task:
+        raise InputError(f"{path}: a checkpoint of {config['task']}, not of {task}; {hint}")
+    known = {f.name: config[f.name] for f in fields(SETTINGS[task]) if f.name in config}
+    return path, contents, settings_from(task, known)

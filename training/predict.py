@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -16,7 +16,7 @@ from data.folder import read_unlabelled
 from models.channel_selection import to_plain_convs
 from training import checkpoint
 from training.hardware import choose_hardware
-from training.settings import ClassifySettings, settings_from
+from training.settings import ClassifySettings
 from training.tasks.classification import make_net, outputs_of
 
 
@@ -36,16 +36,10 @@ def load_classifier(path: Path) -> Classifier:
     ``path`` may be a run folder: then its best checkpoint. Raises ``InputError`` for a checkpoint
     of another task, or whose weights do not fit the net it names.
     """
-    path = path / "checkpoints" / "best.pt" if path.is_dir() else path
-    contents = checkpoint.load(path)
+    path, contents, settings = checkpoint.load_trained(
+        path, ClassifySettings.task, "give the best.pt of a classify run"
+    )
     config = contents["config"]
-    if config["task"] != ClassifySettings.task:
-        raise InputError(
-            f"{path}: a checkpoint of {config['task']}, not of classify; give the best.pt of a "
-            "classify run"
-        )
-    names = [f.name for f in fields(ClassifySettings)]
-    settings = settings_from("classify", {n: config[n] for n in names if n in config})
     class_names = tuple(config["dataset"]["classes"])
     channels = config["dataset"]["image_channels"]
     net = make_net(settings, len(class_names), channels)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from data.folder import SUFFIXES, open_plain
 from models.resconv import ResConv, receptive_fields
 from training import checkpoint
 from training.hardware import Hardware, choose_hardware
-from training.settings import ResConvSettings, settings_from
+from training.settings import ResConvSettings
 from training.showing import to_pixels
 from training.tasks.restoration import model_arguments
 
@@ -66,17 +66,10 @@ def load_restorer(path: Path, device: str = "auto") -> Restorer:
 
     Raises ``InputError`` for a checkpoint of another task or with weights of another net.
     """
-    path = path / "checkpoints" / "best.pt" if path.is_dir() else path
-    contents = checkpoint.load(path)
-    config = contents["config"]
-    if config["task"] != ResConvSettings.task:
-        raise InputError(
-            f"{path}: a checkpoint of {config['task']}, not of resconv; label images with "
-            "python train.py predict"
-        )
-    known = {f.name: config[f.name] for f in fields(ResConvSettings) if f.name in config}
-    settings = settings_from("resconv", known)
-    channels = config["dataset"]["image_channels"]
+    path, contents, settings = checkpoint.load_trained(
+        path, ResConvSettings.task, "label images with python train.py predict"
+    )
+    channels = contents["config"]["dataset"]["image_channels"]
     net = ResConv(**model_arguments(settings, channels))
     try:
         net.load_state_dict(contents["model"])
