@@ -341,6 +341,17 @@ class ClassifySettings(RunSettings):
         "Validate and test on the mean output for each image and its mirror image.",
     )
 
+    def validate(self) -> None:
+        """Raises ``InputError`` also for an augmentation that leaves nothing of an image."""
+        super().validate()
+        side = min(self.height_width)
+        for name in ("shift", "cutout"):
+            if getattr(self, name) >= side:
+                raise InputError(
+                    f"--{name} {getattr(self, name)}: must be below the image size ({side} "
+                    f"pixels), for example --{name} {side // 8}"
+                )
+
     def default_name(self) -> str:
         """For example ``classify-small-select1``."""
         conv = f"select{self.rank}" if self.conv == "select" else "full"
@@ -370,5 +381,11 @@ def settings_from(task: str, values: Mapping[str, Any]) -> RunSettings:
             )
         read[name] = known[name].metadata["read"](name, value)
     settings = cls(**read)
+    # A grid may cross rank with both convs; a rank without --conv is a forgotten --conv select.
+    if read.get("rank", 1) != 1 and "conv" not in read and settings.conv == "full":
+        raise InputError(
+            f"--rank {read['rank']}: only channel selections have a rank, for example "
+            f"--conv select --rank {read['rank']}"
+        )
     settings.validate()
     return settings
