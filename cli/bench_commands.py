@@ -22,7 +22,7 @@ def bench() -> None:
 @click.option("--rank", type=COUNT, default=1, show_default=True, help="Rank of the selections.")
 @click.option("--compile", "compiled", is_flag=True, help="Measure torch.compile as well.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--out", type=click.Path(path_type=Path), default="benchmarks/results",
+@click.option("--out", type=click.Path(path_type=Path), default="runs/bench",
               show_default=True, help="Folder for conv.csv and conv.md.")  # fmt: skip
 @click.option("--project", default=None, help="W&B project.")
 @click.option("--mode", type=click.Choice(["online", "offline", "disabled"]), default=None,
@@ -40,8 +40,9 @@ def conv(device: str, out: Path, project: str | None, mode: str | None, **plan: 
     from benchmarks.conv import Plan, bench
 
     table = bench(Plan(**plan), device=device, out=out, mode=mode, project=project, say=click.echo)
-    shown = Table(title=f"also in {out / 'conv.md'}", title_justify="left")
-    for column in ("conv", "settings", "images/s", "ratio to full", "memory MiB"):
+    title = f"Time as a share of the full conv's; also in {out / 'conv.md'}"
+    shown = Table(title=title, title_justify="left")
+    for column in ("conv", "settings", "images/s", "of full", "MiB"):
         shown.add_column(column, no_wrap=True)
     for row in (dict(zip(table.columns, row, strict=True)) for row in table.rows):
         name = "full" if row["conv"] == "full" else f"select, {row['way']}"

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -131,8 +132,10 @@ def read(
     mixed = "" if channels or not (reader.grey and reader.colour) else (
         f" ({reader.grey:,} grey images repeated as RGB beside {reader.colour:,} in colour)"
     )  # fmt: skip
+    # W&B's artifact names allow no other characters.
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", root.name)[:60]
     return Source(
-        name="folder",
+        name=f"folder-{plain}".rstrip("-"),
         train=splits["training"],
         val=splits["validation"],
         test=splits["test"] if parts["test"][0] else None,

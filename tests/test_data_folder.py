@@ -44,9 +44,9 @@ def as_set(images: torch.Tensor) -> set[bytes]:
 
 
 def test_class_folders_are_split_by_a_rule_that_moves_no_image(tmp_path):
-    root = fill(tmp_path / "photos", count=60)
+    root = fill(tmp_path / "my photos", count=60)
     data = load(root)
-    assert data.class_names == ("cat", "dog") and data.name == "folder"
+    assert data.class_names == ("cat", "dog") and data.name == "folder-my-photos"
     assert data.source == str(root) and data.skipped == 0 and data.test_images is None
     assert data.train_images.shape[1:] == (1, 12, 12)
     assert len(data.train_labels) + len(data.val_labels) == 120
@@ -221,5 +221,5 @@ def test_folders_without_enough_images(tmp_path):
     assert data.class_names == ("bird", "cat", "dog")
     with pytest.raises(InputError, match="class 'bird' has no training images"):
         require_classes(data)
-    with pytest.raises(InputError, match="--train-images 500: folder has 4 training"):
+    with pytest.raises(InputError, match="--train-images 500: folder-photos has 4 training"):
         load(tmp_path / "photos", train_images=500)

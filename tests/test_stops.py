@@ -6,13 +6,15 @@ import json
 import os
 import resource
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.conftest import TINY
+from tests.conftest import ROOT, TINY
 from tests.cut import only_run, run_in_child
 from tests.test_resume import RESCONV, assert_same_runs
 from training import checkpoint, run
@@ -60,6 +62,16 @@ def test_stopped_and_gone_on_equals_uninterrupted_and_a_second_sigint_stops_at_o
     assert summary_of(folder)["state"] == "running"  # the second SIGINT left no time to say more
     assert run_in_child("resconv", again) == 0
     assert_same_runs(folder, only_run(whole))
+
+
+def test_a_reader_that_goes_away_stops_nothing():
+    command = [sys.executable, str(ROOT / "train.py"), "resconv", *OFF]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.stdout.close()  # like ``| head -1``: the next line meets a broken pipe
+        assert (process.stderr.read(), process.wait()) == (b"", 0)
+    summary = summary_of(only_run(Path("runs")))
+    assert (summary["state"], summary["images_seen"]) == ("finished", 256)
 
 
 def break_loss(monkeypatch: pytest.MonkeyPatch, step: int, value: float) -> None:

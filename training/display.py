@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from training.loop import Training
     from training.tracking import Tracker
 
+SPLITS = {"train": "training", "val": "validation", "test": "test"}
 PLAIN_SECONDS = 10  # between two lines where there is no terminal
 
 
@@ -25,6 +27,24 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(round(max(seconds, 0)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def data_line(data: dict[str, Any]) -> str:
+    """What was read: images by split, the first classes, files passed over."""
+    parts = [f"{data[kind]:,} {name}" for kind, name in SPLITS.items() if data[kind]]
+    names = data["classes"]
+    shown = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+    classes = f"; {len(names)} classes: {shown}" if len(names) > 1 else ""
+    passed = f"; {data['skipped']:,} files passed over" if data["skipped"] else ""
+    return f"data {data['name']}: {', '.join(parts)} images{classes}{passed}"
+
+
+class LastingConsole(Console):
+    """A console that falls silent when its reader goes away (``| head``): the work goes on."""
+
+    def on_broken_pipe(self) -> None:
+        with contextlib.suppress(SystemExit):
+            super().on_broken_pipe()
 
 
 class PhaseColumn(ProgressColumn):
@@ -42,7 +62,7 @@ class Display:
     """Shows a run's rows; knows nothing of what they mean but the keys it prints."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False)
+        self.console = console or LastingConsole(highlight=False)
         self.bar = Progress(
             PhaseColumn(self), BarColumn(None), TaskProgressColumn(), console=self.console
         )
@@ -68,6 +88,7 @@ class Display:
             f"{self.total:,} images of {data['name']}, {config['environment']['device']} in "
             f"{config['environment']['precision']}, run folder {folder}"
         )
+        self.say(data_line(data))
         if tracker.reason:
             self.say(f"W&B is {tracker.mode}: {tracker.reason}")
         self.training = training
@@ -107,14 +128,14 @@ class Display:
         spent = time.monotonic() - self.started
         left = clock(spent / done * (self.total - seen)) if done else "?"
         epoch = self.epochs * seen / self.total
-        parts = [f"epoch {epoch:.2f}/{self.epochs:.3g}", f"{seen:,}/{self.total:,} images"]
+        parts = [f"epoch {epoch:.2f}/{self.epochs:.2f}", f"{seen:,}/{self.total:,} images"]
         for key in (self.loss, self.objective):
             if key in self.known:
                 parts.append(f"{key} {self.known[key]:.4f}")
         speed = self.known.get("perf/images_per_second")
         if speed:
             parts.append(f"{speed:,.0f} images/s")
-        return "  ".join([*parts, f"{left} left"])
+        return "  ".join(parts if seen == self.total else [*parts, f"{left} left"])
 
     def stop(self) -> None:
         """Take the live display away."""

@@ -93,7 +93,10 @@ def restore_files(
     targets = {file: (out or file.parent) / f"{file.stem}{ENDING}" for file in files}
     clash = [str(path) for path, count in Counter(targets.values()).items() if count > 1]
     if clash:
-        raise InputError(f"several images would become {clash[0]}; give them in turns with --out")
+        raise InputError(
+            f"several images would become {clash[0]}; restore them one by one, each "
+            "with an --out of its own"
+        )
     batch: list[tuple[Path, Tensor, str]] = []
     for file in files:
         try:
