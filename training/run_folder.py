@@ -53,8 +53,8 @@ class RunFolder:
 
     @staticmethod
     def safe_name(name: str) -> str:
-        """``name`` as a short file name: letters, digits, hyphens, underscores and dots."""
-        plain = "".join(c if c.isalnum() or c in "-_." else "-" for c in name[:100])
+        """``name`` as a short file name: letters, digits, hyphens, ``_``, ``.`` and ``+``."""
+        plain = "".join(c if c.isalnum() or c in "-_.+" else "-" for c in name[:100])
         return plain.strip("-.") or "run"
 
     @classmethod

@@ -53,8 +53,8 @@ class RunSettings:
     data: str = option(
         "auto", Text(), "Data",
         "Data set: auto, fashion-mnist, dog-cat-bird, cifar10, garments (built in, drawn) or a "
-        "folder of images (see README). auto takes the real one if its files are on this machine, else "
-        "garments, and says so loudly; it never downloads.",
+        "folder of images (see README). auto takes the real one if its files are on this machine, "
+        "else garments, and says so loudly; it never downloads.",
     )
     data_root: str | None = option(
         None, Text(optional=True), "Data",
