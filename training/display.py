@@ -143,7 +143,8 @@ class Display:
 
     def summary(self, summary: dict[str, Any], config: dict[str, Any], folder: Path) -> None:
         """The closing table, then the lines that are meant to be copied."""
-        table = Table(title=summary["name"], show_header=False, title_justify="left")
+        self.say(summary["name"])  # a table's title would wrap at the table's width
+        table = Table(show_header=False)
         table.add_column(style="bold")
         table.add_column(overflow="fold")
         for name in ("parameters", "receptive_field", "multiply_adds"):
