@@ -9,12 +9,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from training.settings import settings_from
+from training.settings import ResConvSettings, settings_from
 
 FOLDER = Path(__file__).parent / "published"
 BUDGET = 180_000  # training images of every published ResConv run
 KEYS = (
     "size", "layers", "ks", "ch", "residual_weight", "bn_encoder", "bn_decoder", "bn_last", "act",
+)  # fmt: skip
+# In no column of the logbook's tables: there every run had the default.
+_SAME_NET = ("stride", "padding", "groups", "conv")
+_SAME_TRAINING = (
+    "loss", "lr", "optimizer", "weight_decay", "scheduler", "batch_size", "train_images",
+    "val_images",
 )  # fmt: skip
 
 
@@ -26,7 +32,7 @@ def _resconv() -> dict[str, dict[tuple[Any, ...], float]]:
         for row in csv.DictReader(file):
             row["bn_last"] = row.pop("bn_last_layer")
             settings = settings_from("resconv", {key: row[key] for key in KEYS})
-            key = tuple(getattr(settings, name) for name in KEYS)
+            key = tuple(getattr(settings, name) for name in KEYS + _SAME_NET)
             tables.setdefault(row["table"], {})[key] = float(row["validation_loss"])
     return tables
 
@@ -48,11 +54,30 @@ def logbook_table(sweep: str | None) -> str:
 def published(
     task: str, sweep: str | None, settings: Mapping[str, Any], parameters: int | None
 ) -> float | None:
-    """The logbook's value for this point of this sweep, or None."""
+    """The logbook's value for this net on these images, or None.
+
+    A ResConv net is looked for in the logbook's table of the name ``sweep``. How it was trained
+    is not asked here, see ``other_training``.
+    """
     if task == "classify":
-        small = settings.get("model") == "small"
-        return _classify().get(parameters or 0) if small and sweep else None
-    return _resconv().get(logbook_table(sweep), {}).get(tuple(settings.get(key) for key in KEYS))
+        return _classify().get(parameters or 0) if _is_the_logbooks(settings) else None
+    net = tuple(settings.get(key) for key in KEYS + _SAME_NET)
+    return _resconv().get(logbook_table(sweep), {}).get(net)
+
+
+def _is_the_logbooks(settings: Mapping[str, Any]) -> bool:
+    """Whether a classifier is one of the logbook's two, on all of its training images."""
+    conv = settings["conv"] == "full" or settings["rank"] == 1
+    data = settings["data"] == "dog-cat-bird" and str(settings["size"]) in ("32", "32x32")
+    return conv and data and settings["model"] == "small" and settings["train_images"] is None
+
+
+def other_training(settings: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """The training settings of a ResConv run that are not the logbook's: its own, the logbook's."""
+    logbook = {name: getattr(ResConvSettings, name) for name in _SAME_TRAINING}
+    return {
+        name: (settings[name], value) for name, value in logbook.items() if settings[name] != value
+    }
 
 
 def rows_of(sweep: str | None) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from common.errors import InputError, nearest
-from reports.published import BUDGET, published, rows_of
+from reports.published import BUDGET, other_training, published, rows_of
 from reports.records import RunRecord
 from reports.settings_of import natural, settings_of, varying
 from reports.statistics import RULE, Spread, differ, spread
@@ -250,13 +250,34 @@ def _published_notes(table: Table, sweep: str | None) -> list[str]:
     matched = sum(row.values["published"] is not None for row in table.rows)
     if matched < rows_of(sweep):
         notes.append(f"{matched} of the logbook's {rows_of(sweep)} rows have a finished run here.")
-    budgets = sorted({row.settings["images"] or 0 for row in table.rows})
+    return notes + _unlike_the_logbook([row for row in table.rows if row.values["published"]])
+
+
+def _unlike_the_logbook(rows: Sequence[Row]) -> list[str]:
+    """What forbids comparing these rows with their published values, a note each."""
+    notes = []
+    budgets = sorted({row.settings["images"] or 0 for row in rows})
     if budgets[0] < BUDGET * 0.99:
         notes.append(
             f"Trained on {budgets[0]:,} of the logbook's {BUDGET:,} images: the difference from "
             "the published value is no finding."
         )
-    data = sorted({str(row.settings["data"]) for row in table.rows} - {"fashion-mnist"})
+    elif budgets[-1] > BUDGET * 1.01:
+        notes.append(
+            f"Trained on {budgets[-1]:,} images, more than the logbook's {BUDGET:,}: the "
+            "difference from the published value is no finding."
+        )
+    data = sorted({str(row.settings["data"]) for row in rows} - {"fashion-mnist"})
     if data:
         notes.append(f"Data {', '.join(data)}, the logbook's was fashion-mnist: not comparable.")
+    others: dict[tuple[str, Any], set[str]] = {}
+    for row in rows:
+        for name, (ours, logbook) in other_training(row.settings).items():
+            others.setdefault((name, logbook), set()).add(show(ours))
+    for (name, logbook), ours in others.items():
+        heading, wanted = title(name), "all" if logbook is None else show(logbook)
+        notes.append(
+            f"{heading[0].upper()}{heading[1:]} {', '.join(sorted(ours))}, the logbook's was "
+            f"{wanted}: not comparable."
+        )
     return notes

@@ -130,6 +130,31 @@ def test_classification_ranks_by_accuracy_beside_the_logbook(tmp_path, capsys) -
     assert table["rows"][0]["difference"] == pytest.approx(0.84 - 0.8153), "by test accuracy"
 
 
+def test_a_published_value_stands_only_beside_its_own_setting(tmp_path, capsys) -> None:
+    logbook = {"task": "classify", "dataset": "dog-cat-bird", "conv": "full", "parameters": 174_787}
+    others = {"dataset": "folder", "size": 64, "train_images": 3000, "model": "resnet18"}
+    for number, other in enumerate(({}, *({key: value} for key, value in others.items()))):
+        fake_run(tmp_path / "c", f"c{number}", 0.8 - number / 100, **(logbook | other))
+    fake_run(tmp_path / "c", "select", 0.7, **(logbook | {"conv": "select", "rank": 2}))
+    (table,) = table_of(capsys, tmp_path / "c")
+    assert [row["published"] for row in table["rows"]] == [0.8417, *[None] * 5]
+
+    net = {"layers": 15, "ch": 32, "residual_weight": 0.1, "bn_last": True, "size": 32}
+    nets = ({}, {"conv": "select"}, {"groups": 2}, {"stride": 2}, {"padding": 0, "size": 64})
+    for number, other in enumerate(nets):
+        sweep = "layers-64" if "size" in other else "layers-32"
+        fake_run(tmp_path / "r", f"r{number}", 0.05 + number / 1000, sweep=sweep, **(net | other))
+    fake_run(tmp_path / "r", "lr", 0.09, sweep="layers-32", lr=0.01, optimizer="sgd", **net)
+    table, padded = table_of(capsys, tmp_path / "r")
+    published = [row["published"] for row in table["rows"]]
+    assert published == [0.054141, None, None, None, 0.054141]
+    assert "published" not in padded["rows"][0]
+    assert {
+        "Learning rate 0.01, the logbook's was 0.0003: not comparable.",
+        "Optimizer sgd, the logbook's was adamw: not comparable.",
+    } == {note for note in table["notes"] if "not comparable" in note}
+
+
 def test_the_setting_rank_is_not_the_place_in_the_table(tmp_path, capsys) -> None:
     for rank, loss in ((1, 0.06), (9, 0.05)):
         fake_run(tmp_path, f"rank{rank}", loss, conv="select", rank=rank)
