@@ -13,16 +13,19 @@ from reports.table import Row, Table, plain, show, title
 _WHOLE = ("parameters", "receptive_field", "multiply_adds", "images_per_second", "images")
 
 
-def digits(value: float) -> str:
-    """A metric: five decimals below 1 (the logbook's precision), three above."""
-    return f"{value:.5f}" if abs(value) < 1 else f"{value:.3f}"
+def digits(value: float, beside: Sequence[float] = ()) -> str:
+    """A metric: five decimals where it or one beside it is below 1 (as the logbook), else three."""
+    return f"{value:.5f}" if min(map(abs, (value, *beside))) < 1 else f"{value:.3f}"
 
 
-def cell(row: Row, column: str) -> str:
-    """What a reader sees of a row in a column; a dash where nothing is known."""
+def cell(row: Row, column: str, table: Table) -> str:
+    """What a reader sees of a row of ``table`` in a column; a dash where nothing is known."""
     value = row.values.get(column)
     if isinstance(value, Spread):
-        return digits(value.mean) + ("" if value.std is None else f" ± {digits(value.std)}")
+        found = [other.values.get(column) for other in table.rows]
+        shown = digits(value.mean, [other.mean for other in found if other is not None])
+        decimals = len(shown.partition(".")[2])
+        return shown + ("" if value.std is None else f" ± {value.std:.{decimals}f}")
     if value is None:
         return "-"
     if column == "difference":
@@ -54,7 +57,7 @@ def to_rich(tables: Sequence[Table]) -> str:
             justify = "left" if is_text(column, table) else "right"
             shown.add_column(title(column), justify=justify, no_wrap=True)
         for row in table.rows:
-            shown.add_row(*(Text(cell(row, column)) for column in table.columns))
+            shown.add_row(*(Text(cell(row, column, table)) for column in table.columns))
         console.print(shown)
         for note in table.notes:
             console.print(Text(note))
@@ -68,7 +71,7 @@ def to_markdown(tables: Sequence[Table]) -> str:
     for table in tables:
         heads = [_markdown(title(column)) for column in table.columns]
         rules = ["---" if is_text(column, table) else "---:" for column in table.columns]
-        rows = [[_markdown(cell(row, column)) for column in table.columns] for row in table.rows]
+        rows = [[_markdown(cell(row, c, table)) for c in table.columns] for row in table.rows]
         lines = [f"| {' | '.join(cells)} |" for cells in (heads, rules, *rows)]
         notes = [f"\n{_markdown(note)}" for note in table.notes]
         parts.append("\n".join([f"## {_markdown(table.name)}\n", *lines, *notes]))
@@ -88,7 +91,8 @@ def to_latex(tables: Sequence[Table]) -> str:
         lines += [f"\\begin{{tabular}}{{{align}}}", "\\toprule"]
         lines += [" & ".join(_latex(title(c)) for c in table.columns) + " \\\\", "\\midrule"]
         lines += [
-            " & ".join(_latex(cell(row, c)) for c in table.columns) + " \\\\" for row in table.rows
+            " & ".join(_latex(cell(row, c, table)) for c in table.columns) + " \\\\"
+            for row in table.rows
         ]
         parts.append("\n".join([*lines, "\\bottomrule", "\\end{tabular}"]))
     return "\n\n".join(parts) + "\n"

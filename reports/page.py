@@ -98,14 +98,15 @@ def _question(header: str) -> str:
 
 
 def _facts(table: Table, best: Row) -> str:
+    tied = sum(row.values["place"] == best.values["place"] for row in table.rows) - 1
     facts = {
-        "Best setting": best.label(table.varying),
-        f"Its {table.metric}": cell(best, table.metric),
+        "Best setting": best.label(table.varying) + (f", tied with {tied} more" if tied else ""),
+        f"Its {table.metric}": cell(best, table.metric, table),
         "Settings": str(len(table.rows)),
         "Finished runs": str(sum(len(row.runs) for row in table.rows)),
     }
     if best.values["published"] is not None:
-        facts["Published for it"] = cell(best, "published")
+        facts["Published for it"] = cell(best, "published", table)
     items = [f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in facts.items()]
     return f'<dl class="facts">{"".join(items)}</dl>'
 
@@ -121,7 +122,7 @@ def _numbers(table: Table, best: Row) -> str:
     for row in table.rows:
         cells = "".join(
             f'<td data-value="{escape(_sort_value(row.values.get(column)))}"'
-            f"{_words(words[column])}>{escape(cell(row, column))}</td>"
+            f"{_words(words[column])}>{escape(cell(row, column, table))}</td>"
             for column in table.columns
         )
         rows.append(('<tr class="best">' if row is best else "<tr>") + f"{cells}</tr>")

@@ -145,14 +145,15 @@ def _table(sweep: str | None, records: Sequence[RunRecord]) -> Table:
 
 
 def _rank(rows: list[Row], metric: str, falling: bool) -> None:
-    """Sort best first; say of each row whether it beats the one below."""
+    """Sort best first, equals with one place; say of each row whether it beats the one below."""
     rows.sort(key=lambda row: row.values[metric].mean, reverse=falling)
     answers = {True: "yes", False: "no", None: "cannot tell"}
-    for rank, row in enumerate(rows, 1):
+    means = [row.values[metric].mean for row in rows]
+    for number, row in enumerate(rows, 1):
         verdict = ""
-        if rank < len(rows):
-            verdict = answers[differ(row.values[metric], rows[rank].values[metric])]
-        row.values |= {"place": rank, "beats_next": verdict}
+        if number < len(rows):
+            verdict = answers[differ(row.values[metric], rows[number].values[metric])]
+        row.values |= {"place": means.index(means[number - 1]) + 1, "beats_next": verdict}
 
 
 def _state(record: RunRecord) -> str:
@@ -226,9 +227,11 @@ def _notes(table: Table, sweep: str | None, repeats: int) -> list[str]:
     if "beats_next" in table.columns:
         notes.append(RULE)
     elif len(table.rows) > 1:
+        several = any(len(row.runs) > 1 for row in table.rows)
         notes.append(
-            "One seed a setting: which neighbours in the ranking differ by more than the spread "
-            "between seeds cannot be told (train with several --seeds)."
+            f"{'No two neighbours with several seeds each' if several else 'One seed a setting'}: "
+            "which neighbours in the ranking differ by more than the spread between seeds cannot "
+            "be told (train with several --seeds)."
         )
     if table.left_out:
         notes.append(f"Left out: {_counted(table.left_out)}.")

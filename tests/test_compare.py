@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cli.report_commands import compare
+from cli.report_commands import compare, report
 from common.errors import InputError
 from reports.published import FOLDER
 from reports.statistics import differ, spread
@@ -86,6 +86,21 @@ def test_seeds_are_joined_and_neighbours_judged(tmp_path, capsys) -> None:
     assert rows[0]["val/l1_std"] == pytest.approx(0.001)
     assert rows[0]["minutes"] == pytest.approx(2)
     assert "Welch" in table["notes"][0]
+
+
+def test_equals_share_a_place_and_lone_seeds_are_told_from_several(tmp_path, capsys) -> None:
+    for act, seed, accuracy in (("a", 0, 1.0), ("b", 0, 1.0), ("c", 0, 0.75), ("c", 1, 0.5)):
+        settings = {"task": "classify", "label_smoothing": ord(act) / 1000, "seed": seed}
+        fake_run(tmp_path, f"{act}{seed}", accuracy, **settings)
+    (table,) = table_of(capsys, tmp_path)
+    assert [(row["place"], row["runs"]) for row in table["rows"]] == [(1, 1), (1, 1), (3, 2)]
+    assert table["notes"][0].startswith("No two neighbours with several seeds each: ")
+    compare.main([str(tmp_path), "--columns", "val/accuracy"], standalone_mode=False)
+    out = capsys.readouterr().out
+    assert "1.00000" in out and "0.62500 ± 0.17678" in out
+    page = tmp_path / "page.html"
+    report.main([str(tmp_path), "--html", str(page)], standalone_mode=False)
+    assert "tied with 1 more</dd>" in page.read_text(encoding="utf-8")
 
 
 def test_welch_against_known_values() -> None:
