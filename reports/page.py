@@ -17,7 +17,7 @@ from typing import Any
 from PIL import Image
 
 from reports.formats import cell, digits, is_text
-from reports.pictures import demo_of
+from reports.pictures import demos_of
 from reports.plots import figures_of, slug, svg
 from reports.records import DemoPicture
 from reports.settings_of import command_of
@@ -163,28 +163,26 @@ def _plots(table: Table) -> str:
 
 
 def _pictures(table: Table) -> str:
-    demos = [(row, demo) for row in table.rows if (demo := demo_of(row))]
+    demos = demos_of(table)
     if not demos:
         return ""
-    shown = list(demos[0][1].values())
+    shown = list(demos[0].pictures.values())
     heads = "".join(
         f'<th scope="col"{_filtered(p)}>{escape(p.class_name)}<small>{escape(p.side)} erased'
         "</small></th>"
         for p in shown
     )
     rows = [_same_for_all("input", shown)]
-    for row, demo in demos:
-        name = row.label(table.varying)
-        loss = f"{table.metric} {digits(row.values[table.metric].mean)}"
+    for demo in demos:
+        found = [(p, demo.pictures.get(p.index)) for p in shown]
         cells = "".join(
-            f"<td{_filtered(p)}>{_output(demo[p.index], name) if p.index in demo else ''}</td>"
-            for p in shown
+            f"<td{_filtered(p)}>{_output(own, demo.label) if own else ''}</td>" for p, own in found
         )
-        head = f'<th scope="row">{escape(name)}<small>{escape(loss)}</small></th>'
-        rows.append(f"<tr>{head}{cells}</tr>")
+        result = "".join(f"<small>{escape(line)}</small>" for line in demo.result.split("\n"))
+        rows.append(f'<tr><th scope="row">{escape(demo.label)}{result}</th>{cells}</tr>')
     rows.append(_same_for_all("target", shown))
     return (
-        '<h3>The same pictures through every run</h3><div class="grid"><div class="filters">'
+        '<h3>The same pictures through every setting</h3><div class="grid"><div class="filters">'
         f"{_choice('Class', [p.class_name for p in shown])}"
         f"{_choice('Erased side', [p.side for p in shown])}"
         '<label><input type="checkbox"> show the errors</label>'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
@@ -12,39 +13,55 @@ from common.errors import InputError
 from reports.formats import digits
 from reports.plots import slug
 from reports.records import DemoPicture
-from reports.table import Row, Table
+from reports.table import Table
 
 _CELL, _GAP, _LINE = 84, 6, 18  # pixels
 _INK, _PAPER = "#1a1c1e", "#ffffff"
 
 
-def demo_of(row: Row) -> dict[int, DemoPicture]:
-    """The demo pictures of the row's first run that has any, by index."""
-    for run in row.runs:
-        if pictures := run.pictures():
-            return {picture.index: picture for picture in pictures if "output" in picture.png}
-    return {}
+@dataclass(frozen=True)
+class Demo:
+    """The demo pictures of a setting by index, and what is said beside them."""
+
+    pictures: dict[int, DemoPicture]
+    label: str  # the setting
+    result: str  # its figure, and whose the pictures are
+
+
+def demos_of(table: Table) -> list[Demo]:
+    """The demo pictures of each row's first run that has any; rows without are left out."""
+    demos = []
+    for row in table.rows:
+        result = f"{table.metric} {digits(row.values[table.metric].mean)}"
+        for run in row.runs:
+            if pictures := {p.index: p for p in run.pictures() if "output" in p.png}:
+                if len(row.runs) > 1:
+                    seed = run.config.get("seed")
+                    result += f" (mean of {len(row.runs)} seeds)\npictures of seed {seed}"
+                demos.append(Demo(pictures, row.label(table.varying), result))
+                break
+    return demos
 
 
 def save_sheets(tables: Sequence[Table], folder: Path) -> list[Path]:
     """Write sheets of the demo pictures into ``folder/<sweep>``; returns these folders.
 
-    ``overview.png`` has a column a picture and a row a run; ``<index>-<class>-<side>.png`` has a
-    row a run: input, output, target, error. Raises ``InputError`` if no run has pictures, or if
-    the folder cannot be written.
+    ``overview.png`` has a column a picture and a row a setting; ``<index>-<class>-<side>.png`` has
+    a row a setting: input, output, target, error. Raises ``InputError`` if no run has pictures,
+    or if the folder cannot be written.
     """
     paths = []
     for table in tables:
-        demos = [(row, demo) for row in table.rows if (demo := demo_of(row))]
+        demos = demos_of(table)
         if not demos:
             continue
         paths.append(folder / slug(table.name))
         try:
             paths[-1].mkdir(parents=True, exist_ok=True)
-            _overview(table, demos).save(paths[-1] / "overview.png")
-            for index, picture in demos[0][1].items():
+            _overview(demos).save(paths[-1] / "overview.png")
+            for index, picture in demos[0].pictures.items():
                 name = f"{index}-{slug(picture.class_name)}-{slug(picture.side)}.png"
-                _sheet(table, demos, index).save(paths[-1] / name)
+                _sheet(demos, index).save(paths[-1] / name)
         except OSError as error:
             raise InputError(f"{folder}: pictures cannot be written ({error})") from None
     if not paths:
@@ -52,33 +69,26 @@ def save_sheets(tables: Sequence[Table], folder: Path) -> list[Path]:
     return paths
 
 
-def _overview(table: Table, demos: Sequence[tuple[Row, dict[int, DemoPicture]]]) -> Image.Image:
-    """A column a picture; rows: input, every run's output in rank order, target."""
-    first = demos[0][1]
+def _overview(demos: Sequence[Demo]) -> Image.Image:
+    """A column a picture; rows: input, every setting's output in rank order, target."""
+    first = demos[0].pictures
     rows = [("input", [p.png.get("input") for p in first.values()])]
-    for row, demo in demos:
-        outputs = [demo[i].png["output"] if i in demo else None for i in first]
-        rows.append((_name(table, row), outputs))
+    for demo in demos:
+        outputs = [demo.pictures[i].png["output"] if i in demo.pictures else None for i in first]
+        rows.append((f"{demo.label}\n{demo.result}", outputs))
     rows.append(("target", [p.png.get("target") for p in first.values()]))
     return _grid([f"{p.class_name}\n{p.side}" for p in first.values()], rows)
 
 
-def _sheet(
-    table: Table, demos: Sequence[tuple[Row, dict[int, DemoPicture]]], index: int
-) -> Image.Image:
-    """One demo picture; a row a run: input, output, target, error."""
+def _sheet(demos: Sequence[Demo], index: int) -> Image.Image:
+    """One demo picture; a row a setting: input, output, target, error."""
     rows = []
-    for row, demo in demos:
-        if index in demo:
-            picture = demo[index]
-            name = f"{_name(table, row)}\nthis picture: {digits(picture.l1)}"
+    for demo in demos:
+        if picture := demo.pictures.get(index):
+            name = f"{demo.label}\n{demo.result}\nthis picture: {digits(picture.l1)}"
             kinds = ("input", "output", "target", "error")
             rows.append((name, [picture.png.get(kind) for kind in kinds]))
     return _grid(["input", "output", "target", "error"], rows)
-
-
-def _name(table: Table, row: Row) -> str:
-    return f"{row.label(table.varying)}\n{table.metric} {digits(row.values[table.metric].mean)}"
 
 
 def _grid(heads: Sequence[str], rows: Sequence[tuple[str, Sequence[bytes | None]]]) -> Image.Image:

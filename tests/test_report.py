@@ -77,6 +77,15 @@ def test_page_loads_whole_and_asks_nothing_of_the_network(page: Browser, html: P
     assert not re.search(r"""(src|href)=["'](?!data:|#)""", text)
 
 
+def test_pictures_of_several_seeds_say_of_which_one_they_are(html: Path) -> None:
+    heads = re.findall(r'<th scope="row">(ks [^<]+)<small>(.*?)</small></th>', html.read_text())
+    assert heads == [
+        ("ks 3:11", "val/l1 0.05000"),
+        ("ks 3:9", "val/l1 0.06000"),
+        ("ks 3", "val/l1 0.07050 (mean of 2 seeds)</small><small>pictures of seed 0"),
+    ]
+
+
 def test_names_are_text_whatever_they_hold(page: Browser) -> None:
     assert page.run("return document.querySelectorAll('script').length") == 1
     names = page.run("return [...document.querySelectorAll('h2')].map((e) => e.textContent)")
