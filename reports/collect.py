@@ -9,7 +9,7 @@ from pathlib import Path
 
 from common.errors import InputError
 from reports.published import logbook_table
-from reports.records import RunRecord, is_run_folder, read_run_folder
+from reports.records import RunRecord, is_run_folder, read_run_folder, read_run_folders
 from reports.studies import study_runs
 from sweeps.yaml_file import read_yaml
 
@@ -20,8 +20,9 @@ def collect(sources: Sequence[str], runs_dir: Path) -> list[RunRecord]:
     """The runs of all sources, each once, oldest first.
 
     A source is a run folder, a folder of runs or a study (searched two levels down), a sweep
-    file (its runs are looked for under ``runs_dir``), or a W&B path. Raises ``InputError`` for a
-    source without runs, and for runs that cannot stand in one table: of two projects or tasks.
+    file (its runs are looked for under ``runs_dir``), or a W&B path. A damaged run folder that a
+    search meets is named on stderr and left out. Raises ``InputError`` for a source without runs,
+    for a damaged folder given by name, and for runs of two projects or tasks.
     """
     found: dict[str, RunRecord] = {}
     for source in sources:
@@ -44,7 +45,13 @@ def _runs_of(source: str, runs_dir: Path) -> Sequence[RunRecord]:
         return study_runs(source, runs_dir)
     from reports.wandb_runs import wandb_records
 
-    records = wandb_records(source)
+    try:
+        records = wandb_records(source)
+    except InputError as error:
+        text = str(error).removeprefix(f"{source}: ")
+        if "no such file or folder" in text or "://" in source:
+            raise
+        raise InputError(f"{source}: no such file or folder; as a W&B path: {text}") from None
     if not records:
         raise InputError(f"{source}: no runs there yet")
     return records
@@ -52,14 +59,16 @@ def _runs_of(source: str, runs_dir: Path) -> Sequence[RunRecord]:
 
 def _runs_below(folder: Path) -> list[RunRecord]:
     """The run in ``folder``, or those in the folders one or two levels below it."""
-    candidates = [folder, *sorted(folder.glob("*/")), *sorted(folder.glob("*/*/"))]
+    if is_run_folder(folder):
+        return [read_run_folder(folder)]
+    candidates = [*sorted(folder.glob("*/")), *sorted(folder.glob("*/*/"))]
     folders = [candidate for candidate in candidates if is_run_folder(candidate)]
     if not folders:
         raise InputError(
             f"{folder}: no runs there (a run folder holds config.yaml and summary.json), "
             "for example python train.py compare runs"
         )
-    return [read_run_folder(run) for run in folders]
+    return read_run_folders(folders)
 
 
 def _runs_of_sweep(path: Path, runs_dir: Path) -> list[RunRecord]:
@@ -69,7 +78,7 @@ def _runs_of_sweep(path: Path, runs_dir: Path) -> list[RunRecord]:
     name = str(config.get("name") or path.stem)
     runs = [
         dataclasses.replace(run, question=question)
-        for run in map(read_run_folder, folders)
+        for run in read_run_folders(folders)
         if name in (run.sweep, logbook_table(run.sweep))
     ]
     if not runs:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -116,8 +117,12 @@ def read_run_folder(folder: Path) -> FolderRun:
             f"{folder}: config.yaml and summary.json cannot be read ({reason}); take the folder "
             "out, or train it again"
         ) from None
-    if not isinstance(config, dict) or not isinstance(summary, dict) or "run_id" not in summary:
-        raise InputError(f"{folder}: not a run folder of this project (no run_id in summary.json)")
+    for name, read in (("config.yaml", config), ("summary.json", summary)):
+        if not isinstance(read, dict) or "run_id" not in read:  # it is near the end of config.yaml
+            raise InputError(
+                f"{folder}: {name} is cut short, or not of this project (no run_id in it); take "
+                "the folder out, or train it again"
+            )
     sweep = config.get("sweep") or {}
     written = (folder / "summary.json").stat().st_mtime
     return FolderRun(
@@ -134,6 +139,24 @@ def read_run_folder(folder: Path) -> FolderRun:
         url=(summary.get("wandb") or {}).get("url"),
         folder=folder.resolve(),
     )
+
+
+def read_run_folders(folders: Iterable[Path]) -> list[FolderRun]:
+    """The runs found in a search; the damaged ones are left out, with a line on stderr each.
+
+    Raises ``InputError`` where all are damaged.
+    """
+    runs, problems = [], []
+    for folder in folders:
+        try:
+            runs.append(read_run_folder(folder))
+        except InputError as error:
+            problems.append(error)
+    if problems and not runs:
+        raise problems[0]
+    for problem in problems:
+        print(f"Left out: {problem}", file=sys.stderr)
+    return runs
 
 
 def question_of(sweep: str | None, file: str | None = None) -> str:

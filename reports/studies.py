@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import InputError
-from reports.records import FolderRun, is_run_folder, read_run_folder
+from reports.records import FolderRun, is_run_folder, read_run_folders
 
 
 def study_runs(source: str, runs_dir: Path) -> list[FolderRun]:
@@ -15,7 +15,7 @@ def study_runs(source: str, runs_dir: Path) -> list[FolderRun]:
     A folder that is not where the sweep made it is looked for in ``runs_dir``. Raises
     ``InputError`` for a file that is no study, a missing folder, and a run of another sweep.
     """
-    runs = []
+    places: dict[Path, str] = {}
     shown = source.rpartition("@")[2]  # an address may hold a password
     for name, folder in _folders(source, shown):
         place = next((p for p in (folder, runs_dir / folder.name) if is_run_folder(p)), None)
@@ -23,13 +23,14 @@ def study_runs(source: str, runs_dir: Path) -> list[FolderRun]:
             raise InputError(
                 f"{shown}: its run folder {folder} is not here; say where: --runs-dir FOLDER"
             )
-        run = read_run_folder(place)
-        if run.sweep != name:
+        places[place.resolve()] = name
+    runs = read_run_folders(places)
+    for run in runs:
+        if run.sweep != places[run.folder]:
             raise InputError(
-                f"{shown}: the study of the sweep {name} names {place}, a run of the sweep "
-                f"{run.sweep}; give the study and the run folders of one sweep"
+                f"{shown}: the study of the sweep {places[run.folder]} names {run.folder}, a run "
+                f"of the sweep {run.sweep}; give the study and the run folders of one sweep"
             )
-        runs.append(run)
     if not runs:
         raise InputError(f"{shown}: no finished runs in this study yet")
     return runs

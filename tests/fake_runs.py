@@ -37,7 +37,8 @@ def fake_run(
     }
     if sweep:
         config["sweep"] = {"name": sweep, "file": sweep_file or f"{sweep}.yaml", "point": "0"}
-    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    config |= {"run_id": run_id, "run_name": name}
+    (run / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     metric = chosen.objective
     last = {metric: loss, "train/l1": loss * 0.9}
     if task == "classify":

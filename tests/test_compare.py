@@ -261,6 +261,25 @@ def test_plots_and_picture_sheets(tmp_path) -> None:
     assert cells[::-1] == [75, 95, 115, 135], "input, output, target, error of picture 5"
 
 
+def test_a_damaged_run_is_left_out_of_a_search_and_named(tmp_path, capsys) -> None:
+    for run_id, ks in (("a", 3), ("b", 5), ("c", 7)):
+        damaged = fake_run(tmp_path, run_id, ks / 100, ks=ks, sweep="kernels")
+    config = (damaged / "config.yaml").read_text()
+    sweep = tmp_path / "kernels.yaml"
+    sweep.write_text("name: kernels\n")
+    for cut, reason in ((config[:300], "cut short"), (config + "\n}", "cannot be read")):
+        (damaged / "config.yaml").write_text(cut)
+        for source in (tmp_path, sweep):
+            arguments = [str(source), "--runs-dir", str(tmp_path), "--format", "json"]
+            compare.main(arguments, standalone_mode=False)
+            out, err = capsys.readouterr()
+            (table,) = json.loads(out)
+            assert [row["run_ids"] for row in table["rows"]] == [["a"], ["b"]]
+            assert err.startswith(f"Left out: {damaged}: ") and err.count("\n") == 1
+            assert reason in err
+        assert reason in refused(damaged)
+
+
 @pytest.mark.parametrize(
     ("sources", "message"),
     [
@@ -280,7 +299,7 @@ def test_plots_and_picture_sheets(tmp_path) -> None:
         (["runs/good", "--out", "runs/good/notes.txt/t"], "cannot be written"),
         (["runs/good", "--plots", "runs/good/notes.txt"], "cannot be written"),
         (["runs/good", "--images", "images"], "none of these runs has demo pictures"),
-        (["me/project"], "no W&B API key"),
+        (["runs/nope"], "runs/nope: no such file or folder; as a W&B path: no W&B API key"),
     ],
 )
 def test_wrong_input_is_one_line(sources, message, tmp_path, monkeypatch) -> None:
