@@ -12,7 +12,7 @@ import click
 @click.option("--data-root", metavar="FOLDER", help="Where the data set's files are now.")
 @click.option("--runs-dir", metavar="FOLDER", help="Where run folders are [default: runs].")
 def rerun(run: str, **given: str | None) -> int:
-    """Train RUN (a run folder or a W&B path) again and say whether the numbers come back.
+    """Train RUN (a run folder, its id or a W&B path) again and say if the numbers come back.
 
     The data must be the same bytes; differences in code, libraries and device are listed. Exit
     code 0 if the final figures match exactly or within float noise (a thousandth), else 1.

@@ -10,7 +10,8 @@ from typing import Any
 
 from common.errors import InputError
 from reports.collect import collect
-from reports.records import RunRecord
+from reports.records import FolderRun, RunRecord
+from training.resume import OVER, look_up
 from training.settings import SETTINGS, RunSettings, settings_from
 
 NOISE = 1e-3  # relative: what other devices, threads or library versions do to a figure at most
@@ -18,7 +19,7 @@ NOT_AGAIN = ("resume", "runs_dir", "mode", "device", "data_root", "name", "check
 
 
 def rerun(source: str, given: Mapping[str, str], say: Callable[[str], None]) -> int:
-    """Train the run ``source`` (a run folder or a W&B path) again; 0 if its numbers came back.
+    """Train the run ``source`` (a run folder, an id, a W&B path) again; 0 if its numbers came back.
 
     ``given`` overrides where and on what it runs: device, mode, runs_dir, data_root. Raises
     ``InputError`` for a source that is not one whole run, or whose data are not here.
@@ -79,15 +80,29 @@ def compare(
 
 
 def _one_run(source: str, runs_dir: Path) -> RunRecord:
-    path = Path(source)
-    inside = runs_dir / source
-    records = collect([str(inside if not path.exists() and inside.is_dir() else path)], runs_dir)
+    records = collect([str(look_up(source, runs_dir) or source)], runs_dir)
     if len(records) != 1:
         raise InputError(f"{source}: {len(records)} runs; give one, for example runs/NAME-ID")
     [record] = records
     if record.state != "finished" or not record.summary.get("last"):
-        raise InputError(f"{source}: the run is {record.state}, not finished; --resume goes on")
+        state = "without figures" if record.state == "finished" else record.state
+        reason = record.summary.get("reason")
+        raise InputError(
+            f"{source}: the run is {state}{f' ({reason})' if reason else ''}, not finished; "
+            f"{_instead(record)}"
+        )
     return record
+
+
+def _instead(record: RunRecord) -> str:
+    """What to do with a run that cannot be repeated, and what will come of it."""
+    if record.state in OVER:
+        return f"train a new one with python train.py {record.task}"
+    resume = f"python train.py {record.task} --resume {record.id}"
+    checkpoints = record.folder / "checkpoints" if isinstance(record, FolderRun) else Path()
+    if isinstance(record, FolderRun) and not any(checkpoints.glob("*.pt")):
+        return f"{resume} repeats it from the start, as there is no checkpoint"
+    return f"{resume} goes on from its last checkpoint, where its run folder is"
 
 
 def _check_data(before: RunRecord, settings: RunSettings) -> None:

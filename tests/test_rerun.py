@@ -13,7 +13,7 @@ from tests.conftest import TINY, run_folder
 
 def test_a_run_comes_back_exactly_and_a_changed_one_is_told(cli):
     folder = run_folder(cli("resconv", *TINY, "--mode", "disabled", "--name", "first"))
-    outcome = cli("rerun", folder, "--device", "cpu", "--mode", "disabled")
+    outcome = cli("rerun", folder.name[-8:], "--device", "cpu", "--mode", "disabled")
     assert outcome.code == 0, outcome.err
     assert "the numbers match exactly" in outcome.out
     assert "differs   nothing: same code, libraries and device" in outcome.out
@@ -44,6 +44,24 @@ def test_a_run_comes_back_exactly_and_a_changed_one_is_told(cli):
     outcome = cli("rerun", folder)
     assert (outcome.code, set(Path("runs").iterdir())) == (2, before)
     assert "the data are not those of" in outcome.err
+
+
+def test_a_run_that_is_not_finished_or_nowhere_is_refused(cli):
+    """What is said of ``--resume`` is what it does."""
+    diverging = ["--optimizer", "sgd", "--lr", "1e30", "--mode", "disabled"]
+    assert cli("resconv", *TINY, *diverging).code == 1
+    [folder] = Path("runs").iterdir()
+    run = folder.name[-8:]
+    outcome = cli("rerun", run)
+    assert outcome.code == 2 and outcome.err.count("\n") == 1
+    assert f"{run}: the run is failed (the loss became NaN or infinite at step" in outcome.err
+    assert f"--resume {run} repeats it from the start, as there is no checkpoint" in outcome.err
+    outcome = cli("resconv", "--resume", run)
+    assert outcome.code == 1 and f"going on with {folder} from the start" in outcome.out
+
+    outcome = cli("rerun", "nope")
+    assert outcome.code == 2 and outcome.err.count("\n") == 1
+    assert outcome.err.startswith("Error: nope: no such file or folder; as a W&B path: no W&B API")
 
 
 def test_a_run_on_a_server_comes_back(server, cli):

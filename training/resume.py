@@ -74,17 +74,23 @@ def find(settings: RunSettings) -> Earlier | None:
 
 
 def locate(run: str, runs_dir: Path) -> Path:
+    """The run folder called ``run``, see ``look_up``. Raises ``InputError`` where there is none."""
+    folder = look_up(run, runs_dir)
+    if folder is None:
+        raise InputError(
+            f"--resume {run}: no such run; give a run folder, an id found in {runs_dir}, or auto, "
+            "for example --resume auto"
+        )
+    return folder
+
+
+def look_up(run: str, runs_dir: Path) -> Path | None:
     """The run folder called ``run``: a path, or an id or folder name in ``runs_dir``."""
     for path in (Path(run), runs_dir / run):
         if (path / "config.yaml").is_file():
             return path
     here = [p.parent for p in runs_dir.glob("*/config.yaml") if p.parent.name.endswith(f"-{run}")]
-    if len(here) == 1:
-        return here[0]
-    raise InputError(
-        f"--resume {run}: no such run; give a run folder, an id found in {runs_dir}, or auto, "
-        "for example --resume auto"
-    )
+    return here[0] if len(here) == 1 else None
 
 
 def read_config(folder: Path) -> dict[str, Any]:
