@@ -14,6 +14,7 @@ SOURCES_HELP = (
     "looked for in --runs-dir) or a W&B path: entity/project, or that with a run or sweep id."
 )
 FORMATS = ("rich", "markdown", "csv", "json", "latex")
+ENDINGS = {".md": "markdown", ".csv": "csv", ".json": "json", ".tex": "latex"}
 _SOURCES = click.argument("sources", nargs=-1, metavar="SOURCE...")
 _RUNS_DIR = click.option(
     "--runs-dir", default="runs", metavar="FOLDER", help="Where a sweep's run folders are.",
@@ -24,8 +25,8 @@ _RUNS_DIR = click.option(
 @click.command(epilog=SOURCES_HELP)
 @_SOURCES
 @click.option(
-    "--format", "format_", type=Value("NAME"), default="rich", show_default=True,
-    metavar="|".join(FORMATS), help="Form of the table.",
+    "--format", "format_", type=Value("NAME"), metavar="|".join(FORMATS),
+    help="Form of the table [default: by the ending of --out (md, csv, json, tex), else rich].",
 )  # fmt: skip
 @click.option("--sort", metavar="COLUMN", help="Sort by a column; -COLUMN falls.")
 @click.option("--columns", metavar="A,B,…", help="Show these columns only.")
@@ -34,13 +35,15 @@ _RUNS_DIR = click.option(
 @click.option("--images", metavar="FOLDER", help="Put the demo pictures side by side there.")
 @_RUNS_DIR
 def compare(
-    sources: tuple[str, ...], format_: str, sort: str | None, columns: str | None,
+    sources: tuple[str, ...], format_: str | None, sort: str | None, columns: str | None,
     out: str | None, plots: str | None, images: str | None, runs_dir: str,
 ) -> int:  # fmt: skip
     """Compare runs in the logbook's table: ranked, with spread over seeds and published values.
 
     Example: python train.py compare sweep_configs/smoke.yaml --plots plots
     """
+    if format_ is None:
+        format_ = ENDINGS.get(Path(out or "").suffix.lower(), "rich")
     if format_ not in FORMATS:
         raise InputError(
             f"--format {format_}: must be one of {', '.join(FORMATS)}.{nearest(format_, FORMATS)}"

@@ -235,8 +235,16 @@ def test_formats_sort_columns_and_out(tmp_path, capsys) -> None:
     assert [(r["ks"], r["parameters"]) for r in rows] == [("3:11", "1234567"), ("3:9", "1234567")]
     latex = text("--columns", "ks,names", "--format", "latex")
     assert r"3:9 & a|b\_1 \\" in latex and r"\begin{tabular}{ll}" in latex
-    text("--out", str(tmp_path / "deep" / "t.md"), "--format", "markdown")
-    assert (tmp_path / "deep" / "t.md").read_text().startswith("## runs")
+
+    def written(name: str, *arguments: str) -> str:
+        text("--out", str(tmp_path / "deep" / name), *arguments)
+        return (tmp_path / "deep" / name).read_text()
+
+    assert written("t.md").startswith("## runs")
+    assert written("t.CSV").startswith("sweep,place,ks,")
+    assert json.loads(written("t.json"))[0]["sweep"] == "runs"
+    assert "\\toprule" in written("t.tex")
+    assert "┃" in written("t.txt") and "┃" in written("rich.md", "--format", "rich")
 
 
 def test_plots_and_picture_sheets(tmp_path) -> None:
