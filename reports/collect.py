@@ -26,13 +26,21 @@ def collect(sources: Sequence[str], runs_dir: Path) -> list[RunRecord]:
     """
     found: dict[str, RunRecord] = {}
     for source in sources:
-        for record in _runs_of(source, runs_dir):
+        runs = _runs_of(source, runs_dir)
+        if len(runs) == 1 and _names(source, runs[0]):
+            runs = [dataclasses.replace(runs[0], named=True)]
+        for record in runs:
             found.setdefault(record.id, record)
     records = sorted(found.values(), key=lambda r: r.order)
     _refuse_mixture("tasks", (r.task for r in records))
     _refuse_mixture("projects", (r.project.rpartition("/")[2] for r in records))
     _refuse_mixture("entities", (r.project.rpartition("/")[0] for r in records))
     return records
+
+
+def _names(source: str, run: RunRecord) -> bool:
+    """Whether ``source`` is the run itself: its folder, or its W&B path."""
+    return is_run_folder(Path(source)) or source.rstrip("/").rpartition("/")[2] == run.id
 
 
 def _runs_of(source: str, runs_dir: Path) -> Sequence[RunRecord]:

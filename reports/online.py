@@ -122,7 +122,7 @@ def _run_panels(table: Table, entity: str, project: str) -> Any:
     columns = [
         wr.ParallelCoordinatesPlotColumn(wr.Config(name), display_name=title(name))
         for name in table.varying
-        if name != "checksum"
+        if name not in ("checksum", "run")
     ]
     columns.append(wr.ParallelCoordinatesPlotColumn(final, display_name=table.metric))
 

@@ -36,7 +36,8 @@ class RunRecord:
     """What a report needs of a run; ``summary`` has the form of a run folder's summary.json.
 
     ``project`` is ``entity/project`` (the entity may be missing), ``order`` is the time (UTC) of
-    the record, as text that sorts.
+    the record, as text that sorts. ``named`` is a run that was asked for by itself, not as one of
+    a folder or sweep.
     """
 
     id: str
@@ -50,6 +51,7 @@ class RunRecord:
     question: str
     order: str
     url: str | None
+    named: bool = False
 
     @property
     def day(self) -> str:

@@ -29,14 +29,15 @@ def setting_fields(task: str) -> list[Field[Any]]:
 
 
 def settings_of(record: RunRecord) -> dict[str, Any]:
-    """The run's settings by name: the data set that was used, and the budget in images.
+    """The run's settings by name: the data set and arithmetic used, and the budget in images.
 
     ``checksum`` tells two data sets of one name apart.
     """
-    dataset = record.config.get("dataset") or {}
+    dataset, environment = (record.config.get(key) or {} for key in ("dataset", "environment"))
     settings = {f.name: _canonical(f, record) for f in setting_fields(record.task)}
     settings["data"] = dataset.get("name") or settings["data"]
     settings["images"] = record.summary.get("images_total") or settings["images"]
+    settings["precision"] = environment.get("precision") or settings["precision"]
     settings["checksum"] = str(dataset.get("checksum") or "")[:8]
     return settings
 

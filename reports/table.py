@@ -85,15 +85,12 @@ def plain(row: Row, columns: Sequence[str]) -> dict[str, Any]:
 def tables_of(
     records: Sequence[RunRecord], *, sort: str | None = None, columns: Sequence[str] = ()
 ) -> list[Table]:
-    """One table a sweep, in the order of their first runs.
+    """One table a sweep, or of runs named one by one a data set, in the order of their first runs.
 
     ``sort`` is a column (``-column`` for falling), ``columns`` replaces the default ones. Raises
     ``InputError`` for a column that no run has, or where no run is finished.
     """
-    by_sweep: dict[str | None, list[RunRecord]] = {}
-    for record in records:
-        by_sweep.setdefault(record.sweep, []).append(record)
-    tables = [t for name, runs in by_sweep.items() if (t := _table(name, runs)).rows]
+    tables = [table for table in _tables(records) if table.rows]
     if not tables:
         raise InputError(
             f"none of the {len(records)} runs is finished ({_counted(records)}); nothing to show"
@@ -110,6 +107,19 @@ def tables_of(
     return tables
 
 
+def _tables(records: Sequence[RunRecord]) -> list[Table]:
+    named = all(record.named for record in records)
+    groups: dict[str | None, list[RunRecord]] = {}
+    for record in records:
+        group = str(settings_of(record)["data"]) if named else record.sweep
+        groups.setdefault(group, []).append(record)
+    tables = [_table(runs, named) for runs in groups.values()]
+    if named and len(tables) > 1:
+        for data, table in zip(groups, tables, strict=True):
+            table.name += f" on {show(data)}"
+    return tables
+
+
 def _sort(rows: list[Row], sort: str) -> None:
     def key(row: Row) -> tuple[Any, ...]:
         value = row.values.get(sort.removeprefix("-"))
@@ -120,19 +130,21 @@ def _sort(rows: list[Row], sort: str) -> None:
     rows[:] = sorted(known, key=key, reverse=sort.startswith("-")) + unknown
 
 
-def _table(sweep: str | None, records: Sequence[RunRecord]) -> Table:
-    task = records[0].task
+def _table(records: Sequence[RunRecord], named: bool) -> Table:
+    task, sweep = records[0].task, records[0].sweep
+    if any(record.sweep != sweep for record in records):
+        sweep = None
     metric, goal = SETTINGS[task].objective, SETTINGS[task].goal
     usable = [r for r in records if _state(r) == "finished"]
-    rows, repeats = _rows(usable)
+    rows, repeats = _rows(usable, named)
     for row in rows:
-        row.values = _values(row, metric, task, sweep)
+        row.values = _values(row, metric, task)
     _rank(rows, metric, falling=goal == "maximize")
     names = varying([row.settings for row in rows], task) if rows else []
     table = Table(
         name=show(sweep or "runs"),
         task=task,
-        question=next((r.question for r in records if r.question), ""),
+        question=next((r.question for r in records if sweep and r.question), ""),
         metric=metric,
         varying=names,
         columns=_default_columns(rows, names, metric),
@@ -168,21 +180,30 @@ def _counted(records: Sequence[RunRecord]) -> str:
     return ", ".join(f"{n} {state}" for state, n in Counter(map(_state, records)).items())
 
 
-def _rows(records: Sequence[RunRecord]) -> tuple[list[Row], int]:
-    """Rows by setting, and how many older runs of a seed were replaced by its newest."""
-    rows: dict[str, Row] = {}
-    newest: dict[tuple[str, Any], RunRecord] = {}
+def _rows(records: Sequence[RunRecord], named: bool) -> tuple[list[Row], int]:
+    """Rows by setting, and how many older runs of a seed were replaced by its newest.
+
+    A ``named`` run is never replaced: a rerun has a row of its own, told apart by ``run``.
+    """
+    rows: dict[tuple[str, int], Row] = {}
+    newest: dict[tuple[str, int, Any], RunRecord] = {}
+    seen: Counter[tuple[str, Any]] = Counter()
     for record in records:
-        settings = settings_of(record)
-        key = str(sorted(settings.items(), key=str))
-        rows.setdefault(key, Row(settings, []))
-        newest[key, record.config.get("seed")] = record
-    for (key, _), record in newest.items():
-        rows[key].runs.append(record)
+        settings, seed = settings_of(record), record.config.get("seed")
+        text = str(sorted(settings.items(), key=str))
+        repeat = seen[text, seed] if named else 0
+        seen[text, seed] += 1
+        rows.setdefault((text, repeat), Row(settings, []))
+        newest[text, repeat, seed] = record
+    for (text, repeat, _), record in newest.items():
+        rows[text, repeat].runs.append(record)
+    if any(repeat for _, repeat in rows):
+        for row in rows.values():
+            row.settings["run"] = ", ".join(f"{run.name}-{run.id}" for run in row.runs)
     return list(rows.values()), len(records) - len(newest)
 
 
-def _values(row: Row, metric: str, task: str, sweep: str | None) -> dict[str, Any]:
+def _values(row: Row, metric: str, task: str) -> dict[str, Any]:
     def means(read: Any) -> Spread | None:
         found = [value for run in row.runs if (value := read(run.summary)) is not None]
         return spread(found) if found else None
@@ -197,7 +218,8 @@ def _values(row: Row, metric: str, task: str, sweep: str | None) -> dict[str, An
     values["images_per_second"] = rate.mean if rate else None
     values["runs"] = len(row.runs)
     values["names"] = " ".join(run.name for run in row.runs)
-    values["published"] = published(task, sweep, row.settings, values["parameters"])
+    found = (published(task, r.sweep, row.settings, values["parameters"]) for r in row.runs)
+    values["published"] = next((value for value in found if value is not None), None)
     ours = values.get("test/accuracy") or values[metric]
     known = values["published"] is not None
     values["difference"] = ours.mean - values["published"] if known else None

@@ -195,6 +195,20 @@ def test_a_sweep_file_finds_its_runs_and_rehearsals(tmp_path, capsys, monkeypatc
     assert "line 2" in refused(file, "--runs-dir", runs)
 
 
+def test_runs_named_one_by_one_stand_in_one_table_a_data_set(tmp_path, capsys) -> None:
+    net = {"layers": 15, "ch": 32, "residual_weight": 0.1, "bn_last": True, "size": 32}
+    swept = fake_run(tmp_path, "a", 0.05, sweep="layers-32", **net)
+    alone = fake_run(tmp_path, "b", 0.06, **(net | {"layers": 19}))
+    other = fake_run(tmp_path, "c", 0.01, dataset="garments", **net)
+    (table,) = table_of(capsys, swept, alone)
+    assert [(r["layers"], r["published"]) for r in table["rows"]] == [(15, 0.054141), (19, None)]
+    tables = table_of(capsys, swept, alone, other)
+    assert [(t["sweep"], [row["run_ids"] for row in t["rows"]]) for t in tables] == [
+        ("runs on fashion-mnist", [["a"], ["b"]]), ("runs on garments", [["c"]]),
+    ]  # fmt: skip
+    assert [t["sweep"] for t in table_of(capsys, tmp_path)] == ["layers-32", "runs"]
+
+
 def test_a_study_names_its_runs(tmp_path, capsys) -> None:
     import optuna
     from optuna.storages.journal import JournalFileBackend

@@ -21,6 +21,12 @@ def test_a_run_comes_back_exactly_and_a_changed_one_is_told(cli):
     assert again.name.startswith("first-rerun-")
     assert yaml.safe_load((again / "config.yaml").read_text())["rerun_of"] == folder.name[-8:]
 
+    [table] = json.loads(cli("compare", folder, again, "--format", "json").out)
+    assert [(row["place"], row["run"]) for row in table["rows"]] == [
+        (1, folder.name), (1, again.name),
+    ]  # fmt: skip
+    assert "precision" not in table["rows"][0], "auto and what auto was are one"
+
     summary = json.loads((folder / "summary.json").read_text())
     value = summary["last"]["val/l1"]
     for factor, code, verdict in (
