@@ -62,7 +62,10 @@ def compare(
     if plots:
         from reports.plots import save_plots
 
-        _list("Plots", save_plots(tables, Path(plots)))
+        paths, without = save_plots(tables, Path(plots))
+        _list("Plots", paths)
+        if without:
+            click.echo(f"No curves of {', '.join(without)}: one validation a run", err=True)
     if images:
         from reports.pictures import save_sheets
 

@@ -148,12 +148,11 @@ def _sort_value(value: Any) -> str:
 
 def _plots(table: Table) -> str:
     figures = []
-    drawn = figures_of(table)
-    for name, figure in drawn.items():
+    for name, figure in figures_of(table).items():
         label = escape(f"{table.metric} {_PLOTS[name]}, {table.name}")
         drawing = svg(figure, f"{slug(table.name)}-{name}")
         drawing = drawing.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
-        wide = ' class="wide"' if name == "curves" and len(drawn) % 2 else ""
+        wide = ' class="wide"' if name == "curves" else ""  # its legend stands beside it
         figures.append(f"<figure{wide}>{drawing}</figure>")
     if not figures:
         return ""

@@ -51,18 +51,24 @@ def figures_of(table: Table) -> dict[str, Figure]:
     return {name: figure for name, figure in figures.items() if figure is not None}
 
 
-def save_plots(tables: Sequence[Table], folder: Path) -> list[Path]:
-    """Write ``folder/<sweep>-<figure>.png``; raises ``InputError`` if it cannot be written."""
-    paths = []
+def save_plots(tables: Sequence[Table], folder: Path) -> tuple[list[Path], list[str]]:
+    """Write ``folder/<sweep>-<figure>.png``; returns these and the names of sweeps without curves.
+
+    Raises ``InputError`` if they cannot be written.
+    """
+    paths, without = [], []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for table in tables:
-            for name, figure in figures_of(table).items():
+            figures = figures_of(table)
+            if "curves" not in figures:
+                without.append(table.name)
+            for name, figure in figures.items():
                 paths.append(folder / f"{slug(table.name)}-{name}.png")
                 figure.savefig(paths[-1], dpi=150, bbox_inches="tight")
     except OSError as error:
         raise InputError(f"{folder}: plots cannot be written ({error.strerror})") from None
-    return paths
+    return paths, without
 
 
 def svg(figure: Figure, salt: str) -> str:

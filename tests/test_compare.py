@@ -261,7 +261,7 @@ def test_formats_sort_columns_and_out(tmp_path, capsys) -> None:
     assert "┃" in written("t.txt") and "┃" in written("rich.md", "--format", "rich")
 
 
-def test_plots_and_picture_sheets(tmp_path) -> None:
+def test_plots_and_picture_sheets(tmp_path, capsys) -> None:
     runs = tmp_path / "runs"
     for number, (ks, seed) in enumerate(((3, 0), (3, 1), (5, 0), (7, 0))):
         fake_run(
@@ -281,6 +281,14 @@ def test_plots_and_picture_sheets(tmp_path) -> None:
     sheet = Image.open(sheets / "5-Bag-right.png").convert("L")
     cells = [sheet.getpixel((sheet.width - 48 - 90 * n, sheet.height - 48)) for n in range(4)]
     assert cells[::-1] == [75, 95, 115, 135], "input, output, target, error of picture 5"
+
+    assert "No curves" not in capsys.readouterr().err
+    once = fake_run(tmp_path, "once", 0.05)
+    lines = (once / "metrics.csv").read_text().splitlines()
+    (once / "metrics.csv").write_text(f"{lines[0]}\n{lines[-1]}\n")
+    compare.main([str(once), "--plots", str(plots)], standalone_mode=False)
+    said = "Plots: nothing to draw\nNo curves of runs: one validation a run\n"
+    assert capsys.readouterr().err == said
 
 
 def test_a_damaged_run_is_left_out_of_a_search_and_named(tmp_path, capsys) -> None:
