@@ -134,17 +134,17 @@ def _offline(options: SweepOptions, definition: Any) -> int:
     from sweeps.board import Board
     from sweeps.crew import Crew, gpu_list
     from sweeps.offline import OfflineSweep, log_folder
-    from sweeps.study import Study, default_place
+    from sweeps.study import Study, default_place, standings_at
 
     where = options.study or default_place(definition)
+    if options.status:
+        return _print_status(definition, standings_at(where, definition))
     gpus = gpu_list(options.gpus)
     study = Study(where, definition, options.runs_dir)
-    if options.status:
-        return _print_status(definition, study.standings())
     jobs = options.jobs or len(gpus) or 1
     mode = "disabled" if options.mode == "disabled" else "offline"
     tracking = {"mode": mode, "runs_dir": options.runs_dir} | _place(options, definition)
-    crew = Crew(jobs, gpus, log_folder(where, definition.name))
+    crew = Crew(jobs, gpus, log_folder(where, definition))
     return OfflineSweep(study, crew, Board(definition, jobs), tracking).run(options.retry_failed)
 
 
@@ -176,7 +176,7 @@ def _online(options: SweepOptions, definition: Any) -> int:
         return _print_status(server.sweep, server.standings())
     jobs = options.jobs or len(gpus) or 1
     board = Board(server.sweep, jobs)
-    logs = Path("studies") / f"{server.sweep.name}-logs"
+    logs = Path("studies") / f"{server.sweep.file_name}-logs"
     return OnlineSweep(server, board, jobs, gpus, logs).run(options.retry_failed)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from common.errors import RunError
 from sweeps.board import Board, label
 from sweeps.crew import Crew, Hand
+from sweeps.space import Sweep
 from sweeps.study import BEAT_SECONDS, Claim, Study
 
 END_SECONDS = 10
@@ -206,8 +207,8 @@ class OfflineSweep:
             self.study.failed(claim, "the sweep was stopped", {}, lost=True)
 
 
-def log_folder(where: str, sweep_name: str) -> Path:
+def log_folder(where: str, sweep: Sweep) -> Path:
     """Where workers write their logs: beside a journal, else under studies/."""
-    place = Path(sweep_name) if "://" in where else Path(where)
-    parent = Path("studies") if "://" in where else place.parent
-    return parent / f"{place.stem}-logs"
+    if "://" in where:
+        return Path("studies") / f"{sweep.file_name}-logs"
+    return Path(where).parent / f"{Path(where).stem}-logs"

@@ -268,7 +268,7 @@ class OnlineSweep:
 
 
 def _memory(sweep: Sweep) -> Path:
-    return Path("studies") / f"{sweep.name}.wandb"
+    return Path("studies") / f"{sweep.file_name}.wandb"
 
 
 def _server() -> str:

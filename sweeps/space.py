@@ -6,6 +6,7 @@ fastest, values given twice dropped. Nothing here needs torch, wandb or optuna.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import math
@@ -15,6 +16,7 @@ from typing import Any
 
 from common.errors import InputError, nearest
 from sweeps.yaml_file import read_yaml
+from training.run_folder import RunFolder
 from training.settings import SETTINGS, RunSettings, settings_from
 
 TOP_KEYS = (
@@ -95,6 +97,13 @@ class Sweep:
     def question(self) -> str:
         """The first paragraph of the header without its label."""
         return self.header.split("\n\n")[0].removeprefix("Question:").replace("\n", " ").strip()
+
+    @property
+    def file_name(self) -> str:
+        """``name`` as the name of a file, with a hash where it cannot be one as it stands."""
+        safe = RunFolder.safe_name(self.name)
+        digest = hashlib.sha256(self.name.encode()).hexdigest()[:8]
+        return safe if safe == self.name else f"{safe}-{digest}"  # else "a b" would meet "a-b"
 
     @property
     def run_cap(self) -> int | None:

@@ -214,13 +214,31 @@ def points_of(sweep: Sweep) -> list[Point]:
     return [Point({}, f"place-{number:04d}") for number in range(1, sweep.run_cap + 1)]
 
 
+def standings_at(where: str, sweep: Sweep) -> list[Standing]:
+    """Where every point stands, for who only looks: what is not there is not made.
+
+    Raises ``InputError`` as ``Study`` does.
+    """
+    never = [Standing(point, "missing") for point in points_of(sweep)]
+    if "://" not in where and not Path(where).exists():
+        return never
+    names = _names(open_storage(where))
+    if sweep.name not in names and ("://" in where or not names):
+        return never
+    return Study(where, sweep).standings()
+
+
 def default_place(sweep: Sweep) -> str:
     """The journal of a sweep; a rehearsal (another name) has its own."""
-    return str(Path("studies") / f"{sweep.name}.journal")
+    return str(Path("studies") / f"{sweep.file_name}.journal")
+
+
+def _names(storage: Any) -> list[str]:
+    return [summary.study_name for summary in storage.get_all_studies()]
 
 
 def _open_study(storage: Any, where: str, sweep: Sweep) -> optuna.Study:
-    names = [summary.study_name for summary in storage.get_all_studies()]
+    names = _names(storage)
     if names and sweep.name not in names and "://" not in where:
         raise InputError(
             f"--study {where}: belongs to the sweep {names[0]}, not to {sweep.name}; give another"

@@ -16,6 +16,9 @@ import optuna
 import pytest
 import yaml
 
+from sweeps.space import read_sweep
+from sweeps.study import Standing, Study
+
 ROOT = Path(__file__).resolve().parent.parent
 MINI = """\
 # Question: what does a tiny net restore?
@@ -244,14 +247,37 @@ def test_wrong_input_is_one_line_and_starts_nothing(cli, args, message):
 
 
 def test_a_study_of_another_sweep_is_refused(cli):
-    file = write()
-    assert cli("sweep", file, "--status", "--study", "s.journal").code == 0
+    Study("s.journal", read_sweep(write()))
     other = write(MINI.replace("name: mini", "name: other"), "other.yaml")
-    outcome = cli("sweep", other, "--study", "s.journal")
-    assert outcome.code == 2 and "belongs to the sweep mini, not to other" in outcome.err
+    for also in ([], ["--status"]):
+        outcome = cli("sweep", other, "--study", "s.journal", *also)
+        assert outcome.code == 2 and "belongs to the sweep mini, not to other" in outcome.err
     goal = write(MINI.replace("val/l1", "val/mse"))
     outcome = cli("sweep", goal, "--study", "s.journal")
     assert outcome.code == 2 and "its metric differs" in outcome.err
+
+
+def test_a_name_is_made_a_file_name_and_a_look_makes_no_file(shell, monkeypatch):
+    home = Path("a/b/c").resolve()
+    home.mkdir(parents=True)
+    monkeypatch.chdir(home)
+    one_point = MINI.replace("[1, 2, 3]", "[1]").replace("[3, 5]", "[3]")
+    evil = write(one_point.replace("name: mini", 'name: "../../evil"'))
+    plain = write(one_point.replace("name: mini", "name: evil"), "plain.yaml")
+    before = set(home.parent.parent.rglob("*"))
+    for place in ([], ["--study", "new/s.journal"]):
+        status = shell("sweep", evil, "--status", *place)
+        assert status.code == 0 and "1 points: 0 done, 0 running, 0 failed, 1 mis" in status.out
+    assert set(home.parent.parent.rglob("*")) == before
+
+    assert shell("sweep", evil, "--mode", "disabled").code == 0
+    new = {p.relative_to(home) for p in set(home.parent.parent.rglob("*")) - before}
+    assert {p.parts[0] for p in new} == {"studies", "runs"}
+    [journal] = [p for p in new if p.suffix == ".journal"]
+    assert re.fullmatch(r"studies/evil-[0-9a-f]{8}\.journal", str(journal))
+    assert Path(f"{journal.with_suffix('')}-logs") in new
+    assert "0 done" in shell("sweep", plain, "--status").out
+    assert "1 done" in shell("sweep", evil, "--status").out
 
 
 def test_gpus_are_those_that_are_there_and_workers_are_spread_over_them(monkeypatch):
@@ -289,8 +315,6 @@ def test_the_live_table_shows_progress_best_time_left_and_a_line_a_worker():
     from rich.console import Console
 
     from sweeps.board import Board
-    from sweeps.space import read_sweep
-    from sweeps.study import Standing
 
     sweep = read_sweep(write())
     first, *rest = sweep.grid()
