@@ -76,6 +76,7 @@ def sweep(**given: Any) -> int:
         raise InputError("give a sweep file, for example sweep_configs/smoke.yaml, or --join")
     definition = _definition(options) if options.file else None
     if options.dry_run and definition:
+        _check_here(definition)
         return _print_commands(definition)
     if _engine(options, definition) == "online":
         return _online(options, definition)
@@ -89,6 +90,16 @@ def _definition(options: SweepOptions) -> Any:
     if options.seeds:
         definition = definition.with_seeds(options.seeds)
     return definition.shortened(options.images) if options.images else definition
+
+
+def _check_here(definition: Any) -> None:
+    """Refuse what no run here would find; say so if the file's program is not what runs."""
+    from sweeps.here import check_here, passed_over
+
+    check_here(definition)
+    note = passed_over(definition)
+    if note:
+        click.echo(note, err=True)
 
 
 def _print_commands(definition: Any) -> int:
@@ -140,6 +151,7 @@ def _offline(options: SweepOptions, definition: Any) -> int:
     if options.status:
         return _print_status(definition, standings_at(where, definition))
     gpus = gpu_list(options.gpus)
+    _check_here(definition)
     study = Study(where, definition, options.runs_dir)
     jobs = options.jobs or len(gpus) or 1
     mode = "disabled" if options.mode == "disabled" else "offline"
@@ -150,7 +162,8 @@ def _offline(options: SweepOptions, definition: Any) -> int:
 
 def _online(options: SweepOptions, definition: Any) -> int:
     from sweeps.board import Board
-    from sweeps.crew import gpu_list
+    from sweeps.crew import ROOT, gpu_list
+    from sweeps.here import check_here
     from sweeps.online import OnlineSweep, ServerSweep
     from training.tracking import DEFAULT_PROJECT
 
@@ -160,11 +173,15 @@ def _online(options: SweepOptions, definition: Any) -> int:
             "project's folder and its runs/"
         )
     gpus = gpu_list(options.gpus)
+    if definition and not options.status:  # agents run the points in the project's folder
+        check_here(definition, ROOT)
     place = {"project": DEFAULT_PROJECT} | _place(options, definition)
     if options.join:
         server = ServerSweep(options.join, definition)
         if options.dry_run:
             return _print_commands(server.sweep)
+        if not options.status:
+            check_here(server.sweep, ROOT)
     else:
         server = ServerSweep.remembered(definition)
         if server is None and not options.status:

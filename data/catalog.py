@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from common.errors import InputError, nearest
+from common.errors import InputError
 from data import cifar, fashion_mnist, folder, garments
 from data.images import (
     NotFoundError,
@@ -19,8 +19,7 @@ from data.images import (
     resize_nearest,
     with_channels,
 )
-
-NAMES = ("auto", "fashion-mnist", "garments", "dog-cat-bird", "cifar10")
+from data.names import check_data
 
 
 @dataclass(frozen=True)
@@ -39,21 +38,6 @@ class ImageData:
     source: str  # the folder read, or how it was drawn
     stand_in_reason: str | None  # why 'auto' fell back to garments; None otherwise
     skipped: int  # files of a folder passed over: not images, unreadable, or too large
-
-
-def check_data(name: str, size: tuple[int, int] = (1, 1), root: Path | None = None) -> None:
-    """Raise ``InputError`` unless ``name`` is a known name or a folder. Reads no images."""
-    if min(size) < 1:
-        raise InputError(f"--size {size[0]}x{size[1]}: both sides must be at least 1, e.g. 28.")
-    if root is not None and not os.path.isdir(root):
-        raise InputError(f"--data-root {str(root)!r} is no folder here; leave it out to search.")
-    path = os.path.expanduser(name)
-    if name in NAMES or (name and os.path.isdir(path)):
-        return
-    kind = "is a file, not a folder" if os.path.isfile(path) else "is no folder here"
-    raise InputError(
-        f"--data {name!r} {kind} and none of {', '.join(NAMES)}.{nearest(name, NAMES)}"
-    )
 
 
 def load_data(

@@ -8,8 +8,9 @@ import torch.nn.functional as F
 
 from common.errors import InputError
 from data import catalog, cifar, fashion_mnist
-from data.catalog import check_data, load_data, require_classes
+from data.catalog import load_data, require_classes
 from data.images import NotFoundError, Source, Split, resize_nearest, with_channels
+from data.names import NAMES, check_data
 
 
 def load(name: str, **changes):
@@ -143,7 +144,7 @@ def test_wrong_input_is_one_clear_line(fake, name, options, message):
 
 def test_check_data_is_cheap_and_says_the_same(fake, monkeypatch, tmp_path):
     monkeypatch.setattr(catalog, "_read", pytest.fail)
-    for name in (*catalog.NAMES, str(tmp_path)):
+    for name in (*NAMES, str(tmp_path)):
         check_data(name, (28, 28))
     with pytest.raises(InputError, match="none of auto"):
         check_data("imagenet")

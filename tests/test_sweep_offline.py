@@ -246,6 +246,36 @@ def test_wrong_input_is_one_line_and_starts_nothing(cli, args, message):
     assert Path("mini.yaml").read_bytes() == before
 
 
+WRONG_HERE = {
+    "data: {value: mnist}": "--data 'mnist' is no folder here and none of auto, fashion-mnist, ",
+    "data: {values: [garments, photos/none]}": "--data 'photos/none' is no folder here",
+    "data: {value: garments}\n  data_root: {value: none-here}": "--data-root 'none-here' is no",
+}
+
+
+@pytest.mark.parametrize("data", WRONG_HERE)
+def test_data_that_is_not_there_is_refused_before_anything_starts(data, cli):
+    write(MINI.replace("data: {value: garments}", data))
+    for options in ([], ["--dry-run"], ["--mode", "disabled"]):
+        outcome = cli("sweep", "mini.yaml", *options)
+        assert (outcome.code, outcome.err.count("\n")) == (2, 1), outcome
+        assert f"Error: mini.yaml: {WRONG_HERE[data]}" in outcome.err
+    assert sorted(p.name for p in Path().iterdir()) == ["mini.yaml"]
+    assert cli("sweep", "mini.yaml", "--status").code == 0, "the data may lie on another machine"
+
+
+def test_another_program_is_refused_where_it_is_not_and_passed_over_where_it_is(cli):
+    write(MINI.replace("program: train.py", "program: other.py"))
+    outcome = cli("sweep", "mini.yaml", "--dry-run")
+    assert (outcome.code, outcome.err) == (
+        2, "Error: mini.yaml: program other.py: no such file; write program: train.py\n"
+    )  # fmt: skip
+    Path("other.py").touch()
+    outcome = cli("sweep", "mini.yaml", "--dry-run")
+    assert outcome.code == 0 and outcome.out.count("python train.py resconv") == 6
+    assert outcome.err.startswith("mini.yaml: program other.py is not run here, train.py is")
+
+
 def test_a_study_of_another_sweep_is_refused(cli):
     Study("s.journal", read_sweep(write()))
     other = write(MINI.replace("name: mini", "name: other"), "other.yaml")

@@ -1,0 +1,42 @@
+"""What a sweep needs of the machine it runs on: its data and its program. Nothing is read."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+from common.errors import InputError
+from common.values import NOTHING
+from data.names import check_data
+from sweeps.space import Sweep
+
+PROGRAM = "train.py"
+
+
+def check_here(sweep: Sweep, folder: Path = Path()) -> None:
+    """Raises ``InputError`` for data and programs that no run in ``folder`` would find."""
+    for name, root in itertools.product(_values(sweep, "data"), _values(sweep, "data_root")):
+        try:
+            check_data(
+                "auto" if name is None else str(name),
+                root=None if root in NOTHING else Path(str(root)),
+                here=folder,
+            )
+        except InputError as error:
+            raise InputError(f"{sweep.file}: {error}") from None
+    program = str(sweep.config.get("program") or PROGRAM)
+    if Path(program).name != PROGRAM and not (folder / program).is_file():
+        raise InputError(f"{sweep.file}: program {program}: no such file; write program: {PROGRAM}")
+
+
+def passed_over(sweep: Sweep) -> str | None:
+    """One line if the file names another program: only W&B's agents would run it."""
+    program = str(sweep.config.get("program") or PROGRAM)
+    if Path(program).name == PROGRAM:
+        return None
+    return f"{sweep.file}: program {program} is not run here, {PROGRAM} is (W&B's agents run it)"
+
+
+def _values(sweep: Sweep, name: str) -> tuple[Any, ...]:
+    return sweep.parameters[name].listed() if name in sweep.parameters else (None,)
