@@ -66,11 +66,15 @@ class Board:
     def begin(self, standings: list[Standing]) -> None:
         """Take in what is already there."""
         self.counts["total"] = len(standings)
-        for standing in standings:
-            if standing.state == "done":
-                self.counts["done"] += 1
-                self._weigh(standing.value, self.name(standing))
+        self.recount(standings)
         self.say(f"{self.sweep.name}: {self.counts['done']} of {len(standings)} points done")
+
+    def recount(self, standings: list[Standing]) -> None:
+        """Take in what is done by now, here or in other commands."""
+        done = [standing for standing in standings if standing.state == "done"]
+        self.counts["done"] = len(done)
+        for standing in done:
+            self._weigh(standing.value, self.name(standing))
 
     def name(self, standing: Standing) -> str:
         """What tells a point from the others of its sweep."""
@@ -81,9 +85,8 @@ class Board:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def finished(self, name: str, value: float, seconds: float, note: str = "") -> None:
-        """A point was done."""
+        """A point was done, and ``recount`` was told."""
         self.seconds.append(seconds)
-        self.counts["done"] += 1
         self._weigh(value, name)
         self.say(
             f"[{self.counts['done']}/{self.counts['total']}] {name}: {self.sweep.metric} "

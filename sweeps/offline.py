@@ -165,6 +165,7 @@ class OfflineSweep:
             self._fail(hand, f"the run ended without a finite {self.sweep.metric}")
             return
         if self.study.done(hand.claim, value, attrs, early):
+            self.board.recount(self.study.standings())  # others may be at work on it too
             note = ", stopped early" if early else ""
             self.board.finished(self._name(hand), value, hand.seconds, note)
         else:

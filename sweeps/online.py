@@ -251,6 +251,7 @@ class OnlineSweep:
             self.trouble = trouble
             return
         rows = []
+        self.board.recount(standings)
         for standing in standings:
             name, known = self.board.name(standing), standing.attrs.get("known", {})
             seconds = known.get("_runtime") or 0.0

@@ -15,7 +15,11 @@ from pathlib import Path
 import optuna
 import pytest
 import yaml
+from rich.console import Console
 
+from sweeps.board import Board
+from sweeps.crew import Hand
+from sweeps.offline import OfflineSweep
 from sweeps.space import read_sweep
 from sweeps.study import Standing, Study
 
@@ -145,6 +149,26 @@ def test_two_commands_in_two_folders_share_one_journal(tmp_path):
     assert len(once) == 6 and set(once.values()) == {1}
     runs = finished_runs(tmp_path / "one" / "runs") + finished_runs(tmp_path / "two" / "runs")
     assert runs == once
+    said = [re.findall(r"^\[(\d)/6\]", "".join(c.lines), re.MULTILINE) for c in commands]
+    assert all(counts == sorted(set(counts)) for counts in said)
+    assert sum(map(len, said)) == 6 and max(max(counts) for counts in said if counts) == "6"
+
+
+def test_a_helper_counts_the_points_of_all_commands_and_knows_their_best():
+    sweep = read_sweep(write())
+    mine, others = (Study("studies/mini.journal", sweep, "runs") for _ in range(2))
+    mine.top_up()
+    board = Board(sweep, 1, Console(file=open("screen", "w+"), width=200))  # noqa: SIM115
+    board.begin(mine.standings())
+    for value in (0.5, 0.125):
+        others.done(others.claim(), value, {"folder": "f", "run_id": "r"})
+    hand = Hand("0", None, Path("log"), claim=mine.claim(), since=time.monotonic())
+    news = {"kind": "done", "state": "finished", "last": {"val/l1": 0.25}, "run_id": "r"}
+    OfflineSweep(mine, None, board, {})._hear(hand, news | {"folder": "f"})
+    board.console.file.seek(0)
+    line = board.console.file.read().splitlines()[-1]
+    board.console.file.close()
+    assert line.startswith("[3/6] ks=3 layers=3: val/l1 0.25000 in 0:00; best 0.12500 (ks=3 layers")
 
 
 def test_ctrl_c_twice_stops_now_once_finishes_the_runs_in_hand():
@@ -342,15 +366,13 @@ def test_gpus_are_those_that_are_there_and_workers_are_spread_over_them(monkeypa
 
 
 def test_the_live_table_shows_progress_best_time_left_and_a_line_a_worker():
-    from rich.console import Console
-
-    from sweeps.board import Board
-
     sweep = read_sweep(write())
     first, *rest = sweep.grid()
     console = Console(force_terminal=True, width=100, file=open("screen", "w+"))  # noqa: SIM115
     with Board(sweep, 2, console) as board:
         board.begin([Standing(first, "done", value=0.25), *(Standing(p, "missing") for p in rest)])
+        done = [Standing(p, "done", value=v) for p, v in ((first, 0.25), (rest[0], 0.125))]
+        board.recount(done)
         board.finished("ks=3 layers=2", 0.125, 60.0)
         known = {"images_seen": 1280, "val/l1": 0.5, "perf/images_per_second": 99.6}
         board.show([("0", "ks=5 layers=1", known, 65.0), ("1", "starting", {}, None)])
