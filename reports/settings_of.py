@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Sequence
-from dataclasses import Field, fields
+from dataclasses import Field
 from typing import Any
 
 from common.errors import InputError
-from common.values import flag
 from reports.records import RunRecord
-from training.settings import SETTINGS
+from training.command import command_line, deciding_fields
 
-_GROUPS = ("Model", "Data", "Augmentation", "Training", "Hardware")
-_LEFT_OUT = ("seed", "device", "data_root", "epochs", "checkpoint_activations")
+_OF_THE_PLACE = ("device", "data_root", "checkpoint_activations")
+_LEFT_OUT = ("seed", "epochs", *_OF_THE_PLACE)
 _WHEN_NONE_VARIES = {"resconv": ("layers", "ks", "ch"), "classify": ("model", "conv", "rank")}
 
 
 def setting_fields(task: str) -> list[Field[Any]]:
     """The settings that can change a run's numbers, model settings first."""
-    kept = [
-        f
-        for f in fields(SETTINGS[task])
-        if f.metadata["group"] in _GROUPS and f.name not in _LEFT_OUT
-    ]
-    return sorted(kept, key=lambda f: _GROUPS.index(f.metadata["group"]))
+    return [f for f in deciding_fields(task) if f.name not in _LEFT_OUT]
 
 
 def settings_of(record: RunRecord) -> dict[str, Any]:
@@ -52,18 +45,10 @@ def _canonical(field: Field[Any], record: RunRecord) -> Any:
 
 
 def command_of(record: RunRecord) -> str:
-    """The command that repeats the run: every setting that is not the default, and the seed."""
-    words = ["python", "train.py", record.task]
-    chosen = [*setting_fields(record.task), *_also(record.task)]
-    for field in chosen:
-        value = _canonical(field, record)
-        if value is not None and value != field.default:
-            words += [f"{flag(field.name)}={value}"]
-    return shlex.join(words)
-
-
-def _also(task: str) -> list[Field[Any]]:
-    return [f for f in fields(SETTINGS[task]) if f.name in ("epochs", "seed")]
+    """The command that repeats the run elsewhere: every setting that is not the default."""
+    known = {f.name: _canonical(f, record) for f in deciding_fields(record.task)}
+    elsewhere = {k: v for k, v in known.items() if k not in _OF_THE_PLACE}
+    return command_line(record.task, elsewhere)
 
 
 def varying(settings: Sequence[dict[str, Any]], task: str) -> list[str]:

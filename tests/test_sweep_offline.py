@@ -132,6 +132,10 @@ def test_killed_halfway_and_started_again_each_point_is_done_exactly_once(cli):
     folders = [p for p in Path("runs").iterdir() if p.name.startswith("mini-ks5-layers3-")]
     config = yaml.safe_load((folders[-1] / "config.yaml").read_text())
     assert (config["group"], config["ks"], config["layers"]) == ("mini", 5, 3)
+    assert config["environment"]["command"] == (
+        "python train.py resconv --layers=3 --ks=5 --ch=4 --data=garments --size=12 "
+        "--train-images=256 --val-images=40 --images=256"
+    )
     assert list(folders[-1].glob("wandb/offline-run-*/*.wandb"))
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from common.errors import RunError
+from training.command import command_line
 from training.hardware import Hardware, environment
 from training.showing import Table
 from training.tasks.base import Task
@@ -43,7 +44,7 @@ def run_config(task: Task, hardware: Hardware, network: dict[str, Any]) -> dict[
             "stand_in": data.stand_in_reason,
         },
         "network": network,
-        "environment": environment(hardware) | {"commit": _commit(), "command": _command()},
+        "environment": environment(hardware) | {"commit": _commit(), "command": _command(task)},
     }
 
 
@@ -60,8 +61,12 @@ def _commit() -> str | None:
     return head.stdout.strip() + ("+" if changes.stdout else "")
 
 
-def _command() -> str:
-    return shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]])
+def _command(task: Task) -> str:
+    """What was typed, or what could have been where another program (a sweep's worker) runs."""
+    program = Path(sys.argv[0]).name
+    if program == "train.py":
+        return shlex.join(["python", program, *sys.argv[1:]])
+    return command_line(task.settings.task, task.settings.to_config())
 
 
 def results_table(config: Mapping[str, Any], summary: Mapping[str, Any]) -> Table:
