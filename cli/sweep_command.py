@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import click
 
 from common.errors import InputError
 
+WIDE = 10_000  # characters
 POSITIVE = click.IntRange(min=1)
 
 
@@ -202,6 +204,8 @@ def _print_status(definition: Any, standings: list[Any]) -> int:
 
     from sweeps.board import counts_line, standings_table
 
-    Console(soft_wrap=True).print(standings_table(definition, standings))
+    # A pipe has no width: nothing is cut off where a program reads on.
+    width = None if sys.stdout.isatty() else WIDE
+    Console(width=width, soft_wrap=True).print(standings_table(definition, standings))
     click.echo(counts_line(standings))
     return 0

@@ -54,3 +54,9 @@ def _flush_folder(folder: Path) -> None:
 def write_text_atomically(path: Path, text: str) -> None:
     """``write_atomically`` for a text, in UTF-8."""
     write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def from_here(path: Path) -> str:
+    """``path`` as short as it can be typed where the command was given."""
+    path, here = path.resolve(), Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console, Group
@@ -9,6 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from common.files import from_here
 from sweeps.space import Point, Sweep
 from sweeps.study import Standing
 from training.display import clock
@@ -146,13 +148,18 @@ def standings_table(sweep: Sweep, standings: list[Standing]) -> Table:
     table = Table("state", "point", sweep.metric, "note", box=None)
     for standing in standings:
         attrs = standing.attrs
-        note = attrs.get("reason") or attrs.get("folder") or ""
+        note = attrs.get("reason") or _where(attrs.get("folder", ""))
         if standing.state == "running":
             note = f"on {attrs.get('claim', {}).get('owner', {}).get('host', 'the server')}"
         name = label(standing.point, varied, _args(standing))
         style = STATE_STYLES[standing.state]
         table.add_row(standing.state, name, _number(standing.value, 5), note, style=style)
     return table
+
+
+def _where(folder: str) -> str:
+    """A run folder as seen from here, or the address of a run on the server as it is."""
+    return from_here(Path(folder)) if folder and "://" not in folder else folder
 
 
 def counts_line(standings: list[Standing]) -> str:

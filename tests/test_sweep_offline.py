@@ -128,7 +128,10 @@ def test_killed_halfway_and_started_again_each_point_is_done_exactly_once(cli):
     assert len(once) == 6 and set(once.values()) == {1}
     assert finished_runs(Path("runs")) == once
     assert len(list(Path("runs").iterdir())) == 6, "a killed run goes on in its folder"
-    assert cli("sweep", file, "--status").out.count(" done ") >= 6
+    status = cli("sweep", file, "--status").out
+    shown = re.findall(r"done +(.*?) +\d\.\d{5} +(\S+) *$", status, re.MULTILINE)
+    assert {folder for _, folder in shown} == {str(p) for p in Path("runs").iterdir()}
+    assert len(shown) == 6 and shown[-1][0] == "ks=5 layers=3"
     folders = [p for p in Path("runs").iterdir() if p.name.startswith("mini-ks5-layers3-")]
     config = yaml.safe_load((folders[-1] / "config.yaml").read_text())
     assert (config["group"], config["ks"], config["layers"]) == ("mini", 5, 3)

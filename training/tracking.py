@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from common.files import from_here
 from training.settings import RunSettings
 from training.showing import Picture, Showing, Table
 from training.wandb_server import DEFAULT_PROJECT, answers, choose_mode, host
@@ -96,9 +97,9 @@ class Tracker:
 
     def _where(self, earlier: list[Part]) -> None:
         """Note the W&B run's address, which outlives the W&B process."""
-        folder = _from_here(Path(self.run.settings.sync_dir))
+        folder = from_here(Path(self.run.settings.sync_dir))
         # One command each: W&B's client ends a command at the first part that was killed.
-        commands = [_sync_command(_from_here(part.folder)) for part in earlier]
+        commands = [_sync_command(from_here(part.folder)) for part in earlier]
         self._address = {
             "mode": self.mode,
             "url": self.run.url if self.mode == "online" else None,
@@ -252,12 +253,6 @@ def _parts(folder: Path, run_id: str) -> list[Part]:
         if step is not None:
             parts.append(Part(path, int(step)))
     return parts
-
-
-def _from_here(path: Path) -> str:
-    """``path`` as short as it can be typed where the command was given."""
-    path, here = path.resolve(), Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def _sync_command(folder: str) -> str:
