@@ -13,7 +13,7 @@ from rich.text import Text
 from common.files import from_here
 from sweeps.space import Point, Sweep
 from sweeps.study import Standing
-from training.display import clock
+from training.display import LastingConsole, clock
 
 STATE_STYLES = {"done": "green", "running": "cyan", "failed": "red", "missing": "yellow"}
 
@@ -47,7 +47,7 @@ class Board:
     """Points done of total, the best so far, time left, one line per run in hand."""
 
     def __init__(self, sweep: Sweep, jobs: int, console: Console | None = None) -> None:
-        self.console = console or Console()
+        self.console = console or LastingConsole()
         self.sweep, self.jobs = sweep, jobs
         self.varied = varied_names(sweep)
         self.seconds: list[float] = []

@@ -16,6 +16,7 @@ from sweeps.board import Board, label
 from sweeps.crew import Crew, Hand
 from sweeps.space import Sweep
 from sweeps.study import BEAT_SECONDS, Claim, Study
+from training.signals import leave_terminal
 
 END_SECONDS = 10
 
@@ -30,14 +31,22 @@ class Stop:
 
 @contextmanager
 def stop_signals() -> Iterator[Stop]:
-    """Count Ctrl-C; SIGTERM stops at once. Restores the old handlers afterwards."""
+    """Count Ctrl-C; SIGTERM and SIGHUP (the terminal has gone) stop at once.
+
+    A SIGHUP that is ignored (``nohup``) stays so. Restores the old handlers afterwards.
+    """
     stop = Stop()
 
     def handle(number: int, frame: Any) -> None:
-        stop.asked = 2 if number == signal.SIGTERM else stop.asked + 1
+        if number == signal.SIGHUP:
+            leave_terminal()
+        stop.asked = stop.asked + 1 if number == signal.SIGINT else 2
         stop.at = time.monotonic()
 
-    old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    old = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield stop
     finally:

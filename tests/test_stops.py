@@ -39,7 +39,7 @@ def after_step(monkeypatch: pytest.MonkeyPatch, step: int, act: Callable[[], obj
     monkeypatch.setattr(run.ActiveRun, "_after_step", acting)
 
 
-@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", 130)])
 def test_a_signal_lets_the_step_finish_saves_and_ends_with_its_code(name, code, cli, monkeypatch):
     after_step(monkeypatch, 5, lambda: os.kill(os.getpid(), getattr(signal, name)))
     outcome = cli("resconv", *OFF)
@@ -49,7 +49,17 @@ def test_a_signal_lets_the_step_finish_saves_and_ends_with_its_code(name, code, 
     assert summary_of(folder)["state"] == "preempted"
     assert summary_of(folder)["reason"] == f"stopped by {name}"
     assert checkpoint.load(folder / "checkpoints" / "last.pt")["training"]["step"] == 5
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(getattr(signal, name)) in (signal.SIG_DFL, signal.default_int_handler)
+
+
+def test_under_nohup_a_closed_terminal_stops_nothing(cli, monkeypatch):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        after_step(monkeypatch, 5, lambda: os.kill(os.getpid(), signal.SIGHUP))
+        assert cli("resconv", *OFF).code == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert summary_of(only_run(Path("runs")))["state"] == "finished"
 
 
 def test_stopped_and_gone_on_equals_uninterrupted_and_a_second_sigint_stops_at_once(tmp_path):

@@ -1,19 +1,31 @@
-"""SIGTERM and SIGINT ask a run to stop after the step in hand."""
+"""SIGTERM, SIGHUP and SIGINT ask a run to stop after the step in hand."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import stat
 import threading
 from collections.abc import Callable
 from typing import Any
 
 
+def leave_terminal() -> None:
+    """After a SIGHUP: print to nowhere, since writing to a terminal that has gone is an error."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (1, 2):
+        with contextlib.suppress(OSError):  # closed from the start: nothing to leave
+            if stat.S_ISCHR(os.fstat(descriptor).st_mode):
+                os.dup2(nowhere, descriptor)
+    os.close(nowhere)
+
+
 class StopSignals:
-    """``with``: the first SIGTERM or SIGINT is only noted; after it a SIGINT ends the process.
+    """``with``: the first of these signals is only noted; after it a SIGINT ends the process.
 
     Outside the main thread, where Python takes no signals, this does nothing. A signal that was
-    ignored before (a job in the background) stays so.
+    ignored before (a job in the background, ``nohup``) stays so.
     """
 
     def __init__(self, say: Callable[[str], None]) -> None:
@@ -23,7 +35,7 @@ class StopSignals:
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
                 if signal.getsignal(number) != signal.SIG_IGN:
                     self._before[number] = signal.signal(number, self._take)
         return self
@@ -34,7 +46,7 @@ class StopSignals:
 
     @property
     def exit_code(self) -> int:
-        """The shell's code for a process ended by the signal: 143 (SIGTERM) or 130 (SIGINT)."""
+        """The shell's code for a process ended by the signal: 143 (SIGTERM), 129 or 130."""
         return 128 + (self.number or 0)
 
     @property
@@ -45,6 +57,8 @@ class StopSignals:
         if self.number is not None and number == signal.SIGINT:
             # At once means at once: W&B's own goodbye can wait for a server for a minute.
             os._exit(self.exit_code)
+        if number == signal.SIGHUP:
+            leave_terminal()
         if self.number is None:
             self.number = number
             self.say(f"{self.name}: stopping after this step (SIGINT now stops at once)")

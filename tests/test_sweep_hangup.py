@@ -1,0 +1,54 @@
+"""A sweep whose terminal is closed, or whose own process is killed: no work goes on unseen."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.cut import only_run
+from tests.test_sweep_offline import MINI, ROOT, Command, alive, done_points, write
+
+LONG = MINI.replace("[1, 2, 3]", "[1]").replace("[3, 5]", "[3]").replace(
+    "  images: {value: 256}", "  images: {value: 25600}\n  checkpoint_every: {value: 256}"
+)  # fmt: skip
+
+
+def wait_until(holds: Callable[[], object], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.02)
+
+
+def children(pid: int) -> list[int]:
+    return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_a_closed_terminal_saves_the_run_in_hand_and_ends_the_workers():
+    file = write(LONG)
+    ours, terminal = os.openpty()
+    command = [sys.executable, str(ROOT / "train.py"), "sweep", str(file), "--mode", "disabled"]
+    sweep = subprocess.Popen(
+        ["setsid", "--ctty", *command], stdin=terminal, stdout=terminal, stderr=terminal,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "TERM": "xterm"},
+    )  # fmt: skip
+    os.close(terminal)
+    wait_until(lambda: list(Path("runs").glob("*/checkpoints/last.pt")))
+    workers = children(sweep.pid)
+    assert len(workers) == 1
+    os.close(ours)
+    assert sweep.wait(30) == 130
+    wait_until(lambda: not any(map(alive, workers)), 5)
+    folder = only_run(Path("runs"))
+    summary = json.loads((folder / "summary.json").read_text())
+    assert (summary["state"], summary["reason"]) == ("preempted", "stopped by SIGTERM")
+    assert 0 < summary["images_seen"] < 25600 and not done_points(Path("studies/mini.journal"))
+
+    again = Command(file, "--mode", "disabled")
+    assert again.end() == 0 and only_run(Path("runs")) == folder
+    assert set(done_points(Path("studies/mini.journal")).values()) == {1}
