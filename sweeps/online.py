@@ -42,10 +42,7 @@ class Child:
     number: int
     process: subprocess.Popen
     log: Path
-
-    @property
-    def is_agent(self) -> bool:
-        return self.process.args[1] == "-m"
+    is_agent: bool
 
 
 class ServerSweep:
@@ -213,13 +210,14 @@ class OnlineSweep:
                 "WANDB_AGENT_MAX_INITIAL_FAILURES": "1000000"}  # fmt: skip
         if self.gpus:
             told["CUDA_VISIBLE_DEVICES"] = self.gpus[number % len(self.gpus)]
+        leash = ["-m", "sweeps.leash", str(os.getpid())]  # ended when this process is killed
         with open(log, "ab") as file:
             process = subprocess.Popen(
-                [sys.executable, *arguments], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=file,
-                stderr=file, start_new_session=True,
+                [sys.executable, *leash, *arguments], cwd=ROOT, stdin=subprocess.DEVNULL,
+                stdout=file, stderr=file, start_new_session=True,
                 env=os.environ | told | thread_share(self.jobs) | env,
             )  # fmt: skip
-        self.children.append(Child(number, process, log))
+        self.children.append(Child(number, process, log, is_agent=arguments[0] == "-m"))
 
     def _has_ended(self, child: Child) -> bool:
         code = child.process.poll()

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.test_sweep_offline import MINI, ROOT
+from tests.test_sweep_hangup import children, wait_until
+from tests.test_sweep_offline import MINI, ROOT, alive
 
 pytest_plugins = ["tests.wandb_server.fixture"]
 THREE = MINI.replace("[1, 2, 3]", "[1]").replace("[3, 5]", "[3]") + (
@@ -88,6 +89,23 @@ def test_online_and_offline_run_the_same_points_with_the_same_losses(online, pro
     args = ("mini.yaml", "--mode", "offline", "--runs-dir", "offline", "--jobs", 2)
     assert online.sweep(*args).returncode == 1
     assert online.losses() == offline_losses(project) and len(online.losses()) == 2
+
+
+def test_a_killed_sweep_leaves_no_agent_to_take_more_points(online, project):
+    (project / "mini.yaml").write_text(THREE.replace("1.0e+30", "0.003"))
+    sweep = subprocess.Popen(
+        [sys.executable, "train.py", "sweep", "mini.yaml"], cwd=project, stdout=subprocess.DEVNULL,
+        env=os.environ | online.server.env(project / "caches") | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    wait_until(lambda: online.server.runs)
+    words = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children(sweep.pid)}
+    sweep.kill()
+    sweep.wait()
+    [agent] = [pid for pid, line in words.items() if b"wandb\0agent\0" in line]
+    wait_until(lambda: not alive(agent))
+    assert [run.state for run in online.server.runs] == ["finished"]
+    assert online.sweep("mini.yaml").returncode == 0
+    assert sorted(online.losses()) == [0.001, 0.002, 0.003] and len(online.server.runs) == 3
 
 
 def test_join_helps_with_a_sweep_that_wandb_sweep_made(online, project):
