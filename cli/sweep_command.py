@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from common.errors import InputError
+from common.values import flag
 
 WIDE = 10_000  # characters
 POSITIVE = click.IntRange(min=1)
@@ -76,6 +77,7 @@ def sweep(**given: Any) -> int:
     options = SweepOptions(**given)
     if options.file is None and options.join is None:
         raise InputError("give a sweep file, for example sweep_configs/smoke.yaml, or --join")
+    _check_together(options)
     definition = _definition(options) if options.file else None
     if options.dry_run and definition:
         _check_here(definition)
@@ -83,6 +85,18 @@ def sweep(**given: Any) -> int:
     if _engine(options, definition) == "online":
         return _online(options, definition)
     return _offline(options, definition)
+
+
+def _check_together(options: SweepOptions) -> None:
+    """Refuse options of which one would be passed over in silence."""
+    asked = [flag(n) for n in ("status", "dry_run", "retry_failed") if getattr(options, n)]
+    if len(asked) > 1:
+        raise InputError(f"{asked[0]} with {asked[1]}: give one of them, for example {asked[0]}")
+    for name in ("seeds", "images"):
+        if getattr(options, name) and options.file is None:
+            raise InputError(
+                f"--{name} with --join: the server says what is run; leave --{name} out"
+            )
 
 
 def _definition(options: SweepOptions) -> Any:
