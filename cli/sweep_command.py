@@ -131,7 +131,7 @@ def _print_commands(definition: Any) -> int:
 
 def _engine(options: SweepOptions, definition: Any) -> str:
     from training.settings import SETTINGS
-    from training.tracking import choose_mode
+    from training.wandb_server import choose_mode, require_key
 
     if options.study and (options.join or options.mode == "online"):
         raise InputError("--study is for offline sweeps; leave it out, or --join and --mode online")
@@ -141,6 +141,7 @@ def _engine(options: SweepOptions, definition: Any) -> str:
     mode, reason = choose_mode(SETTINGS[task](mode=options.mode))
     if options.join and mode != "online":
         raise InputError(f"--join {options.join}: needs W&B's server: {reason or 'mode ' + mode}")
+    require_key(options.mode)
     if reason and not options.status:
         click.echo(f"Offline: {reason}.")
     return "online" if mode == "online" else "offline"

@@ -265,6 +265,7 @@ def test_dry_run_prints_the_commands_and_starts_nothing(cli):
         (["mini.yaml", "--join", "a/b/c", "--mode", "offline"], "needs W&B's server"),
         (["mini.yaml", "--study", "s.journal", "--mode", "online"], "--study is for offline"),
         (["mini.yaml", "--joim", "a/b/c"], "--join"),
+        (["mini.yaml", "--mode", "online"], "--mode online: no W&B API key found; run wandb login"),
         (["mini.yaml", "--status", "--retry-failed"], "--status with --retry-failed: give one"),
         (["mini.yaml", "--status", "--dry-run"], "--status with --dry-run: give one of them"),
         (["mini.yaml", "--dry-run", "--retry-failed"], "--dry-run with --retry-failed: give one"),

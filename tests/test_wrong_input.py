@@ -132,6 +132,7 @@ LINES = [
     ("resconv --device cuda:77", "usable CUDA device"),
     ("resconv --precision fp8", "must be one of"),
     ("resconv --mode sometimes", "must be one of"),
+    (f"resconv {SMALL} --mode online", "--mode online: no W&B API key found; run wandb login"),
     (f"resconv {SMALL} --project a/b", "--project a/b"),
     (f"resconv {SMALL} --tags " + 70 * "t", "at most 64 characters"),
     (f"resconv {SMALL} --runs-dir a-file", "cannot make resconv-l2"),
@@ -200,6 +201,7 @@ LINES = [
 BROKEN_IMAGES = ["broken.png", "huge.png", "a-file", "texts"]
 ENVIRONMENTS = [
     ({"WANDB_MODE": "sometimes"}, "WANDB_MODE=sometimes"),
+    ({"WANDB_MODE": "online"}, "WANDB_MODE=online: no W&B API key found"),
     ({"WANDB_PROJECT": "a:b"}, "--project a:b"),
     ({"WANDB_RUN_ID": "../../out"}, "WANDB_RUN_ID=../../out"),
     ({"RANK": "0", "WORLD_SIZE": "99", "MASTER_ADDR": "localhost"}, "each of the 99 processes"),

@@ -15,6 +15,7 @@ from training.settings import RunSettings
 
 DEFAULT_PROJECT = "convtune"
 REACHABLE_SECONDS = 5
+NO_KEY = "no W&B API key found"
 CLOUD = ("https://api.forge.coreweave.com", "https://api.wandb.ai")  # its address now and before
 
 
@@ -31,6 +32,14 @@ def check(settings: RunSettings) -> None:
         )
     if any(len(tag) > 64 for tag in settings.tags):
         raise InputError("--tags: a tag has at most 64 characters, for example --tags first,small")
+    require_key(settings.mode)
+
+
+def require_key(mode: str | None) -> None:
+    """Raises ``InputError`` where ``mode``, or WANDB_MODE, asks for a server without a key."""
+    asked = f"--mode {mode}" if mode else f"WANDB_MODE={os.environ.get('WANDB_MODE')}"
+    if asked in ("--mode online", "WANDB_MODE=online") and not _has_key(host()):
+        raise InputError(f"{asked}: {NO_KEY}; run wandb login, or give --mode offline")
 
 
 def choose_mode(settings: RunSettings) -> tuple[str, str | None]:
@@ -45,7 +54,7 @@ def choose_mode(settings: RunSettings) -> tuple[str, str | None]:
     if asked == "disabled":
         return "disabled", None
     if not _has_key(host()):
-        return "offline", "no W&B API key found (wandb login makes one)"
+        return "offline", f"{NO_KEY} (wandb login makes one)"
     if not answers(host()):
         return "offline", f"the W&B server {host()} does not answer"
     return "online", None
