@@ -225,6 +225,9 @@ class ActiveRun:
         self.tracker.log_dataset(self.config["dataset"])
         if self.display:
             self.display.start(self.training, self.config, self.tracker, self.folder.path)
+        now = time.monotonic()
+        self.started += now - self.shown  # W&B's imports and start are no time of the run
+        self.shown = now
 
     def _track(self, row: dict[str, float]) -> None:
         self.tracker.log({k: v for k, v in row.items() if k != "step"}, int(row["step"]))
