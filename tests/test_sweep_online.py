@@ -97,7 +97,7 @@ def test_a_killed_sweep_leaves_no_agent_to_take_more_points(online, project):
         [sys.executable, "train.py", "sweep", "mini.yaml"], cwd=project, stdout=subprocess.DEVNULL,
         env=os.environ | online.server.env(project / "caches") | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
-    wait_until(lambda: online.server.runs)
+    wait_until(lambda: list((project / "runs").glob("*/config.yaml")))  # the agent has begun it
     words = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children(sweep.pid)}
     sweep.kill()
     sweep.wait()
