@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import datetime
 import io
+import multiprocessing
 import os
 import shlex
 import statistics
@@ -16,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import cache
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -74,28 +76,79 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+class Elsewhere:
+    """``with``: a step in a process of its own, which shares no setting with this one.
+
+    ``make(*arguments)``, called there, gives the step.
+    """
+
+    def __init__(self, device: torch.device, make: Callable[..., Any], *arguments: Any) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.ours, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, device, make, arguments))
+
+    def __enter__(self) -> Elsewhere:
+        self.process.start()
+        return self
+
+    def seconds(self, steps: int, device: torch.device) -> float:
+        """How long so many steps take there. Raises ``EOFError`` if that process has ended."""
+        self.ours.send(steps)
+        return self.ours.recv()
+
+    def __exit__(self, *error: Any) -> None:
+        self.ours.send(0)
+        self.process.join()
+
+
+class Here:
+    """A step in this process."""
+
+    def __init__(self, step: Callable[[], object]) -> None:
+        self.step = step
+
+    def seconds(self, steps: int, device: torch.device) -> float:
+        """How long so many steps take."""
+        wait(device)
+        start = time.perf_counter()
+        for _ in range(steps):
+            self.step()
+        wait(device)
+        return time.perf_counter() - start
+
+
+def _serve(
+    pipe: Connection, device: torch.device, make: Callable[..., Any], arguments: tuple[Any, ...]
+) -> None:
+    here = Here(make(*arguments))
+    while steps := pipe.recv():
+        pipe.send(here.seconds(steps, device))
+
+
 def by_turns(
-    steps: dict[str, Callable[[], object]],
+    steps: dict[str, Callable[[], object] | Elsewhere],
     *,
     rounds: int,
     turn: int,
     device: torch.device,
     warm_up: int = 2,
+    run_in: int = 0,
 ) -> dict[str, list[float]]:
-    """Seconds a step of each round: in a round each has its ``turn`` of so many steps."""
-    for step in steps.values():
-        for _ in range(warm_up):
-            step()
+    """Seconds a step of each round: in a round each has its ``turn`` of so many steps.
+
+    The first ``warm_up`` steps do not count, nor the first ``run_in`` of each turn: what workers
+    have fetched while others had their turn is used up in them.
+    """
+    places = {n: s if isinstance(s, Elsewhere) else Here(s) for n, s in steps.items()}
+    for place in places.values():
+        place.seconds(warm_up, device)
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     order = list(steps)
     for _ in range(rounds):
         for name in order:
-            wait(device)
-            start = time.perf_counter()
-            for _ in range(turn):
-                steps[name]()
-            wait(device)
-            seconds[name].append((time.perf_counter() - start) / turn)
+            if run_in:
+                places[name].seconds(run_in, device)
+            seconds[name].append(places[name].seconds(turn, device) / turn)
         order.reverse()
     return seconds
 

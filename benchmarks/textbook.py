@@ -2,7 +2,8 @@
 
 The textbook: a DataLoader with two workers and transforms per image, fp32, contiguous tensors,
 ``ConvTranspose2d`` as the logbook wrote it, ``.item()`` and ``wandb.log`` every step (offline).
-Same network, images, batch size and learning rates, one process, by turns.
+Same network, images, batch size and learning rates, by turns; the textbook loop in a process of
+its own, where nothing of the project's settings (allocator, TF32, cuDNN) reaches it.
 
     python -m benchmarks.textbook
 """
@@ -23,7 +24,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from benchmarks.common import benchmark, by_turns, images, make_training, ratios, write
+from benchmarks.common import Elsewhere, benchmark, by_turns, images, make_training, ratios, write
 from models.resconv import Deconv, ResConv
 from training.hardware import choose_hardware
 from training.loop import Training
@@ -31,6 +32,7 @@ from training.settings import settings_from
 from training.showing import Table
 from training.tasks.restoration import model_arguments
 
+PREFETCHED = 4  # batches that a DataLoader with two workers holds ready
 CLAIM = (
     "Training images a second, and how many times as fast as the textbook loop (median and range "
     "over the rounds, in which all took turns)."
@@ -88,8 +90,11 @@ def deconvs_as_written(model: nn.Module) -> None:
             deconv.conv = written
 
 
-def textbook_step(run: Any, device: torch.device, options: dict[str, Any]) -> Callable[[], None]:
-    """The step of the textbook loop."""
+def textbook_step(
+    folder: str, device: torch.device, options: dict[str, Any]
+) -> Callable[[], None]:
+    """The step of the textbook loop, logging to an offline W&B run in ``folder``."""
+    run = offline_run(folder)
     settings = settings_from("resconv", options)
     pixels = images(*settings.height_width).train_images
     model = ResConv(**model_arguments(settings, pixels.shape[1]))
@@ -110,6 +115,12 @@ def textbook_step(run: Any, device: torch.device, options: dict[str, Any]) -> Ca
         run.log({"loss": loss.item(), "lr": scheduler.get_last_lr()[0]})
 
     return step
+
+
+def offline_run(folder: str) -> Any:
+    return wandb.init(
+        mode="offline", dir=folder, project="textbook", settings=wandb.Settings(silent=True)
+    )
 
 
 def our_step(run: Any, training: Training) -> Callable[[], None]:
@@ -139,17 +150,19 @@ def main(
     hardware = choose_hardware(settings_from("resconv", {"device": device}))
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        quiet = wandb.Settings(silent=True)
-        run = wandb.init(mode="offline", dir=folder, project="textbook", settings=quiet)
+        run = offline_run(folder)
         for kernel in ks:
             options = {"ks": kernel, "layers": layers, "batch_size": batch_size, "device": device}
-            steps = {"textbook": textbook_step(run, hardware.device, options)}
             ours = {"ours, fp32": {"precision": "fp32"}, "ours": {}}
             if compiled:
                 ours["ours, compiled"] = {"compile": True}
-            for name, more in ours.items():
-                steps[name] = our_step(run, make_training(**options | more))
-            seconds = by_turns(steps, rounds=rounds, turn=turn, device=hardware.device)
+            with Elsewhere(hardware.device, textbook_step, folder, hardware.device, options) as its:
+                steps: dict[str, Any] = {"textbook": its}
+                for name, more in ours.items():
+                    steps[name] = our_step(run, make_training(**options | more))
+                seconds = by_turns(
+                    steps, rounds=rounds, turn=turn, device=hardware.device, run_in=PREFETCHED
+                )
             for name, mine in seconds.items():
                 times, spread = ratios(seconds["textbook"], mine)
                 speed = sorted(batch_size / s for s in mine)[len(mine) // 2]
