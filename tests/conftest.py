@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -20,6 +21,12 @@ TINY = [
     "--layers", "2", "--ch", "4", "--images", "256", "--batch-size", "32", "--log-every", "3",
     "--device", "cpu",
 ]  # fmt: skip
+
+
+def pytest_configure() -> None:
+    """Take signals as a command in a terminal does; background jobs and nohup ignore some."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 class Outcome(NamedTuple):
