@@ -1,7 +1,7 @@
 """What the benchmarks share: turns, ratios, ready-made trainings, and how results are written.
 
-Everything compared runs in one process by turns, so that whatever else the machine does meets
-all alike; ratios are medians of the ratios of turns that lay side by side.
+Everything compared takes turns, in one process unless it is ``Elsewhere``, so that whatever else
+the machine does meets all alike; ratios are medians of the ratios of turns that lay side by side.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Elsewhere:
         self.process.start()
         return self
 
-    def seconds(self, steps: int, device: torch.device) -> float:
+    def seconds(self, steps: int) -> float:
         """How long so many steps take there. Raises ``EOFError`` if that process has ended."""
         self.ours.send(steps)
         return self.ours.recv()
@@ -102,27 +102,27 @@ class Elsewhere:
 
 
 class Here:
-    """A step in this process."""
+    """A step in this process, whose work ``device`` does."""
 
-    def __init__(self, step: Callable[[], object]) -> None:
-        self.step = step
+    def __init__(self, device: torch.device, step: Callable[[], object]) -> None:
+        self.device, self.step = device, step
 
-    def seconds(self, steps: int, device: torch.device) -> float:
+    def seconds(self, steps: int) -> float:
         """How long so many steps take."""
-        wait(device)
+        wait(self.device)
         start = time.perf_counter()
         for _ in range(steps):
             self.step()
-        wait(device)
+        wait(self.device)
         return time.perf_counter() - start
 
 
 def _serve(
     pipe: Connection, device: torch.device, make: Callable[..., Any], arguments: tuple[Any, ...]
 ) -> None:
-    here = Here(make(*arguments))
+    here = Here(device, make(*arguments))
     while steps := pipe.recv():
-        pipe.send(here.seconds(steps, device))
+        pipe.send(here.seconds(steps))
 
 
 def by_turns(
@@ -139,16 +139,16 @@ def by_turns(
     The first ``warm_up`` steps do not count, nor the first ``run_in`` of each turn: what workers
     have fetched while others had their turn is used up in them.
     """
-    places = {n: s if isinstance(s, Elsewhere) else Here(s) for n, s in steps.items()}
+    places = {n: s if isinstance(s, Elsewhere) else Here(device, s) for n, s in steps.items()}
     for place in places.values():
-        place.seconds(warm_up, device)
+        place.seconds(warm_up)
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     order = list(steps)
     for _ in range(rounds):
         for name in order:
             if run_in:
-                places[name].seconds(run_in, device)
-            seconds[name].append(places[name].seconds(turn, device) / turn)
+                places[name].seconds(run_in)
+            seconds[name].append(places[name].seconds(turn) / turn)
         order.reverse()
     return seconds
 

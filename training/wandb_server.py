@@ -37,8 +37,8 @@ def check(settings: RunSettings) -> None:
 
 def require_key(mode: str | None) -> None:
     """Raises ``InputError`` where ``mode``, or WANDB_MODE, asks for a server without a key."""
-    asked = f"--mode {mode}" if mode else f"WANDB_MODE={os.environ.get('WANDB_MODE')}"
-    if asked in ("--mode online", "WANDB_MODE=online") and not _has_key(host()):
+    if (mode or os.environ.get("WANDB_MODE")) == "online" and not _has_key(host()):
+        asked = "--mode online" if mode else "WANDB_MODE=online"
         raise InputError(f"{asked}: {NO_KEY}; run wandb login, or give --mode offline")
 
 
