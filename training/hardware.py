@@ -97,8 +97,9 @@ def _device(name: str) -> torch.device:
 def _keep_freed_memory() -> None:
     """Let glibc's allocator keep the memory of one step for the next.
 
-    Tensors above 32 MiB otherwise go back to the system and come anew, page by page: a third of
-    the step at 64x64 in fp32. The price is up to a third more resident memory.
+    Tensors above 32 MiB otherwise go back to the system and come anew, page by page: a step at
+    64x64 in fp32 takes 1.6 times as long then (``benchmarks.ablation``). The price is more
+    resident memory.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt:

@@ -110,7 +110,7 @@ class RunSettings:
     )
     checkpoint_activations: bool = option(
         False, BOOLEAN, "Hardware",
-        "Recompute activations in the backward pass: less memory, about a third more time.",
+        "Recompute activations in the backward pass: less memory, about a quarter more time.",
     )
 
     checkpoint_every: int | str | None = option(
