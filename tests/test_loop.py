@@ -6,6 +6,7 @@ import ctypes
 import math
 import resource
 import shutil
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -13,8 +14,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from data.batches import BatchStream
 from data.erasing import SIDES
+from models.fastest import forced_way
 from tests.conftest import TINY
-from training.hardware import choose_hardware
+from training import loop
+from training.hardware import Hardware, choose_hardware
 from training.loop import NonFiniteLoss, Training
 from training.schedule import learning_rate
 from training.settings import settings_from
@@ -106,6 +109,40 @@ def test_a_step_never_waits_for_the_device_and_an_interval_waits_once(monkeypatc
         next(rows)
         # One for the losses of the interval, one for the watch over NaN.
         assert (syncs.count, reads) == (1, ["tolist"])
+
+
+class PlainDescent(torch.optim.Optimizer):
+    """Descent for tensors without values; the fused optimizers exist for real devices only."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__(model.parameters(), {"lr": 0.1})
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter.add_(parameter.grad, alpha=-group["lr"])
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [("resconv", {}), ("classify", {"conv": "select", "cutout": 8})],
+)
+def test_a_step_needs_no_value_and_mixes_no_devices(command, options, monkeypatch):
+    """On meta tensors reading a value raises, and so does a sum with a CPU tensor."""
+    monkeypatch.setattr(loop, "make_optimizer", lambda settings, model: PlainDescent(model))
+    monkeypatch.setattr(Hardware, "autocast", lambda self: nullcontext())  # has no meta device
+    given = OPTIONS | options if command == "resconv" else {"mode": "disabled"} | options
+    task = make_task(settings_from(command, given))
+    hardware = Hardware(torch.device("meta"), torch.float32, compile=False)
+    training = Training(task, task.build_model(), hardware)
+    with forced_way("pointwise"):
+        for _ in range(3):
+            training.train_step()
+        assert {p.device.type for p in training.model.parameters()} == {"meta"}
+        for read in (training.meter.read, training.check_finite, training.validate):
+            with pytest.raises((NotImplementedError, RuntimeError), match="meta tensor"):
+                read()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
