@@ -1,26 +1,41 @@
 """Run Python with the given arguments; SIGINT ends it when the process that started it is killed.
 
-``python -m sweeps.leash PARENT ARGUMENT…``. On Linux the kernel sends the signal, whatever ended
-the parent; elsewhere nothing does. W&B's agents then finish the run in hand and take no other.
+``python -m sweeps.leash PARENT (-m MODULE | FILE) ARGUMENT…``. On Linux the kernel tells, whatever
+ended the parent; elsewhere nothing does. W&B's agents then finish the run in hand and take no
+other.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import runpy
 import signal
 import sys
 
-PR_SET_PDEATHSIG = 1  # from <sys/prctl.h>; it outlasts the exec below
+PR_SET_PDEATHSIG = 1  # from <sys/prctl.h>
+ENDED = signal.SIGUSR1
 
 
 def main(parent: int, arguments: list[str]) -> None:
-    """Become ``python ARGUMENT…``, unless ``parent`` has ended already."""
+    """What ``python ARGUMENT…`` does, in this process, unless ``parent`` has ended already."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGINT))
+        signal.signal(ENDED, _interrupt_once)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(ENDED))
         if os.getppid() != parent:
             return
-    os.execv(sys.executable, [sys.executable, *arguments])
+    if arguments[0] == "-m":
+        sys.argv = arguments[1:]
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv = arguments
+        runpy.run_path(sys.argv[0], run_name="__main__")
+
+
+def _interrupt_once(*_: object) -> None:
+    """The kernel tells once for each thread of the parent; a second SIGINT would end the run."""
+    signal.signal(ENDED, signal.SIG_IGN)
+    signal.raise_signal(signal.SIGINT)
 
 
 if __name__ == "__main__":

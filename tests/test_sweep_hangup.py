@@ -52,3 +52,33 @@ def test_a_closed_terminal_saves_the_run_in_hand_and_ends_the_workers():
     again = Command(file, "--mode", "disabled")
     assert again.end() == 0 and only_run(Path("runs")) == folder
     assert set(done_points(Path("studies/mini.journal")).values()) == {1}
+
+
+PARENT = """
+import os, subprocess, sys, threading, time
+for _ in range(8):
+    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+leash = [sys.executable, "-m", "sweeps.leash", str(os.getpid())]
+subprocess.Popen([*leash, "count.py", "told.txt"])
+time.sleep(60)
+"""
+COUNT = """
+import signal, sys, time
+told = []
+signal.signal(signal.SIGINT, lambda *_: told.append(time.monotonic()))
+open(sys.argv[1], "w").close()
+while not told or time.monotonic() < told[0] + 1:
+    time.sleep(0.01)
+open(sys.argv[1], "w").write(f"{len(told)} told {__name__} {sys.argv}")
+"""
+
+
+def test_a_killed_parent_of_many_threads_is_told_of_once():
+    Path("count.py").write_text(COUNT)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], env=environment)
+    wait_until(Path("told.txt").exists)
+    parent.kill()
+    parent.wait()
+    wait_until(Path("told.txt").read_text)
+    assert Path("told.txt").read_text() == "1 told __main__ ['count.py', 'told.txt']"
