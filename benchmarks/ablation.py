@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from benchmarks.common import benchmark, by_turns, make_training, ratios, write
 from benchmarks.textbook import deconvs_as_written, endless
+from models.resconv import GELU, Layer
 from training.hardware import Hardware
 from training.loop import Training
 from training.showing import Table
@@ -39,6 +40,13 @@ class Contiguous(Hardware):
 
     def to_float(self, images: Tensor) -> Tensor:
         return images.to(self.device, torch.float32) / 255
+
+
+def gelus_of_pytorch(model: nn.Module) -> None:
+    """Put PyTorch's own GELU in place of the one that reaches oneDNN's."""
+    for layer in model.modules():
+        if isinstance(layer, Layer) and isinstance(layer.act, GELU):
+            layer.act = nn.GELU()
 
 
 def with_loader(training: Training) -> Step:
@@ -93,13 +101,13 @@ def variants(options: dict[str, Any], log: Callable[[dict[str, float]], object])
         "fp32 (bf16 off)": make(precision="fp32").train_step,
         "contiguous (channels_last off)": make(**plain).train_step,
         "ConvTranspose2d (plain conv off)": make(change_model=deconvs_as_written).train_step,
+        "nn.GELU (oneDNN's kernel off)": make(change_model=gelus_of_pytorch).train_step,
         "DataLoader (data on the device off)": with_loader(make()),
         "AdamW by foreach (fused off)": with_optimizer(make(), foreach=True),
         "AdamW by a loop (fused off)": with_optimizer(make(), foreach=False),
         "gradients zeroed (set_to_none off)": with_zeroed_gradients(make()),
         "W&B every step (interval off)": with_log_every_step(make(), log),
     }
-
 
 
 # A process of its own, because memory once kept is used again whatever the thresholds are.

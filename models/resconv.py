@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
@@ -14,8 +15,23 @@ from torch.utils.checkpoint import checkpoint
 from models.channel_selection import ChannelSelectionConv2d, ChannelSelectionConvTranspose2d
 from models.ranges import channels_per_layer, kernels_per_layer
 
+
+class GELU(nn.GELU):
+    """``nn.GELU`` on [n c h w]; where channels lie last, read as [n h w c].
+
+    PyTorch hands contiguous CPU tensors to oneDNN's GELU, and channels_last ones to its own,
+    which is 1.7 times as slow in bf16.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type != "cpu" or not x.is_contiguous(memory_format=torch.channels_last):
+            return super().forward(x)
+        x = super().forward(rearrange(x, "n c h w -> n h w c"))
+        return rearrange(x, "n h w c -> n c h w")
+
+
 ACTIVATION_CLASSES: dict[str, Callable[[], nn.Module]] = {
-    "gelu": nn.GELU, "mish": nn.Mish, "silu": nn.SiLU, "hardswish": nn.Hardswish,
+    "gelu": GELU, "mish": nn.Mish, "silu": nn.SiLU, "hardswish": nn.Hardswish,
     "leakyrelu": nn.LeakyReLU, "relu6": nn.ReLU6, "relu": nn.ReLU, "prelu": nn.PReLU,
     "softplus": nn.Softplus, "logsigmoid": nn.LogSigmoid, "celu": nn.CELU, "tanh": nn.Tanh,
     "rrelu": nn.RReLU, "hardtanh": nn.Hardtanh, "softsign": nn.Softsign, "selu": nn.SELU,

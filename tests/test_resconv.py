@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from models.facts import parameter_count
-from models.resconv import Deconv, ResConv, receptive_fields
+from models.resconv import GELU, Deconv, ResConv, receptive_fields
 from tests.conftest import ROOT
 from training.settings import ACTIVATIONS, BN_POSITIONS, ResConvSettings, settings_from
 from training.tasks.restoration import model_arguments
@@ -58,6 +58,18 @@ def test_a_decoder_conv_with_stride_1_is_a_transposed_conv(padding):
     torch.testing.assert_close(deconv(x, expected.shape[-2:]), expected, rtol=0, atol=1e-12)
     bound = 1 / (2 * 9) ** 0.5  # nn.ConvTranspose2d's start, from its output channels
     assert bound * 0.8 < deconv.conv.weight.abs().max() <= bound
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_gelu_is_pytorchs_in_values_gradients_and_layout(layout):
+    x = (3 * torch.randn(2, 8, 5, 7)).contiguous(memory_format=layout)
+    ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+    output, expected = GELU()(ours), nn.GELU()(theirs)
+    assert output.is_contiguous(memory_format=layout)
+    (output**2).sum().backward()
+    (expected**2).sum().backward()
+    torch.testing.assert_close(output, expected, rtol=1e-5, atol=2e-6)
+    torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-5, atol=2e-5)
 
 
 def test_the_decoder_adds_the_weighted_mirrored_encoder_output():
