@@ -28,7 +28,7 @@ def kind_of(operation: str) -> str:
     name = operation.lower()
     if "batch_norm" in name or "bn_" in name or "batchnorm" in name:
         return "batch norm"
-    if any(activation in name for activation in (*ACTIVATIONS, "sigmoid")):
+    if any(word in name for word in (*ACTIVATIONS, "elu", "threshold", "clamp", "log_sigmoid")):
         return "activations"
     if any(word in name for word in ("conv", "fprop", "dgrad", "wgrad", "gemm")):
         return "convs"
