@@ -91,6 +91,18 @@ class _ChannelSelection(nn.Module):
             x = F.conv2d(x, rearrange(self.select, "r o i -> (o r) i 1 1"))
         return self._per_channel(x, self.kernel)
 
+    @torch.no_grad()
+    def _as(self, kind: type[nn.Module], kernel: Tensor) -> nn.Module:
+        conv = kind(
+            self.in_channels, self.out_channels, self.kernel_size, self.stride, self.padding,
+            dilation=self.dilation, bias=self.bias is not None,
+            device=self.select.device, dtype=self.select.dtype,
+        )  # fmt: skip
+        conv.weight.copy_(kernel)
+        if self.bias is not None:
+            conv.bias.copy_(self.bias)
+        return conv.train(self.training)
+
     def _dense(self, x: Tensor, kernel: Tensor) -> Tensor:
         raise NotImplementedError
 
@@ -122,22 +134,17 @@ class ChannelSelectionConv2d(_ChannelSelection):
         geometry = (self.stride, self.padding, self.dilation)
         return F.conv2d(x, kernel, self.bias, *geometry, self.out_channels)
 
-    @torch.no_grad()
-    def to_conv2d(self) -> nn.Conv2d:
+    def to_conv(self) -> nn.Conv2d:
         """An ordinary conv with the same function, for export."""
-        geometry = (self.kernel_size, self.stride, self.padding, self.dilation)
-        conv = nn.Conv2d(
-            self.in_channels, self.out_channels, *geometry, bias=self.bias is not None,
-            device=self.select.device, dtype=self.select.dtype,
-        )  # fmt: skip
-        conv.weight.copy_(self.dense_kernel())
-        if self.bias is not None:
-            conv.bias.copy_(self.bias)
-        return conv.train(self.training)
+        return self._as(nn.Conv2d, self.dense_kernel())
 
 
 class ChannelSelectionConvTranspose2d(_ChannelSelection):
     """The same layer for ``nn.ConvTranspose2d``: select, then a depthwise transposed conv."""
+
+    def to_conv(self) -> nn.ConvTranspose2d:
+        """An ordinary transposed conv with the same function, for export."""
+        return self._as(nn.ConvTranspose2d, rearrange(self.dense_kernel(), "o i h w -> i o h w"))
 
     def _dense(self, x: Tensor, kernel: Tensor) -> Tensor:
         kernel = rearrange(kernel, "o i h w -> i o h w")
@@ -203,7 +210,7 @@ def to_plain_convs(model: nn.Module) -> int:
     count = 0
     for parent in list(model.modules()):
         for name, layer in list(parent._modules.items()):
-            if isinstance(layer, ChannelSelectionConv2d):
-                setattr(parent, name, layer.to_conv2d())
+            if isinstance(layer, _ChannelSelection):
+                setattr(parent, name, layer.to_conv())
                 count += 1
     return count

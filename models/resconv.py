@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 
 import torch
 from einops import rearrange
@@ -38,6 +39,9 @@ ACTIVATION_CLASSES: dict[str, Callable[[], nn.Module]] = {
     "sigmoid": nn.Sigmoid, "hardsigmoid": nn.Hardsigmoid, "softshrink": nn.Softshrink,
     "hardshrink": nn.Hardshrink, "tanhshrink": nn.Tanhshrink,
 }  # fmt: skip
+
+
+BN_PLACES = ("before", "after-conv", "after-act", "none")
 
 
 def make_conv(i: int, o: int, k: int, *, rank: int, **geometry: int) -> nn.Module:
@@ -111,7 +115,8 @@ class ResConv(nn.Module):
     others channel selections of that rank. With ``checkpoint_activations`` each layer is
     computed again in the backward pass instead of being kept.
 
-    Raises ``ValueError`` for inputs that are not [n, ``image_channels``, h, w].
+    Raises ``ValueError`` for arguments that make no net, and for inputs that are not
+    [n, ``image_channels``, h, w].
     """
 
     def __init__(
@@ -133,12 +138,23 @@ class ResConv(nn.Module):
         checkpoint_activations: bool = False,
     ) -> None:
         super().__init__()
+        if layers < 1:
+            raise ValueError(f"layers must be at least 1, got {layers}")
+        for name, value, known in (
+            ("bn_encoder", bn_encoder, BN_PLACES),
+            ("bn_decoder", bn_decoder, BN_PLACES),
+            ("act", act, tuple(ACTIVATION_CLASSES)),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
         self.image_channels, self.residual_weight = image_channels, residual_weight
         self.checkpoint_activations = checkpoint_activations
         self.channels = channels_per_layer(ch, layers)
         self.kernels = kernels_per_layer(ks, layers)
         self.stride = stride
         self.paddings = [k // 2 if padding is None else padding for k in self.kernels]
+        if any(not 0 <= p < k for p, k in zip(self.paddings, self.kernels, strict=True)):
+            raise ValueError(f"padding must be from 0 to below every kernel size, got {padding}")
         self.encoder, self.decoder = nn.ModuleList(), nn.ModuleList()
         pairs = itertools.pairwise([image_channels, *self.channels])
         for n, ((i, o), k) in enumerate(zip(pairs, self.kernels, strict=True)):
@@ -183,9 +199,28 @@ class ResConv(nn.Module):
         return x
 
     def _run(self, layer: Layer, x: Tensor, *size: tuple[int, int]) -> Tensor:
-        if self.checkpoint_activations and self.training:
-            return checkpoint(layer, x, *size, use_reentrant=False)
-        return layer(x, *size)
+        if not (self.checkpoint_activations and self.training):
+            return layer(x, *size)
+        # The compiler takes no contexts, and does not repeat the updates of statistics.
+        contexts = {"context_fn": lambda: (nullcontext(), _statistics_kept(layer))}
+        if torch.compiler.is_compiling():
+            contexts = {}
+        return checkpoint(layer, x, *size, use_reentrant=False, **contexts)
+
+
+@contextmanager
+def _statistics_kept(layer: nn.Module) -> Iterator[None]:
+    """Batch norms have counted this batch in the first forward; the second must not count it."""
+    norms = [m for m in layer.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+        norm.num_batches_tracked.sub_(1)
+    try:
+        yield
+    finally:  # PyTorch leaves by an exception, once all that is needed is there again
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
 
 
 def receptive_fields(kernels: list[int], stride: int, paddings: list[int]) -> list[int]:

@@ -70,7 +70,7 @@ def compare(
     for key in keys:
         a, b = before[key], after[key]
         difference = 0.0 if a == b else abs(a - b) / max(abs(a), abs(b))
-        worst = max(worst, difference)
+        worst = max(worst, difference if math.isfinite(difference) else math.inf)
         lines.append(f"{key:<14} was {a:.8g}, is {b:.8g}")
     if not keys:
         return "cannot be compared: the run recorded none", worst, lines

@@ -160,8 +160,10 @@ class OfflineSweep:
     def _follow(self, hand: Hand, event: dict[str, Any]) -> None:
         hand.event |= event
         value = event.get(self.sweep.metric)
-        if value is not None and isfinite(value) and self.study.report(hand.claim, value):
-            hand.stop_early()
+        if value is not None and isfinite(value):
+            epoch = max(1, int(event["epoch"]))  # a last validation within the first epoch: 1
+            if self.study.report(hand.claim, value, epoch):
+                hand.stop_early()
 
     def _record(self, hand: Hand, news: dict[str, Any]) -> None:
         value = news["last"].get(self.sweep.metric)

@@ -37,6 +37,7 @@ DISTRIBUTIONS = {
     "log_uniform": ("min", "max"),
     "log_uniform_values": ("min", "max"),
 }
+OF_THE_SWEEP = ("mode", "runs_dir", "resume")
 EARLY_KEYS = ("type", "min_iter", "max_iter", "s", "eta", "strict")
 MAX_POINTS = 10_000
 WHOLE_VALIDATION_FROM = 6000  # images: shorter rehearsals shorten validation too
@@ -187,6 +188,12 @@ def checked(file: Path, config: dict[str, Any], header: str = "") -> Sweep:
     given = config["parameters"]
     if not isinstance(given, dict) or not given:
         raise InputError(f"{file}: parameters must map option names to values: or min: and max:")
+    for key in map(str, given):
+        if key.replace("-", "_") in OF_THE_SWEEP:
+            raise InputError(
+                f"{file}: parameters: the sweep itself decides {key}; leave it out (train.py sweep "
+                "has --mode and --runs-dir)"
+            )
     name = str(config.get("name") or file.stem)
     sweep = Sweep(
         file=file, name=name, header=header, task=task, method=method, metric=metric, goal=goal,
@@ -237,7 +244,11 @@ def _metric(file: Path, metric: Any, task: str) -> tuple[str, str]:
             f"{file}: metric {metric['name']} is never logged by {task}, which logs "
             f"{', '.join(known)}.{nearest(metric['name'], known)}"
         )
-    return metric["name"], _one_of(file, "goal", metric["goal"], ("minimize", "maximize"))
+    goal = _one_of(file, "goal", metric["goal"], ("minimize", "maximize"))
+    settings = SETTINGS[task]
+    if metric["name"] == settings.objective and goal != settings.goal:
+        raise InputError(f"{file}: goal {goal}: the best {settings.objective} has {settings.goal}")
+    return metric["name"], goal
 
 
 def _parameter(file: Path, name: str, spec: Any) -> Parameter:

@@ -36,13 +36,14 @@ def open_storage(where: str) -> optuna.storages.BaseStorage:
     path = Path(where).resolve()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path.with_name(path.name + ".lock"))
+        lock = FileLock(path)
         backend = JournalFileBackend(str(path), lock_obj=lock)
-        with open(path, "rb+") as file:
+        with open(path, "rb") as file:
             first = file.readline()
             if first and "op_code" not in json.loads(first):
                 raise ValueError(first)
-            _cut_torn_line(file, lock)
+        lock.acquire()
+        lock.release()
         return JournalStorage(backend)
     except OSError as error:
         raise InputError(f"--study {where}: {error.strerror}") from None
@@ -70,19 +71,14 @@ def _without_password(url: str) -> str:
     return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
-def _cut_torn_line(file: BinaryIO, lock: FileLock) -> None:
+def _cut_torn_line(path: Path) -> None:
     """A process killed while it wrote may leave half a line, which Optuna cannot read past."""
-    if _ends_well(file):
-        return
-    lock.acquire()
-    try:
+    with open(path, "rb+") as file:
         if not _ends_well(file):
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - 1_000_000))
             tail = file.read()
             file.truncate(size - len(tail) + tail.rfind(b"\n") + 1)
-    finally:
-        lock.release()
 
 
 def _ends_well(file: BinaryIO) -> bool:
@@ -93,19 +89,21 @@ def _ends_well(file: BinaryIO) -> bool:
 
 
 class FileLock:
-    """A lock that ends with its process. Optuna's own stay for 30 s after a SIGKILL.
+    """A lock on a journal that ends with its process. Optuna's own stay for 30 s after a SIGKILL.
 
     ``flock`` holds between processes, and on Linux between machines that share an NFS disk.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, journal: Path) -> None:
+        self._journal = journal
         self._file: BinaryIO | None = None
 
     def acquire(self) -> bool:
-        """Wait for the lock and take it."""
-        self._file = open(self._path, "ab")  # noqa: SIM115 (held until release)
+        """Wait for the lock and take it; what is written next begins a line of its own."""
+        path = self._journal.with_name(self._journal.name + ".lock")
+        self._file = open(path, "ab")  # noqa: SIM115 (held until release)
         fcntl.flock(self._file, fcntl.LOCK_EX)
+        _cut_torn_line(self._journal)
         return True
 
     def release(self) -> None:

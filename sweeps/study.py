@@ -34,6 +34,7 @@ from sweeps.yaml_file import read_yaml
 BEAT_SECONDS = 20
 LEASE_SECONDS = 300
 TAKER = "taker "  # start of the attribute in which a process says that it wants a trial
+CLOCK_SECONDS = 60  # by which the clocks of machines and file servers may differ
 UNSIGNED_SECONDS = 60  # a claim is signed at once, unless its process was killed just then
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -55,7 +56,6 @@ class Claim:
     point: Point
     trial: optuna.Trial
     settings_key: str  # the point's key, also where that is only a place in a bayes sweep
-    reports: int = 0
 
 
 class Study:
@@ -118,11 +118,13 @@ class Study:
         with contextlib.suppress(UpdateFinishedTrialError):
             claim.trial.set_user_attr("beat", time.time())
 
-    def report(self, claim: Claim, value: float) -> bool:
-        """One validation of a running point; True when the run should end early."""
-        claim.reports += 1
+    def report(self, claim: Claim, value: float, epoch: int) -> bool:
+        """The validation after so many epochs of a point; True when its run should end early.
+
+        Epochs count on where a killed run is resumed, so that runs are compared at equal ones.
+        """
         try:
-            claim.trial.report(value, claim.reports)
+            claim.trial.report(value, epoch)
             return claim.trial.should_prune()
         except UpdateFinishedTrialError:  # the claim was taken away
             return True
@@ -309,10 +311,15 @@ def _is_lost(trial: FrozenTrial) -> bool:
 
 
 def _finished_run(trial: FrozenTrial | optuna.Trial, name: str) -> dict[str, Any] | None:
-    """The run of a lost claim, if it had finished before its sweep was killed."""
+    """The run of a lost claim, if it had finished before its sweep was killed.
+
+    Older runs of the same point, of an earlier study, are not the claim's.
+    """
     claim = _claim(trial)
     for file in Path(claim["runs_dir"]).glob("*/summary.json") if claim else ():
         with contextlib.suppress(OSError, ValueError):
+            if file.stat().st_mtime < claim["time"] - CLOCK_SECONDS:
+                continue
             summary = json.loads(file.read_text())
             config = read_yaml(file.parent / "config.yaml")[0]
             sweep = config.get("sweep") or {}

@@ -22,6 +22,7 @@ from models.channel_selection import (
 from models.classifiers import build_classifier
 from models.facts import multiply_adds
 from models.fastest import WAYS
+from models.resconv import ResConv
 from models.resnet import SmallResNet
 
 small = st.integers(1, 4)
@@ -149,6 +150,15 @@ def test_export_is_the_same_net_without_the_layer():
     assert not any(isinstance(m, ChannelSelectionConv2d) for m in plain.modules())
     x = torch.randn(2, 3, 32, 32)
     assert torch.equal(plain(x), net(x))
+
+
+def test_transposed_selections_are_exported_too():
+    net = ResConv(layers=4, ch=8, rank=2, stride=2).eval()
+    plain = copy.deepcopy(net)
+    assert to_plain_convs(plain) == 6
+    assert sum(isinstance(m, nn.ConvTranspose2d) for m in plain.modules()) == 4
+    x = torch.rand(2, 1, 20, 20)
+    torch.testing.assert_close(plain(x), net(x), rtol=1e-5, atol=1e-6)
 
 
 def test_wrong_shapes_and_ranks_say_what_was_expected():

@@ -171,14 +171,29 @@ def test_logged_losses_are_means_over_their_interval():
     [
         pytest.param({"compile": True, "layers": 1}, 1e-5, marks=NEEDS_COMPILER),
         ({"checkpoint_activations": True}, 0),
+        pytest.param(
+            {"checkpoint_activations": True, "compile": True, "layers": 1}, 1e-5,
+            marks=NEEDS_COMPILER,
+        ),
         ({"precision": "bf16"}, 0.02),
     ],
 )
 def test_fast_paths_train_like_the_plain_one(options, tolerance):
     base = {"precision": "fp32", "log_every": 1, "layers": options.get("layers", 2)}
-    plain = [row["train/l1"] for row in make_training(**base).fit(lambda: False)]
-    other = [row["train/l1"] for row in make_training(**base | options).fit(lambda: False)]
-    assert other == pytest.approx(plain, rel=tolerance, abs=0)
+    for loss in ("train/l1", "val/l1"):
+        rows = make_training(**base).fit(lambda: False)
+        plain = [row[loss] for row in rows if loss in row]
+        rows = make_training(**base | options).fit(lambda: False)
+        other = [row[loss] for row in rows if loss in row]
+        assert plain and other == pytest.approx(plain, rel=tolerance, abs=0)
+
+
+def test_a_recomputed_channel_selection_trains_whatever_way_is_measured():
+    options = {"conv": "select", "layers": 3, "precision": "fp32", "log_every": 1}
+    training = make_training(checkpoint_activations=True, **options)
+    losses = [row["train/l1"] for row in training.fit(lambda: False)]
+    plain = [row["train/l1"] for row in make_training(**options).fit(lambda: False)]
+    assert losses == pytest.approx(plain, rel=1e-4)
 
 
 def test_channels_last_computes_what_the_plain_layout_computes():
@@ -190,6 +205,18 @@ def test_channels_last_computes_what_the_plain_layout_computes():
     torch.testing.assert_close(
         training.model(inputs), plain(inputs.contiguous()), rtol=1e-5, atol=1e-6
     )
+
+
+def test_a_checkpoint_between_two_rows_keeps_the_time_spent():
+    training = make_training(log_every=100)
+    states = []
+    rows = training.fit(lambda: states.append(training.state()) or len(states) == 3)
+    assert list(rows) == [] and training.step == 3
+    seconds = [state["seconds"] for state in states]
+    assert 0 < seconds[0] < seconds[1] < seconds[2] <= training.watch.seconds
+    again = make_training()
+    again.load_state(states[1])
+    assert again.watch.seconds == seconds[1]
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])

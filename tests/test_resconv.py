@@ -128,16 +128,30 @@ def test_the_receptive_field_is_how_far_gradients_reach(stride, layers, k):
     assert receptive_fields(net.kernels, stride, net.paddings)[-1] == reach
 
 
-def test_recomputed_activations_change_neither_outputs_nor_gradients():
+def test_recomputed_activations_change_no_output_gradient_or_statistic():
     torch.manual_seed(0)
     plain = ResConv(layers=3, ch=4)
     saving = ResConv(layers=3, ch=4, checkpoint_activations=True)
     saving.load_state_dict(plain.state_dict())
     x = torch.rand(4, 1, 12, 12)
     for net in (plain, saving):
-        net(x).square().mean().backward()
+        for _ in range(2):
+            net(x).square().mean().backward()
     for a, b in zip(plain.parameters(), saving.parameters(), strict=True):
         assert torch.equal(a.grad, b.grad)
+    for a, b in zip(plain.buffers(), saving.buffers(), strict=True):
+        assert torch.equal(a, b)
+    assert torch.equal(plain(x), saving(x))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"layers": 0}, {"bn_encoder": "0"}, {"bn_decoder": "x"}, {"act": "foo"}, {"padding": 3}],
+)
+def test_a_wrong_argument_is_named_with_its_value(wrong):
+    [(name, value)] = wrong.items()
+    with pytest.raises(ValueError, match=f"{name} must be .*, got {value!r}"):
+        ResConv(**wrong)
 
 
 def test_wrong_shapes_are_named():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import subprocess
 import sys
 import time
@@ -97,7 +98,7 @@ def test_a_claim_without_a_sign_of_life_is_taken_over_and_its_late_result_not_co
     assert states(study)[0] == "missing"
     study.top_up()
     assert study.waiting() == 3
-    assert study.report(first, 0.1), "a run whose claim is gone should end"
+    assert study.report(first, 0.1, 1), "a run whose claim is gone should end"
     assert not study.done(first, 0.1, {})
     claims = [study.claim() for _ in range(3)]
     assert {claim.point.key for claim in claims} == {point.key for point in study.points}
@@ -137,12 +138,14 @@ def test_a_run_that_had_finished_before_the_kill_counts(monkeypatch):
         ("other", "finished", sweep | {"point": "other"}),
         ("broken", "running", sweep),
         ("mine", "finished", sweep),
+        ("a run of an earlier study", "finished", sweep),
     ):
         folder = Path("runs") / name
         folder.mkdir(parents=True)
         (folder / "config.yaml").write_text(yaml.safe_dump({"sweep": point}))
         summary = {"run_id": name, "state": state, "last": {"val/l1": 0.25}}
         (folder / "summary.json").write_text(json.dumps(summary))
+    os.utime("runs/a run of an earlier study/summary.json", (0, 0))
     monkeypatch.setattr(study_module, "is_gone", lambda owner: True)
     study.top_up()
     standing = study.standings()[0]
@@ -188,6 +191,10 @@ def test_half_a_line_left_by_a_killed_process_is_cut_away():
     again = Study("claims.journal", sweep_of())
     assert journal.read_bytes() == whole
     assert again.waiting() == 3
+    journal.write_bytes(whole + b'{"op_code":8,"worker_id":"x","tri')
+    again.claim()  # a command that is open then does not write on to that line
+    assert all(json.loads(line) for line in journal.read_bytes().splitlines())
+    assert study.waiting() == again.waiting() == 2
 
 
 def test_random_points_are_the_same_each_time_and_with_seeds():
@@ -229,8 +236,12 @@ def test_hyperband_stops_the_worse_half_at_each_band():
     study = Study("claims.journal", sweep_of(GRID + rule))
     study.top_up()
     good, bad = study.claim(), study.claim()
-    assert [study.report(good, value) for value in (0.5, 0.1)] == [False, False]
-    assert [study.report(bad, value) for value in (0.9, 0.8)] == [False, True]
+    assert [study.report(good, value, epoch) for epoch, value in ((1, 0.5), (2, 0.1))] == [
+        False, False,
+    ]  # fmt: skip
+    assert [study.report(bad, value, epoch) for epoch, value in ((1, 0.9), (2, 0.8))] == [
+        False, True,
+    ]  # fmt: skip
     study.done(bad, 0.8, {}, early=True)
     assert states(study)[:2] == ["running", "done"]
     bands = "early_terminate: {type: hyperband, max_iter: 27, s: 2}\n"

@@ -44,11 +44,17 @@ def load(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise InputError(f"{path}: no such checkpoint; give a .pt file of a run folder") from None
     except Exception as error:  # a damaged file can break torch's reader anywhere
+        if "Weights only load failed" in str(error):
+            raise _foreign(path) from None
         detail = str(error).splitlines()[0][:80] if str(error) else type(error).__name__
         raise InputError(f"{path}: not a whole checkpoint ({detail})") from None
     if not isinstance(contents, dict) or contents.get("format") != FORMAT:
-        raise InputError(f"{path}: not a checkpoint of this project; give a .pt of a run folder")
+        raise _foreign(path)
     return contents
+
+
+def _foreign(path: Path) -> InputError:
+    return InputError(f"{path}: not a checkpoint of this project; give a .pt of a run folder")
 
 
 def load_first(paths: Iterable[Path], run_id: str) -> tuple[Path | None, dict[str, Any], list[str]]:

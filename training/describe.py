@@ -84,14 +84,14 @@ def results_table(config: Mapping[str, Any], summary: Mapping[str, Any]) -> Tabl
 
 def run_summary(training: Training, config: Mapping[str, Any], seconds: float) -> dict[str, Any]:
     """What ``summary.json`` says of the work done; the rest of it is added by the run."""
-    speed = training.images_seen / training.seconds if training.seconds else 0.0
+    speed = training.images_seen / training.watch.seconds if training.watch.seconds else 0.0
     return {
         "run_id": config["run_id"],
         "name": config["run_name"],
         "task": config["task"],
         **{k: v for k, v in config["network"].items() if isinstance(v, int)},
         "seconds": round(seconds, 3),
-        "training_seconds": round(training.seconds, 3),
+        "training_seconds": round(training.watch.seconds, 3),
         "images_seen": training.images_seen,
         "images_total": training.steps * training.settings.batch_size,
         "images_per_second": round(speed, 1),

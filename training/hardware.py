@@ -41,7 +41,7 @@ class Hardware:
 
     def to_float(self, images: Tensor) -> Tensor:
         """uint8 [n c h w] to float32 in [0, 1] on the device, channels last."""
-        images = images.to(self.device, torch.float32) / 255
+        images = images.to(self.device).float() / 255  # moved first: bytes, not floats
         return images.contiguous(memory_format=torch.channels_last)
 
     def synchronize(self) -> None:
@@ -65,6 +65,8 @@ def choose_hardware(settings: RunSettings) -> Hardware:
     if device.type == "cpu":
         _keep_freed_memory()
     if device.type == "cuda":
+        if device.index is not None:
+            torch.cuda.set_device(device)  # what asks "the current device" means this one
         torch.set_float32_matmul_precision("high")
         torch.backends.cudnn.benchmark = not settings.deterministic
     elif settings.compile and not any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++"))):

@@ -48,6 +48,27 @@ class Meter:
         return dict(zip(self.names, means, strict=True))
 
 
+class Stopwatch:
+    """Seconds between ``start`` and ``stop``, summed; ``seconds`` counts while it runs, too."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.before, self.since = seconds, None
+
+    @property
+    def seconds(self) -> float:
+        running = 0.0 if self.since is None else time.perf_counter() - self.since
+        return self.before + running
+
+    def start(self) -> None:
+        self.since = time.perf_counter()
+
+    def stop(self) -> float:
+        """Seconds since ``start``."""
+        spent = time.perf_counter() - self.since
+        self.before, self.since = self.before + spent, None
+        return spent
+
+
 class Training:
     """A network, its optimizer and its batches; ``step`` counts the steps done."""
 
@@ -91,7 +112,7 @@ class Training:
         } | {self.steps}
         self.meter = Meter(device)
         self.step = 0
-        self.seconds = 0.0  # spent in training steps
+        self.watch = Stopwatch()  # runs during training steps
         self.phase = "train"  # or "validate": what the display shows
 
     @property
@@ -127,21 +148,22 @@ class Training:
         ``after_step`` is called between steps; where it returns True, training stops there.
         Raises ``NonFiniteLoss`` at the end of the interval in which the loss broke.
         """
-        interval_start, started = self.step, time.perf_counter()
+        interval_start = self.step
+        self.watch.start()
         self.model.train()
         while self.step < self.steps:
             self.train_step()
             validating = self.step in self.validation_steps
             if validating or self.step % self.settings.log_every == 0:
                 means = self.meter.read()
+                spent = self.watch.stop()
                 self.check_finite()
-                spent = time.perf_counter() - started
-                self.seconds += spent
                 row = self._row(means, (self.step - interval_start) / spent)
                 yield row | (self.validate() if validating and self.team.rank == 0 else {})
-                interval_start, started = self.step, time.perf_counter()
+                interval_start = self.step
+                self.watch.start()
             if self.team.all_stop(after_step()):
-                self.seconds += time.perf_counter() - started
+                self.watch.stop()
                 return
 
     def _row(self, means: dict[str, float], steps_per_second: float) -> dict[str, float]:
@@ -189,7 +211,7 @@ class Training:
         cuda = self.hardware.device.type == "cuda"
         return {
             "step": self.step,
-            "seconds": self.seconds,
+            "seconds": self.watch.seconds,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "meter": {
@@ -204,7 +226,7 @@ class Training:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from what ``state()`` gave, bit by bit."""
-        self.step, self.seconds = state["step"], state["seconds"]
+        self.step, self.watch = state["step"], Stopwatch(state["seconds"])
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         meter = state["meter"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -172,9 +173,11 @@ class ActiveRun:
         return saved["training"]
 
     def say(self, text: str) -> None:
-        """A plain line where somebody looks on."""
+        """A plain line where somebody looks on, or into the log of a sweep's worker."""
         if self.display:
             self.display.say(text)
+        else:
+            print(text, file=sys.stderr)
 
     def go(self) -> RunResult:
         """Train, and leave everything closed and said whatever happens."""

@@ -128,8 +128,10 @@ class Tracker:
 
     def show(self, showing: Showing, step: int) -> None:
         """Tables and a media panel of the demo pictures."""
-        if self.run is None or step < self.first_step:
-            return
+        if self.run is not None and step >= self.first_step:
+            self._try(lambda: self._show(showing, step))
+
+    def _show(self, showing: Showing, step: int) -> None:
         import wandb
 
         row: dict[str, Any] = {}
@@ -139,23 +141,27 @@ class Tracker:
             row["demo"] = [wandb.Image(p.pixels, caption=p.caption) for p in showing.gallery]
         if showing.overview:
             row["overview"] = wandb.Image(showing.overview.pixels)
-        self._tell("log", row, step=step)
+        self.run.log(row, step=step)
 
     def log_files(self, name: str, kind: str, files: list[Path], aliases: list[str]) -> None:
         """An artifact version ``name`` of type ``kind`` that holds ``files``."""
-        if self.run is None or not self._can_wait():
-            return
+        if self.run is not None and self._can_wait():
+            self._try(lambda: self._log_files(name, kind, files, aliases))
+
+    def _log_files(self, name: str, kind: str, files: list[Path], aliases: list[str]) -> None:
         import wandb
 
         artifact = wandb.Artifact(name, type=kind)
         for file in files:
             artifact.add_file(str(file))
-        self._tell("log_artifact", artifact, aliases=aliases)
+        self.run.log_artifact(artifact, aliases=aliases)
 
     def log_dataset(self, dataset: dict[str, Any]) -> None:
         """The data set as an artifact: a reference to where it lies, or how it was drawn."""
-        if self.run is None:
-            return
+        if self.run is not None:
+            self._try(lambda: self._log_dataset(dataset))
+
+    def _log_dataset(self, dataset: dict[str, Any]) -> None:
         import wandb
 
         artifact = wandb.Artifact(f"data-{dataset['name']}", type="dataset", metadata=dataset)
@@ -165,7 +171,7 @@ class Tracker:
         else:
             with artifact.new_file("drawn.txt") as file:
                 file.write(f"{dataset['source']}\nSHA-256 {dataset['checksum']}\n")
-        self._tell("log_artifact", artifact)
+        self.run.log_artifact(artifact)
 
     def log_code(self, root: Path) -> None:
         """The project's own source as an artifact."""
