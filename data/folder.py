@@ -126,7 +126,8 @@ def read(
         if not parts[kind][0]:
             raise InputError(
                 f"{root} holds no readable images for {kind} ({reader.skipped:,} files were passed "
-                "over); at least two PNG, JPEG, BMP, GIF, WEBP, TIFF or PPM images are needed."
+                "over); at least two PNG, JPEG, BMP, GIF, WEBP, TIFF or PPM images of a class are "
+                "needed."
             )
     splits = {kind: reader.stack(*part) for kind, part in parts.items()}
     mixed = "" if channels or not (reader.grey and reader.colour) else (

@@ -169,11 +169,14 @@ def _rank(rows: list[Row], metric: str, falling: bool) -> None:
 
 
 def _state(record: RunRecord) -> str:
-    """The run's state; a finished run that never measured the metric does not count as one."""
+    """The run's state; a finished run that never measured the metric does not count as one.
+
+    A killed run could not say so: its state is still running.
+    """
     metric = SETTINGS[record.task].objective
     if record.state == "finished" and record.summary.get("last", {}).get(metric) is None:
         return f"without {metric}"
-    return record.state
+    return "running or killed" if record.state == "running" else record.state
 
 
 def _counted(records: Sequence[RunRecord]) -> str:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 
+import pytest
 import yaml
 
+from reports.rerun import compare
 from tests.conftest import TINY, run_folder
+
+
+@pytest.mark.parametrize("now", [float("nan"), float("inf")])
+def test_a_figure_that_is_no_number_does_not_match(now):
+    verdict, worst, _ = compare({"val/l1": 0.1, "val/psnr": 20.0}, {"val/l1": 0.1, "val/psnr": now})
+    assert (verdict, worst) == ("do NOT match", math.inf)
 
 
 def test_a_run_comes_back_exactly_and_a_changed_one_is_told(cli):

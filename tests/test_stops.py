@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import resource
 import signal
@@ -110,7 +111,7 @@ def test_a_broken_loss_stops_the_run_before_it_touches_a_weight(value, cli, monk
     assert all(t.isfinite().all() for t in saved["model"].values())
     summary = summary_of(folder)
     assert (summary["state"], summary["reason"]) == ("failed", line.removeprefix("Error: "))
-    assert all(abs(value) < 100 for value in summary["last"].values() if value < 100)
+    assert all(map(math.isfinite, summary["last"].values()))
     assert "nan" not in (folder / "metrics.csv").read_text()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import shlex
@@ -42,6 +43,18 @@ def test_the_key_and_the_server_are_found_where_wandb_login_puts_them(monkeypatc
         (home / ".config/wandb").mkdir(parents=True, exist_ok=True)
         (home / ".config/wandb/settings").write_text(noted)
         assert choose_mode(settings)[0] == mode, (machine, noted)
+
+
+@pytest.mark.parametrize("name", ["Image", "Table", "Artifact.add_file"])
+def test_what_wandb_cannot_build_is_said_once_and_ends_nothing(cli, monkeypatch, name):
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/tmp/media")
+
+    monkeypatch.setattr(f"wandb.{name}", full)
+    outcome = cli("resconv", *TINY, "--images", 512, "--mode", "offline")
+    assert outcome.code == 0, outcome
+    assert (outcome.out + outcome.err).count("W&B failed") == 1
+    assert_whole(run_folder(outcome))
 
 
 def summary_of(folder: Path) -> dict:

@@ -120,7 +120,7 @@ class Training:
         return self.step * self.settings.batch_size
 
     def train_step(self) -> None:
-        """Batch, forward, loss, backward, update. Nothing here waits for the device."""
+        """Batch, forward, loss, backward, update. No value is read back here."""
         self.team.seed(self.settings.seed, self.step)
         inputs, targets = self.task.prepare(self.stream.batch(self.step), self.hardware)
         with self.hardware.autocast():

@@ -270,8 +270,8 @@ def _one_line(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
-def _is_source(path: str) -> bool:
-    parts = Path(path).parts
+def _is_source(path: str, root: str) -> bool:
+    parts = Path(path).relative_to(root).parts
     return path.endswith((".py", ".yaml", "requirements.txt")) and not any(
         part in ("runs", "studies", "wandb", ".git") or "venv" in part for part in parts
     )
