@@ -15,6 +15,7 @@ import sys
 
 PR_SET_PDEATHSIG = 1  # from <sys/prctl.h>
 ENDED = signal.SIGUSR1
+_told = False
 
 
 def main(parent: int, arguments: list[str]) -> None:
@@ -34,8 +35,10 @@ def main(parent: int, arguments: list[str]) -> None:
 
 def _interrupt_once(*_: object) -> None:
     """The kernel tells once for each thread of the parent; a second SIGINT would end the run."""
-    signal.signal(ENDED, signal.SIG_IGN)
-    signal.raise_signal(signal.SIGINT)
+    global _told
+    if not _told:  # Python runs no other handler between this look and the next line
+        _told = True
+        signal.raise_signal(signal.SIGINT)
 
 
 if __name__ == "__main__":
