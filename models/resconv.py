@@ -138,23 +138,12 @@ class ResConv(nn.Module):
         checkpoint_activations: bool = False,
     ) -> None:
         super().__init__()
-        if layers < 1:
-            raise ValueError(f"layers must be at least 1, got {layers}")
-        for name, value, known in (
-            ("bn_encoder", bn_encoder, BN_PLACES),
-            ("bn_decoder", bn_decoder, BN_PLACES),
-            ("act", act, tuple(ACTIVATION_CLASSES)),
-        ):
-            if value not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+        _check(layers, bn_encoder=bn_encoder, bn_decoder=bn_decoder, act=act)
         self.image_channels, self.residual_weight = image_channels, residual_weight
-        self.checkpoint_activations = checkpoint_activations
+        self.stride, self.checkpoint_activations = stride, checkpoint_activations
         self.channels = channels_per_layer(ch, layers)
         self.kernels = kernels_per_layer(ks, layers)
-        self.stride = stride
-        self.paddings = [k // 2 if padding is None else padding for k in self.kernels]
-        if any(not 0 <= p < k for p, k in zip(self.paddings, self.kernels, strict=True)):
-            raise ValueError(f"padding must be from 0 to below every kernel size, got {padding}")
+        self.paddings = _paddings(padding, self.kernels)
         self.encoder, self.decoder = nn.ModuleList(), nn.ModuleList()
         pairs = itertools.pairwise([image_channels, *self.channels])
         for n, ((i, o), k) in enumerate(zip(pairs, self.kernels, strict=True)):
@@ -206,6 +195,22 @@ class ResConv(nn.Module):
         if torch.compiler.is_compiling():
             contexts = {}
         return checkpoint(layer, x, *size, use_reentrant=False, **contexts)
+
+
+def _check(layers: int, **names: str) -> None:
+    if layers < 1:
+        raise ValueError(f"layers must be at least 1, got {layers}")
+    for option, value in names.items():
+        known = ACTIVATION_CLASSES if option == "act" else BN_PLACES
+        if value not in known:
+            raise ValueError(f"{option} must be one of {', '.join(known)}, got {value!r}")
+
+
+def _paddings(padding: int | None, kernels: list[int]) -> list[int]:
+    """Each layer's padding; None is half its kernel. Raises ``ValueError``."""
+    if padding is not None and not 0 <= padding < min(kernels):
+        raise ValueError(f"padding must be from 0 to below every kernel size, got {padding}")
+    return [k // 2 if padding is None else padding for k in kernels]
 
 
 @contextmanager
