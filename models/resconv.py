@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from models.channel_selection import ChannelSelectionConv2d, ChannelSelectionConvTranspose2d
+from models.names import BN_POSITIONS
 from models.ranges import channels_per_layer, kernels_per_layer
 
 
@@ -39,9 +40,6 @@ ACTIVATION_CLASSES: dict[str, Callable[[], nn.Module]] = {
     "sigmoid": nn.Sigmoid, "hardsigmoid": nn.Hardsigmoid, "softshrink": nn.Softshrink,
     "hardshrink": nn.Hardshrink, "tanhshrink": nn.Tanhshrink,
 }  # fmt: skip
-
-
-BN_PLACES = ("before", "after-conv", "after-act", "none")
 
 
 def make_conv(i: int, o: int, k: int, *, rank: int, **geometry: int) -> nn.Module:
@@ -201,7 +199,7 @@ def _check(layers: int, **names: str) -> None:
     if layers < 1:
         raise ValueError(f"layers must be at least 1, got {layers}")
     for option, value in names.items():
-        known = ACTIVATION_CLASSES if option == "act" else BN_PLACES
+        known = ACTIVATION_CLASSES if option == "act" else BN_POSITIONS
         if value not in known:
             raise ValueError(f"{option} must be one of {', '.join(known)}, got {value!r}")
 

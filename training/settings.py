@@ -24,6 +24,7 @@ from common.values import (
     Text,
     Words,
 )
+from models.names import BN_POSITIONS
 from models.ranges import channels_per_layer, kernels_per_layer
 
 MIN_SIZE = 11  # pixels: the window of the SSIM metric
@@ -32,7 +33,6 @@ ACTIVATIONS = (
     "logsigmoid", "celu", "tanh", "rrelu", "hardtanh", "softsign", "selu", "sigmoid",
     "hardsigmoid", "softshrink", "hardshrink", "tanhshrink",
 )  # fmt: skip
-BN_POSITIONS = ("before", "after-conv", "after-act", "none")
 _BN = Choice(BN_POSITIONS, {"0": "before", "1": "after-conv", "2": "after-act", "-": "none"})
 BOOLEAN = Boolean()
 
