@@ -7,15 +7,15 @@ import click
 from cli.group import LazyGroup
 
 COMMANDS = {
-    "resconv": ("cli.train_commands:resconv", "Train a net that restores erased image halves."),
-    "classify": ("cli.train_commands:classify", "Train a classifier, full or channel selection."),
-    "sweep": ("cli.sweep_command:sweep", "Run every point of a sweep file, each exactly once."),
-    "compare": ("cli.report_commands:compare", "Compare runs in the logbook's table."),
-    "report": ("cli.report_commands:report", "Share runs as a W&B report or a single HTML page."),
+    "resconv": ("cli.train:resconv", "Train a net that restores erased image halves."),
+    "classify": ("cli.train:classify", "Train a classifier, full or channel selection."),
+    "sweep": ("cli.sweep:sweep", "Run every point of a sweep file, each exactly once."),
+    "compare": ("cli.compare:compare", "Compare runs in the logbook's table."),
+    "report": ("cli.compare:report", "Share runs as a W&B report or a single HTML page."),
     "predict": ("cli.predict_command:predict", "Label a folder of images with a trained net."),
     "rerun": ("cli.rerun_command:rerun", "Train a run again: do its numbers come back?"),
     "restore": ("cli.restore_command:restore", "Restore images with a trained net."),
-    "bench": ("cli.bench_commands:bench", "Measure speed on this machine."),
+    "bench": ("cli.bench:bench", "Measure speed on this machine."),
 }
 
 

@@ -26,12 +26,12 @@ import torch
 from torch import Tensor
 
 from common.files import write_text_atomically
-from data.catalog import ImageData, load_data
+from common.media import Table
+from data.registry import ImageData, load_data
+from experiment.settings import settings_from
+from tasks.restoration import Restoration
 from training.hardware import Hardware, choose_hardware, environment
-from training.loop import Training
-from training.settings import settings_from
-from training.showing import Table
-from training.tasks.restoration import Restoration
+from training.trainer import Training
 
 
 def benchmark(function: Callable[..., None]) -> click.Command:

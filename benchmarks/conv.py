@@ -24,14 +24,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.common import SavedBytes, wait, write
+from common.media import Showing, Table
+from experiment.settings import RunSettings
 from models.channel_selection import ChannelSelectionConv2d
 from models.classifiers import build_classifier
 from models.fastest import WAYS
+from tracking.folder import new_run_id
+from tracking.tracker import Tracker
 from training.hardware import choose_hardware, environment
-from training.run_folder import new_run_id
-from training.settings import RunSettings
-from training.showing import Showing, Table
-from training.tracking import Tracker
 
 SHAPE = (3, 32, 32)
 TURN = 10  # steps of one variant before the next has its turn

@@ -14,8 +14,8 @@ import click
 import torch
 
 from benchmarks.common import SavedBytes, benchmark, by_turns, make_training, ratios, write
-from training.loop import Training
-from training.showing import Table
+from common.media import Table
+from training.trainer import Training
 
 CLAIM = (
     "Memory of a training step (CUDA: peak allocated; CPU: saved for the backward pass), and how "

@@ -14,10 +14,10 @@ from pathlib import Path
 import click
 
 from benchmarks.common import benchmark, write
+from common.media import Table
+from experiment.run import run
+from experiment.settings import settings_from
 from training.hardware import choose_hardware
-from training.run import run
-from training.settings import settings_from
-from training.showing import Table
 
 CLAIM = (
     "Validation L1 of whole runs, a column a seed; weights, order and erased halves of a seed "

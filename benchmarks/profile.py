@@ -12,9 +12,9 @@ import click
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.common import benchmark, make_training, write
-from training.loop import Training
-from training.settings import ACTIVATIONS
-from training.showing import Table
+from common.media import Table
+from experiment.settings import ACTIVATIONS
+from training.trainer import Training
 
 CLAIM = (
     "Milliseconds of a training step by kind of work (CUDA: of its kernels), median over the "

@@ -17,10 +17,10 @@ from pathlib import Path
 import click
 
 from benchmarks.common import benchmark, write
-from data.catalog import load_data
+from common.media import Table
+from data.registry import load_data
+from experiment.settings import settings_from
 from training.hardware import choose_hardware
-from training.settings import settings_from
-from training.showing import Table
 
 CLAIM = (
     "Seconds, median and range over the rounds; commands in processes of their own. Processor "
@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FIRST_STEP = """
 import os, sys
 from training.hardware import Hardware
-from training.loop import Training
+from training.trainer import Training
 
 def first_step(training):
     step(training)

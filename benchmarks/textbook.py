@@ -25,12 +25,12 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from benchmarks.common import Elsewhere, benchmark, by_turns, images, make_training, ratios, write
+from common.media import Table
+from experiment.settings import settings_from
 from models.resconv import Deconv, ResConv
+from tasks.restoration import model_arguments
 from training.hardware import choose_hardware
-from training.loop import Training
-from training.settings import settings_from
-from training.showing import Table
-from training.tasks.restoration import model_arguments
+from training.trainer import Training
 
 PREFETCHED = 4  # batches that a DataLoader with two workers holds ready
 CLAIM = (
@@ -128,7 +128,7 @@ def our_step(run: Any, training: Training) -> Callable[[], None]:
 
     def step() -> None:
         training.train_step()
-        if training.step % training.settings.log_every == 0:
+        if training.step % experiment.settings.log_every == 0:
             means = training.meter.read()
             training.check_finite()
             run.log({f"train/{name}": mean for name, mean in means.items()})

@@ -23,11 +23,11 @@ from pathlib import Path
 import click
 
 from benchmarks.common import benchmark, ratios, write
+from common.media import Table
+from experiment.run import run
+from experiment.settings import settings_from
 from training.hardware import choose_hardware
-from training.loop import Training
-from training.run import run
-from training.settings import settings_from
-from training.showing import Table
+from training.trainer import Training
 
 CLAIM = (
     "Medians of whole runs, one mode after the other in each round. `loop` is the time from the "

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from common.values import Boolean, flag
-from training.settings import RunSettings, settings_from
+from common.options import Boolean, flag
+from experiment.settings import RunSettings, settings_from
 
 
 class Value(click.ParamType):
@@ -84,7 +84,7 @@ def settings_command(
     def decorate(function: Callable[[RunSettings], int]) -> click.Command:
         def call(**given: Any) -> int:
             if given.get("resume") is not None:
-                from training.resume import with_stored
+                from experiment.resume import with_stored
 
                 given = with_stored(settings_class.task, given)
             return function(settings_from(settings_class.task, given))

@@ -20,6 +20,6 @@ def predict(checkpoint: Path, folder: Path, out: Path, device: str) -> None:
 
     Example: python train.py predict runs/NAME-ID photos --out submission.csv
     """
-    from training.predict import predict_folder
+    from inference.predict import predict_folder
 
     click.echo(predict_folder(checkpoint, folder, out, device=device))

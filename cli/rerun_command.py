@@ -19,6 +19,6 @@ def rerun(run: str, **given: str | None) -> int:
 
     Example: python train.py rerun runs/NAME-ID
     """
-    from reports.rerun import rerun as again
+    from inference.rerun import rerun as again
 
     return again(run, {k: v for k, v in given.items() if v is not None}, click.echo)

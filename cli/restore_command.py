@@ -41,7 +41,7 @@ def restore(
     if missing or not images:
         what = f"{missing[0]}: no such file" if missing else "no image given"
         raise InputError(f"{what}; give images or folders of them, for example photo.png")
-    from training.restore import load_restorer, restore_files
+    from inference.restore import load_restorer, restore_files
 
     restorer = load_restorer(checkpoint, device)
     try:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from common.errors import InputError
-from data.cache import cache_folder, download
+from data.download import cache_folder, download
 from data.images import NotFoundError, Source, Split
 
 NAME = "cifar10"

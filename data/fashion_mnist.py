@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from common.errors import InputError
-from data.cache import cache_folder, download
+from data.download import cache_folder, download
 from data.images import NotFoundError, Source, Split
 
 NAME = "fashion-mnist"

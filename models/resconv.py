@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from models.channel_selection import ChannelSelectionConv2d, ChannelSelectionConvTranspose2d
 from models.names import BN_POSITIONS
-from models.ranges import channels_per_layer, kernels_per_layer
+from models.per_layer import channels_per_layer, kernels_per_layer
 
 
 class GELU(nn.GELU):
@@ -108,7 +108,7 @@ class ResConv(nn.Module):
 
     Decoder layer j >= 2 gets the output of decoder layer j-1 plus ``residual_weight`` times the
     output of encoder layer ``layers + 1 - j``. The last encoder layer has no activation, the
-    last decoder layer a sigmoid. ``ks`` and ``ch`` follow ``models.ranges``; ``padding`` None is
+    last decoder layer a sigmoid. ``ks`` and ``ch`` follow ``models.per_layer``; ``padding`` None is
     half the kernel. The first and the last conv are never grouped; ``rank`` > 0 makes all the
     others channel selections of that rank. With ``checkpoint_activations`` each layer is
     computed again in the backward pass instead of being kept.

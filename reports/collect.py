@@ -9,9 +9,9 @@ from pathlib import Path
 
 from common.errors import InputError
 from reports.published import logbook_table
-from reports.records import RunRecord, is_run_folder, read_run_folder, read_run_folders
 from reports.studies import study_runs
 from sweeps.yaml_file import read_yaml
+from tracking.record import RunRecord, is_run_folder, read_run_folder, read_run_folders
 
 SWEEP_SUFFIXES = (".yaml", ".yml")
 
@@ -51,7 +51,7 @@ def _runs_of(source: str, runs_dir: Path) -> Sequence[RunRecord]:
         return _runs_below(path)
     if path.is_file() or re.match(r"(postgresql|mysql)\S*://", source):
         return study_runs(source, runs_dir)
-    from reports.wandb_runs import wandb_records
+    from tracking.api import wandb_records
 
     try:
         records = wandb_records(source)

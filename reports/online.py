@@ -11,10 +11,10 @@ from typing import Any
 from common.errors import InputError
 from reports.formats import to_markdown
 from reports.plots import slug
-from reports.records import RunRecord
 from reports.settings_of import command_of
 from reports.table import Table, plain, show, title
-from reports.wandb_runs import connect, explained
+from tracking.api import connect, explained
+from tracking.record import RunRecord
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,10 @@ from PIL import Image
 from reports.formats import cell, digits, is_text
 from reports.pictures import demos_of
 from reports.plots import figures_of, slug, svg
-from reports.records import DemoPicture
 from reports.settings_of import command_of
 from reports.statistics import Spread
 from reports.table import Row, Table, title
+from tracking.record import DemoPicture
 
 _HERE = Path(__file__).parent
 _LARGEST = 128  # pixels: larger demo pictures are shrunk for the page

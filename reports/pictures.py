@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw, ImageFont
 from common.errors import InputError
 from reports.formats import digits
 from reports.plots import slug
-from reports.records import DemoPicture
 from reports.table import Table
+from tracking.record import DemoPicture
 
 _CELL, _GAP, _LINE = 84, 6, 18  # pixels
 _INK, _PAPER = "#1a1c1e", "#ffffff"

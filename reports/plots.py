@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from common.errors import InputError
 from reports.formats import digits
-from reports.records import RunRecord
 from reports.table import Row, Table
+from tracking.record import RunRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

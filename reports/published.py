@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from training.settings import ResConvSettings, settings_from
+from experiment.settings import ResConvSettings, settings_from
 
 FOLDER = Path(__file__).parent / "published"
 BUDGET = 180_000  # training images of every published ResConv run

@@ -8,8 +8,8 @@ from dataclasses import Field
 from typing import Any
 
 from common.errors import InputError
-from reports.records import RunRecord
-from training.command import command_line, deciding_fields
+from experiment.command import command_line, deciding_fields
+from tracking.record import RunRecord
 
 _OF_THE_PLACE = ("device", "data_root", "checkpoint_activations")
 _LEFT_OUT = ("seed", "epochs", *_OF_THE_PLACE)

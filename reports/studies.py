@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import InputError
-from reports.records import FolderRun, is_run_folder, read_run_folders
+from tracking.record import FolderRun, is_run_folder, read_run_folders
 
 
 def study_runs(source: str, runs_dir: Path) -> list[FolderRun]:

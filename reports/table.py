@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from common.errors import InputError, nearest
+from experiment.settings import SETTINGS
 from reports.published import BUDGET, other_training, published, rows_of
-from reports.records import RunRecord
 from reports.settings_of import natural, settings_of, varying
 from reports.statistics import RULE, Spread, differ, spread
-from training.settings import SETTINGS
+from tracking.record import RunRecord
 
 TITLES = {
     "place": "#", "beats_next": "beats next", "bn_encoder": "bn enc", "bn_decoder": "bn dec",

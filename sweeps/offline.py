@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import RunError
-from sweeps.board import Board, label
-from sweeps.crew import Crew, Hand
+from experiment.stop import leave_terminal
+from sweeps.progress import Board, label
 from sweeps.space import Sweep
 from sweeps.study import BEAT_SECONDS, Claim, Study
-from training.signals import leave_terminal
+from sweeps.workers import Crew, Hand
 
 END_SECONDS = 10
 

@@ -22,11 +22,11 @@ from typing import Any
 
 from common.errors import InputError
 from common.files import write_text_atomically
-from sweeps.board import Board
-from sweeps.crew import ROOT, thread_share
 from sweeps.offline import Stop, stop_signals
+from sweeps.progress import Board
 from sweeps.space import Point, Sweep, checked
 from sweeps.study import Standing
+from sweeps.workers import ROOT, thread_share
 
 POLL_SECONDS = 5  # between two looks at the server's runs
 APART_SECONDS = 2  # agents that start together were seen to get the same point
@@ -210,7 +210,7 @@ class OnlineSweep:
                 "WANDB_AGENT_MAX_INITIAL_FAILURES": "1000000"}  # fmt: skip
         if self.gpus:
             told["CUDA_VISIBLE_DEVICES"] = self.gpus[number % len(self.gpus)]
-        leash = ["-m", "sweeps.leash", str(os.getpid())]  # ended when this process is killed
+        leash = ["-m", "sweeps.parent_death", str(os.getpid())]  # ended when this process is killed
         with open(log, "ab") as file:
             process = subprocess.Popen(
                 [sys.executable, *leash, *arguments], cwd=ROOT, stdin=subprocess.DEVNULL,

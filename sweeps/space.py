@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import InputError, nearest
+from experiment.settings import SETTINGS, RunSettings, settings_from
 from sweeps.yaml_file import read_yaml
-from training.run_folder import RunFolder
-from training.settings import SETTINGS, RunSettings, settings_from
+from tracking.folder import RunFolder
 
 TOP_KEYS = (
     "program", "method", "metric", "parameters", "name", "description", "project", "entity",

@@ -25,7 +25,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from common.errors import InputError
-from sweeps.identity import is_gone, this_process
+from sweeps.owner import is_gone, this_process
 from sweeps.sampling import pruner, random_points, sampler, suggest
 from sweeps.space import Point, Sweep
 from sweeps.storage import open_storage

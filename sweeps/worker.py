@@ -36,7 +36,7 @@ class Worker:
         # The slow imports come before the first point, so that its time is like the others'.
         import torchmetrics.functional.image  # noqa: F401
 
-        import training.run  # noqa: F401
+        import experiment.run  # noqa: F401
 
         self._tell("ready")
         while self._run(self._orders.get()):
@@ -55,8 +55,8 @@ class Worker:
         self._news.write(json.dumps({"kind": kind, **content}) + "\n")
 
     def _run(self, order: dict[str, Any]) -> bool:
-        from training.run import StopRun, run
-        from training.settings import settings_from
+        from experiment.run import StopRun, run
+        from experiment.settings import settings_from
 
         self._stop_early.clear()
         told = 0.0

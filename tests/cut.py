@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 
 # Children are forked from a server that has imported torch but never computed: quick and clean.
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["training.run", "torchmetrics.functional.image", "torchvision"])
+FORKS.set_forkserver_preload(["experiment.run", "torchmetrics.functional.image", "torchvision"])
 
 
 def run_in_child(task: str, options: dict[str, Any], place: str = "", count: int = 0) -> int:
@@ -45,8 +45,8 @@ def _child(task: str, options: dict, place: str, count: int, folder: str, env: d
     os.environ.clear()
     os.environ.update(env)
     torch.set_num_threads(1)
-    from training import run as runs
-    from training.settings import settings_from
+    from experiment import run as runs
+    from experiment.settings import settings_from
 
     places: dict[str, tuple[Any, str, bool]] = {
         "step": (runs.ActiveRun, "_after_step", True),

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from PIL import Image
 
-from training.settings import settings_from
+from experiment.settings import settings_from
 
 SIDES = ("left", "right", "top", "bottom")
 CLASSES = ("T-shirt/top", "Trouser", "Bag")

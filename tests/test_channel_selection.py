@@ -20,8 +20,8 @@ from models.channel_selection import (
     to_plain_convs,
 )
 from models.classifiers import build_classifier
-from models.facts import multiply_adds
 from models.fastest import WAYS
+from models.profile import multiply_adds
 from models.resconv import ResConv
 from models.resnet import SmallResNet
 

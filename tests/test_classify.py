@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from benchmarks.overfitting import table as overfitting_table
+from tasks.classification import overfitting
 from train import main
-from training.tasks.classification import overfitting
 
 TINY = ["--mode", "disabled", "--precision", "fp32", "--size", "16", "--batch-size", "8"]
 COLOURS = {"blue": 2, "green": 1, "red": 0}

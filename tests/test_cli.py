@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from cli.train_commands import resconv
+from cli.train import resconv
+from experiment.settings import ResConvSettings, settings_from
 from tests.conftest import ROOT
-from training.settings import ResConvSettings, settings_from
 
 
 def parsed(*args: str) -> ResConvSettings:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cli.report_commands import compare, report
+from cli.compare import compare, report
 from common.errors import InputError
 from reports.published import FOLDER
 from reports.statistics import differ, spread

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from data import cache
-from data.cache import download
+from data import download as cache
+from data.download import download
 
 
 @pytest.fixture

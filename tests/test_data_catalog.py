@@ -7,10 +7,11 @@ import torch
 import torch.nn.functional as F
 
 from common.errors import InputError
-from data import catalog, cifar, fashion_mnist
-from data.catalog import load_data, require_classes
+from data import cifar, fashion_mnist
+from data import registry as catalog
 from data.images import NotFoundError, Source, Split, resize_nearest, with_channels
 from data.names import NAMES, check_data
+from data.registry import load_data, require_classes
 
 
 def load(name: str, **changes):

@@ -15,8 +15,8 @@ import torch
 
 from common.errors import InputError
 from data import cifar
-from data.catalog import load_data
 from data.images import NotFoundError
+from data.registry import load_data
 
 PER_FILE = 100
 DOWNLOAD = cifar._download

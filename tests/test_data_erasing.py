@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from data.erasing import SIDES, erase, erased_mask, fixed_sides
+from tasks.corruptions import SIDES, erase, erased_mask, fixed_sides
 
 
 @pytest.mark.parametrize("height, width", [(28, 28), (5, 7), (2, 3), (33, 10)])

@@ -12,7 +12,7 @@ from PIL import Image
 
 from common.errors import InputError
 from data import folder
-from data.catalog import load_data, require_classes
+from data.registry import load_data, require_classes
 
 
 def picture(seed: int, size: int = 12, mode: str = "L") -> Image.Image:

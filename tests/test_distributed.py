@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from experiment import checkpoints as checkpoint
+from experiment.settings import settings_from
 from tests.conftest import ROOT, TINY
 from tests.cut import only_run
-from training import checkpoint
 from training.distributed import Team
-from training.settings import settings_from
 
 # Without batch norm, whose statistics are each process's own on CPU.
 OPTIONS = [
@@ -27,7 +27,7 @@ LOSSY = """
 import os, signal, sys
 sys.path.insert(0, sys.argv.pop(1))
 from train import main
-from training.loop import Training
+from training.trainer import Training
 step = Training.train_step
 def dying(self):
     step(self)

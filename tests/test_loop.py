@@ -13,15 +13,15 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from data.batches import BatchStream
-from data.erasing import SIDES
+from experiment.settings import settings_from
 from models.fastest import forced_way
+from tasks.corruptions import SIDES
+from tasks.registry import make_task
 from tests.conftest import TINY
-from training import loop
+from training import trainer as loop
 from training.hardware import Hardware, choose_hardware
-from training.loop import NonFiniteLoss, Training
 from training.schedule import learning_rate
-from training.settings import settings_from
-from training.tasks.registry import make_task
+from training.trainer import NonFiniteLoss, Training
 
 NEEDS_COMPILER = pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs g++")
 OPTIONS = {k[2:]: v for k, v in zip(TINY[::2], TINY[1::2], strict=True)}

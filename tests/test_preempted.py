@@ -19,7 +19,7 @@ import os, signal, sys
 sys.path.insert(0, {root!r})
 from pathlib import Path
 from train import main
-from training.run import ActiveRun
+from experiment.run import ActiveRun
 after_step = ActiveRun._after_step
 def stopping(self):
     if self.training.step == 10 and not self.earlier:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.report_commands import report
+from cli.compare import report
 from tests.browser import MISSING, Browser, browser
 from tests.fake_runs import CLASSES, SIDES, fake_run
 

@@ -13,15 +13,15 @@ import pytest
 import wandb
 
 from common.errors import InputError
-from reports.wandb_runs import explained
 from tests.wandb_server import WandbServer
+from tracking.api import explained
 
 ROOT = Path(__file__).resolve().parent.parent
 
 TRAIN = """
 import os, sys, wandb
-from training.run import run
-from training.settings import settings_from
+from experiment.run import run
+from experiment.settings import settings_from
 
 def train(runs_dir, layers, seed, **extra):
     settings = settings_from("resconv", {

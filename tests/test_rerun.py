@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from reports.rerun import compare
+from inference.rerun import compare
 from tests.conftest import TINY, run_folder
 
 

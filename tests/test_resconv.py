@@ -9,11 +9,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from models.facts import parameter_count
+from experiment.settings import ACTIVATIONS, BN_POSITIONS, ResConvSettings, settings_from
+from models.profile import parameter_count
 from models.resconv import GELU, Deconv, ResConv, receptive_fields
+from tasks.restoration import model_arguments
 from tests.conftest import ROOT
-from training.settings import ACTIVATIONS, BN_POSITIONS, ResConvSettings, settings_from
-from training.tasks.restoration import model_arguments
 
 PUBLISHED = ROOT / "reports" / "published" / "resconv.csv"
 

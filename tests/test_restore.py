@@ -11,9 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
+from inference import restore
+from inference.restore import load_restorer
 from tests.conftest import ROOT, TINY
-from training import restore
-from training.restore import load_restorer
 
 OFF = [*TINY, "--mode", "disabled", "--images", "64"]
 
@@ -21,8 +21,8 @@ OFF = [*TINY, "--mode", "disabled", "--images", "64"]
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a tiny trained net."""
-    from training.run import run
-    from training.settings import settings_from
+    from experiment.run import run
+    from experiment.settings import settings_from
 
     options = {k[2:]: v for k, v in zip(OFF[::2], OFF[1::2], strict=True)}
     folder = tmp_path_factory.mktemp("runs")

@@ -11,15 +11,16 @@ import torch
 import yaml
 
 from common.errors import InputError
+from experiment import checkpoints as checkpoint
+from experiment import run
+from experiment.settings import settings_from
 from models import fastest
+from tasks.registry import make_task
 from tests.conftest import TINY
 from tests.cut import assert_same_tensors, only_run, run_in_child
-from training import checkpoint, run
+from tracking.folder import RunFolder
 from training.hardware import choose_hardware
-from training.loop import Training
-from training.run_folder import RunFolder
-from training.settings import settings_from
-from training.tasks.registry import make_task
+from training.trainer import Training
 
 OPTIONS = dict(zip([o[2:].replace("-", "_") for o in TINY[::2]], TINY[1::2], strict=True))
 # 16 steps, validations after 8 and 16, rows every third step, saves every second.

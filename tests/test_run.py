@@ -14,14 +14,14 @@ import yaml
 from PIL import Image
 
 from data import fashion_mnist
-from data.erasing import SIDES, erase, fixed_sides
+from experiment.checkpoints import load
+from experiment.settings import settings_from
 from models.resconv import ResConv
+from tasks.corruptions import SIDES, erase, fixed_sides
+from tasks.registry import make_task
+from tasks.restoration import model_arguments
 from tests.conftest import TINY, run_folder
-from training.checkpoint import load
 from training.hardware import choose_hardware
-from training.settings import settings_from
-from training.tasks.registry import make_task
-from training.tasks.restoration import model_arguments
 
 STEPS = 8  # 256 images, batch 32
 

@@ -15,11 +15,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from experiment import checkpoints as checkpoint
+from experiment import run
 from tests.conftest import ROOT, TINY
 from tests.cut import only_run, run_in_child
 from tests.test_resume import RESCONV, assert_same_runs
-from training import checkpoint, run
-from training.loop import Training
+from training.trainer import Training
 
 OFF = [*TINY, "--mode", "disabled"]
 

@@ -58,7 +58,7 @@ PARENT = """
 import os, subprocess, sys, threading, time
 for _ in range(8):
     threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
-leash = [sys.executable, "-m", "sweeps.leash", str(os.getpid())]
+leash = [sys.executable, "-m", "sweeps.parent_death", str(os.getpid())]
 subprocess.Popen([*leash, "count.py", "told.txt"])
 time.sleep(60)
 """

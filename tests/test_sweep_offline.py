@@ -17,11 +17,11 @@ import pytest
 import yaml
 from rich.console import Console
 
-from sweeps.board import Board
-from sweeps.crew import Hand
 from sweeps.offline import OfflineSweep
+from sweeps.progress import Board
 from sweeps.space import read_sweep
 from sweeps.study import Standing, Study
+from sweeps.workers import Hand
 
 ROOT = Path(__file__).resolve().parent.parent
 MINI = """\
@@ -350,7 +350,7 @@ def test_gpus_are_those_that_are_there_and_workers_are_spread_over_them(monkeypa
     import torch
 
     from common.errors import InputError
-    from sweeps import crew
+    from sweeps import workers as crew
 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert crew.gpu_list(None) == [] and crew.gpu_list("all") == ["0", "1"]

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from common.errors import InputError
+from experiment.settings import SETTINGS, settings_from
 from sweeps.space import read_sweep
-from training.settings import SETTINGS, settings_from
 
 ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "sweep_configs").glob("*.yaml"))
@@ -63,7 +63,7 @@ def test_the_eight_logbook_sweeps_have_113_points():
 
 @pytest.mark.parametrize("file", FILES, ids=lambda f: f.stem)
 def test_every_command_parses_and_the_header_says_what_it_must(file):
-    from cli import train_commands
+    from cli import train as train_commands
 
     sweep = read_sweep(file)
     assert sweep.name == file.stem

@@ -16,7 +16,7 @@ import yaml
 
 from common.errors import InputError
 from sweeps import study as study_module
-from sweeps.identity import is_gone, this_process
+from sweeps.owner import is_gone, this_process
 from sweeps.sampling import pruner
 from sweeps.space import read_sweep
 from sweeps.study import LEASE_SECONDS, Study, points_of
@@ -73,7 +73,7 @@ def test_each_point_goes_to_exactly_one_of_four_processes():
 
 def test_a_claim_of_a_process_that_has_ended_is_lost_at_once():
     ended = subprocess.run(
-        [sys.executable, "-c", "from sweeps.identity import this_process as t; print(t())"],
+        [sys.executable, "-c", "from sweeps.owner import this_process as t; print(t())"],
         capture_output=True, text=True, check=True, cwd=Path(__file__).parent.parent,
     )  # fmt: skip
     owner = yaml.safe_load(ended.stdout)

@@ -15,13 +15,15 @@ from pathlib import Path
 
 import pytest
 
+from experiment import checkpoints as checkpoint
+from experiment.settings import settings_from
 from tests.conftest import TINY, run_folder
 from tests.cut import only_run
 from tests.test_stops import after_step
 from tests.wandb_server import WandbServer
-from training import checkpoint, tracking, wandb_server
-from training.settings import settings_from
-from training.wandb_server import choose_mode
+from tracking import server as wandb_server
+from tracking import tracker as tracking
+from tracking.server import choose_mode
 
 ONLINE = [*TINY, "--images", "512", "--mode", "online"]
 STEPS = [3, 6, 8, 9, 12, 15, 16]  # of the rows

@@ -14,8 +14,8 @@ import torch
 import yaml
 from PIL import Image
 
+from experiment import checkpoints as checkpoint
 from tests.conftest import ROOT
-from training import checkpoint
 
 SMALL = "--data garments --train-images 64 --val-images 8 --size 12 --layers 2 --ch 4"
 SWEEP = (ROOT / "sweep_configs" / "smoke.yaml").read_text()
@@ -225,7 +225,7 @@ def test_a_wrong_line(line, hint, here, cli):
 
 @pytest.mark.parametrize("name", BROKEN_IMAGES)
 def test_a_wrong_image(name, here, cli, monkeypatch):
-    from training import restore
+    from inference import restore
 
     monkeypatch.setattr(restore.ResConv, "load_state_dict", lambda self, state: None)
     before = set(Path().rglob("*"))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from common.errors import InputError
-from training.settings import RunSettings
+from experiment.settings import RunSettings
 
 
 @dataclass

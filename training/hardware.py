@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from common.errors import InputError
-from training.settings import RunSettings
+from experiment.settings import RunSettings
 
 
 @dataclass(frozen=True)

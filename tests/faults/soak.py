@@ -18,9 +18,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from experiment.resume import state_of
 from tests.cut import only_run, run_in_child, start_child
 from tests.test_resume import CLASSIFY, RESCONV, assert_same_runs
-from training.resume import state_of
 
 TASKS = {"resconv": RESCONV | {"images": 2048}, "classify": CLASSIFY | {"images": 2048}}
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from common.files import from_here
-from training.settings import RunSettings
-from training.showing import Picture, Showing, Table
-from training.wandb_server import DEFAULT_PROJECT, answers, choose_mode, host
+from common.media import Picture, Showing, Table
+from experiment.settings import RunSettings
+from tracking.server import DEFAULT_PROJECT, answers, choose_mode, host
 
 INIT_SECONDS = 30
 FINISH_SECONDS = 60

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from cli.options import settings_command
-from training.settings import ClassifySettings, ResConvSettings, RunSettings
+from experiment.settings import ClassifySettings, ResConvSettings, RunSettings
 
 
 def _train(settings: RunSettings) -> int:
-    from training.run import run
+    from experiment.run import run
 
     return run(settings).exit_code
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from training.settings import RunSettings
-from training.tasks.base import Task
-from training.tasks.classification import Classification
-from training.tasks.restoration import Restoration
+from experiment.settings import RunSettings
+from tasks.base import Task
+from tasks.classification import Classification
+from tasks.restoration import Restoration
 
 TASKS: dict[str, type[Task]] = {"resconv": Restoration, "classify": Classification}
 

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from common.errors import InputError, RunError
 from data.batches import BatchStream
+from experiment.settings import RunSettings
 from models.fastest import remember_ways, remembered_ways
+from tasks.base import Task
 from training.distributed import Team
 from training.hardware import Hardware
 from training.schedule import learning_rate
-from training.settings import RunSettings
-from training.tasks.base import Task
 
 
 class NonFiniteLoss(RunError):

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.errors import InputError
-from reports.records import PICTURE_KINDS, DemoPicture, RunRecord, question_of
-from training.settings import SETTINGS
+from experiment.settings import SETTINGS
+from tracking.record import PICTURE_KINDS, DemoPicture, RunRecord, question_of
 
 EXAMPLES = "ENTITY/PROJECT, ENTITY/PROJECT/RUN_ID or ENTITY/PROJECT/SWEEP_ID"
 

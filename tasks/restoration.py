@@ -10,15 +10,15 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
 
+from common.media import Picture, Showing, Table, to_pixels
 from data.batches import Batch, Draws
-from data.catalog import ImageData, load_data
-from data.erasing import SIDES, erase, erased_mask, fixed_sides
-from models.facts import layer_rows, multiply_adds, parameter_count
+from data.registry import ImageData, load_data
+from experiment.settings import ResConvSettings
+from models.profile import layer_rows, multiply_adds, parameter_count
 from models.resconv import ResConv, receptive_fields
+from tasks.base import Forward
+from tasks.corruptions import SIDES, erase, erased_mask, fixed_sides
 from training.hardware import Hardware
-from training.settings import ResConvSettings
-from training.showing import Picture, Showing, Table, to_pixels
-from training.tasks.base import Forward
 
 CHUNK = 250  # validation images a forward pass
 DEMO_IMAGES = 20
@@ -28,7 +28,7 @@ class Restoration:
     """Inputs are images with one half set to 0, targets the whole images.
 
     In training the side is drawn per image and epoch; in validation it is fixed per image index
-    (``data.erasing.fixed_sides``), so that all runs ever made compare image by image.
+    (``tasks.corruptions.fixed_sides``), so that all runs ever made compare image by image.
     """
 
     ends_with_best = False  # as the logbook: its validation images are the test images

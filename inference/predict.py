@@ -13,11 +13,11 @@ from torch import nn
 from common.errors import InputError
 from common.files import write_text_atomically
 from data.folder import read_unlabelled
+from experiment import checkpoints as checkpoint
+from experiment.settings import ClassifySettings
 from models.channel_selection import to_plain_convs
-from training import checkpoint
+from tasks.classification import make_net, outputs_of
 from training.hardware import choose_hardware
-from training.settings import ClassifySettings
-from training.tasks.classification import make_net, outputs_of
 
 
 @dataclass(frozen=True)

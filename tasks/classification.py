@@ -12,17 +12,17 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from common.media import Picture, Showing, Table, to_pixels
 from data.augment import Augmentation
 from data.batches import Batch, Draws
-from data.catalog import ImageData, load_data, require_classes
+from data.registry import ImageData, load_data, require_classes
+from experiment.settings import ClassifySettings
 from models.channel_selection import ChannelSelectionConv2d
 from models.classifiers import build_classifier
-from models.facts import layer_rows, multiply_adds, parameter_count
+from models.profile import layer_rows, multiply_adds, parameter_count
+from tasks.base import Forward
+from tasks.restoration import demo_indices
 from training.hardware import Hardware
-from training.settings import ClassifySettings
-from training.showing import Picture, Showing, Table, to_pixels
-from training.tasks.base import Forward
-from training.tasks.restoration import demo_indices
 
 CHUNK = 500  # validation images a forward pass
 MISTAKES = 20  # most confident ones shown

@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from common.files import from_here
+from experiment.display import LastingConsole, clock
 from sweeps.space import Point, Sweep
 from sweeps.study import Standing
-from training.display import LastingConsole, clock
 
 STATE_STYLES = {"done": "green", "running": "cyan", "failed": "red", "missing": "yellow"}
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import InputError
+from experiment.resume import OVER, look_up
+from experiment.settings import SETTINGS, RunSettings, settings_from
 from reports.collect import collect
-from reports.records import FolderRun, RunRecord
-from training.resume import OVER, look_up
-from training.settings import SETTINGS, RunSettings, settings_from
+from tracking.record import FolderRun, RunRecord
 
 NOISE = 1e-3  # relative: what other devices, threads or library versions do to a figure at most
 NOT_AGAIN = ("resume", "runs_dir", "mode", "device", "data_root", "name", "checkpoint_every")
@@ -27,15 +27,15 @@ def rerun(source: str, given: Mapping[str, str], say: Callable[[str], None]) -> 
     before = _one_run(source, Path(given.get("runs_dir", "runs")))
     settings = settings_of(before.config, given)
     _check_data(before, settings)
-    from training.describe import differences
-    from training.run import run
+    from experiment.describe import differences
+    from experiment.run import run
 
     extra = {"rerun_of": before.id}
     say(f"training {before.name} ({before.id}) again")
     result = run(settings, extra_config=extra)
     if result.state != "finished":
         return result.exit_code
-    from reports.records import read_run_folder
+    from tracking.record import read_run_folder
 
     after = read_run_folder(result.folder)
     now, then = after.config["environment"], before.config.get("environment", {})
@@ -106,7 +106,7 @@ def _instead(record: RunRecord) -> str:
 
 
 def _check_data(before: RunRecord, settings: RunSettings) -> None:
-    from training.tasks.registry import make_task
+    from tasks.registry import make_task
 
     wanted = before.config.get("dataset", {}).get("checksum")
     found = make_task(replace(settings, name=None)).data

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import InputError
-from common.values import NOTHING
+from common.options import NOTHING
 from data.names import check_data
 from sweeps.space import Sweep
 

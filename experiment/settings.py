@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar
 
 from common.errors import InputError, nearest
-from common.values import (
+from common.options import (
     Boolean,
     Choice,
     Integer,
@@ -25,7 +25,7 @@ from common.values import (
     Words,
 )
 from models.names import BN_POSITIONS
-from models.ranges import channels_per_layer, kernels_per_layer
+from models.per_layer import channels_per_layer, kernels_per_layer
 
 MIN_SIZE = 11  # pixels: the window of the SSIM metric
 ACTIVATIONS = (

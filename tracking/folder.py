@@ -19,7 +19,7 @@ import yaml
 
 from common.errors import InputError
 from common.files import write_atomically, write_text_atomically
-from training.showing import Picture, Table
+from common.media import Picture, Table
 
 ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 from common.errors import InputError
-from training.settings import RunSettings
+from experiment.settings import RunSettings
 
 DEFAULT_PROJECT = "convtune"
 REACHABLE_SECONDS = 5

@@ -136,7 +136,7 @@ class Text:
 class PerLayer:
     """``N`` for every layer, a range ``A:B`` over the layers, or one value a layer: ``A,B,C``.
 
-    Kept as an int (``N``) or as text without spaces; the rules are in ``models.ranges``.
+    Kept as an int (``N``) or as text without spaces; the rules are in ``models.per_layer``.
     """
 
     metavar: str = "N|A:B|A,B,…"

@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from training.loop import Training
-    from training.tracking import Tracker
+    from tracking.tracker import Tracker
+    from training.trainer import Training
 
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 PLAIN_SECONDS = 10  # between two lines where there is no terminal
@@ -80,8 +80,8 @@ class Display:
         if data["stand_in"]:
             self.warn_stand_in(data["stand_in"])
         self.loss = f"train/{training.task.loss_name}"
-        self.objective = training.settings.objective
-        self.total = training.steps * training.settings.batch_size
+        self.objective = experiment.settings.objective
+        self.total = training.steps * experiment.settings.batch_size
         self.epochs = self.total / data["train"]
         self.say(
             f"{config['run_name']}: {config['network']['parameters']:,} parameters, "

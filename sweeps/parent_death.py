@@ -1,6 +1,6 @@
 """Run Python with the given arguments; SIGINT ends it when the process that started it is killed.
 
-``python -m sweeps.leash PARENT (-m MODULE | FILE) ARGUMENT…``. On Linux the kernel tells, whatever
+``python -m sweeps.parent_death PARENT (-m MODULE | FILE) ARGUMENT…``. On Linux the kernel tells, whatever
 ended the parent; elsewhere nothing does. W&B's agents then finish the run in hand and take no
 other.
 """

@@ -8,11 +8,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from common.media import Showing, Table
 from data.batches import Batch, Draws
-from data.catalog import ImageData
+from data.registry import ImageData
+from experiment.settings import RunSettings
 from training.hardware import Hardware
-from training.settings import RunSettings
-from training.showing import Showing, Table
 
 Forward = Callable[[Tensor], Tensor]
 

@@ -13,7 +13,7 @@ import torch
 
 from common.errors import InputError
 from common.files import write_atomically
-from training.settings import SETTINGS, RunSettings, settings_from
+from experiment.settings import SETTINGS, RunSettings, settings_from
 
 FORMAT = "convtune-1"
 

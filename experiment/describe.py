@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from common.errors import RunError
-from training.command import command_line
+from common.media import Table
+from experiment.command import command_line
+from tasks.base import Task
 from training.hardware import Hardware, environment
-from training.showing import Table
-from training.tasks.base import Task
 
 if TYPE_CHECKING:
-    from training.loop import Training
+    from training.trainer import Training
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 ROOT = Path(__file__).resolve().parent.parent
@@ -93,7 +93,7 @@ def run_summary(training: Training, config: Mapping[str, Any], seconds: float) -
         "seconds": round(seconds, 3),
         "training_seconds": round(training.watch.seconds, 3),
         "images_seen": training.images_seen,
-        "images_total": training.steps * training.settings.batch_size,
+        "images_total": training.steps * experiment.settings.batch_size,
         "images_per_second": round(speed, 1),
     }
 

@@ -14,14 +14,14 @@ from torch import Tensor
 
 from common.errors import InputError
 from common.files import write_atomically
-from data.erasing import SIDES, erase, erased_mask
+from common.media import to_pixels
 from data.folder import SUFFIXES, open_plain
+from experiment import checkpoints as checkpoint
+from experiment.settings import ResConvSettings
 from models.resconv import ResConv, receptive_fields
-from training import checkpoint
+from tasks.corruptions import SIDES, erase, erased_mask
+from tasks.restoration import model_arguments
 from training.hardware import Hardware, choose_hardware
-from training.settings import ResConvSettings
-from training.showing import to_pixels
-from training.tasks.restoration import model_arguments
 
 BATCH_PIXELS = 2**18  # of equal-sized images computed at once
 TILE = 384  # pixels a side of what is computed of a larger image at once

@@ -14,18 +14,20 @@ from typing import Any
 import torch
 
 from common.errors import RunError
-from training import checkpoint, resume, wandb_server
-from training.describe import ROOT, differences, explain, results_table, run_config, run_summary
-from training.display import Display
+from common.media import Showing
+from experiment import checkpoints as checkpoint
+from experiment import resume
+from experiment.describe import ROOT, differences, explain, results_table, run_config, run_summary
+from experiment.display import Display
+from experiment.settings import RunSettings
+from experiment.stop import StopSignals
+from tasks.registry import make_task
+from tracking import server as wandb_server
+from tracking.folder import MetricsFile, RunFolder, new_run_id
+from tracking.tracker import Tracker
 from training.distributed import Team
 from training.hardware import Hardware, choose_hardware
-from training.loop import NonFiniteLoss, Training
-from training.run_folder import MetricsFile, RunFolder, new_run_id
-from training.settings import RunSettings
-from training.showing import Showing
-from training.signals import StopSignals
-from training.tasks.registry import make_task
-from training.tracking import Tracker
+from training.trainer import NonFiniteLoss, Training
 
 SHOW_SECONDS = 0.5  # between two updates of the display
 

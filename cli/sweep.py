@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from common.errors import InputError
-from common.values import flag
+from common.options import flag
 
 WIDE = 10_000  # characters
 POSITIVE = click.IntRange(min=1)
@@ -110,7 +110,7 @@ def _definition(options: SweepOptions) -> Any:
 
 def _check_here(definition: Any) -> None:
     """Refuse what no run here would find; say so if the file's program is not what runs."""
-    from sweeps.here import check_here, passed_over
+    from sweeps.preflight import check_here, passed_over
 
     check_here(definition)
     note = passed_over(definition)
@@ -130,8 +130,8 @@ def _print_commands(definition: Any) -> int:
 
 
 def _engine(options: SweepOptions, definition: Any) -> str:
-    from training.settings import SETTINGS
-    from training.wandb_server import choose_mode, require_key
+    from experiment.settings import SETTINGS
+    from tracking.server import choose_mode, require_key
 
     if options.study and (options.join or options.mode == "online"):
         raise InputError("--study is for offline sweeps; leave it out, or --join and --mode online")
@@ -159,10 +159,10 @@ def _place(options: SweepOptions, definition: Any) -> dict[str, str]:
 
 
 def _offline(options: SweepOptions, definition: Any) -> int:
-    from sweeps.board import Board
-    from sweeps.crew import Crew, gpu_list
     from sweeps.offline import OfflineSweep, log_folder
+    from sweeps.progress import Board
     from sweeps.study import Study, default_place, standings_at
+    from sweeps.workers import Crew, gpu_list
 
     where = options.study or default_place(definition)
     if options.status:
@@ -178,11 +178,11 @@ def _offline(options: SweepOptions, definition: Any) -> int:
 
 
 def _online(options: SweepOptions, definition: Any) -> int:
-    from sweeps.board import Board
-    from sweeps.crew import ROOT, gpu_list
-    from sweeps.here import check_here
     from sweeps.online import OnlineSweep, ServerSweep
-    from training.tracking import DEFAULT_PROJECT
+    from sweeps.preflight import check_here
+    from sweeps.progress import Board
+    from sweeps.workers import ROOT, gpu_list
+    from tracking.tracker import DEFAULT_PROJECT
 
     if options.runs_dir != "runs":
         raise InputError(
@@ -217,7 +217,7 @@ def _online(options: SweepOptions, definition: Any) -> int:
 def _print_status(definition: Any, standings: list[Any]) -> int:
     from rich.console import Console
 
-    from sweeps.board import counts_line, standings_table
+    from sweeps.progress import counts_line, standings_table
 
     # A pipe has no width: nothing is cut off where a program reads on.
     width = None if sys.stdout.isatty() else WIDE

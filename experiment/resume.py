@@ -12,9 +12,9 @@ from typing import Any
 import yaml
 
 from common.errors import InputError
-from common.values import flag
-from training.run_folder import RunFolder
-from training.settings import SETTINGS, RunSettings
+from common.options import flag
+from experiment.settings import SETTINGS, RunSettings
+from tracking.folder import RunFolder
 
 OVER = ("finished", "stopped")  # states after which there is nothing left to do
 ELSEWHERE = ("resume", "runs_dir")  # options that a command given again may change

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import Field, fields
 from typing import Any
 
-from common.values import flag
-from training.settings import SETTINGS
+from common.options import flag
+from experiment.settings import SETTINGS
 
 GROUPS = ("Model", "Data", "Augmentation", "Training", "Hardware")  # not where, nor what is kept
 

@@ -1,0 +1,1 @@
+"""One run from start to end: settings, identity, checkpoints, resume, display."""

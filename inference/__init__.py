@@ -1,0 +1,1 @@
+"""Use and check a finished run: restore, predict, rerun."""

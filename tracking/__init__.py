@@ -1,0 +1,1 @@
+"""What a run leaves behind: its folder and its W&B run, written and read back."""
