@@ -51,7 +51,7 @@ def gelus_of_pytorch(model: nn.Module) -> None:
 
 def with_loader(training: Training) -> Step:
     """Batches from a ``DataLoader`` with two workers and transforms per image."""
-    batches = endless(training.task.data.train_images, experiment.settings.batch_size)
+    batches = endless(training.task.data.train_images, training.settings.batch_size)
     device = training.hardware.device
 
     def prepare(batch: object, hardware: Hardware) -> tuple[Tensor, Tensor]:
@@ -65,7 +65,7 @@ def with_loader(training: Training) -> Step:
 
 def with_optimizer(training: Training, **options: Any) -> Step:
     """Another implementation of AdamW."""
-    settings = experiment.settings
+    settings = training.settings
     training.optimizer = torch.optim.AdamW(
         training.model.parameters(), settings.lr, weight_decay=settings.weight_decay, **options
     )
@@ -180,7 +180,7 @@ def main(
 
     training = make_training(**options)
     hardware = training.hardware
-    where = f"{layers} layers, {'x'.join(map(str, experiment.settings.height_width))}"
+    where = f"{layers} layers, {'x'.join(map(str, training.settings.height_width))}"
     with tempfile.TemporaryDirectory() as folder:
         quiet = wandb.Settings(silent=True)
         run = wandb.init(mode="offline", dir=folder, project="ablation", settings=quiet)

@@ -98,7 +98,7 @@ def main(axes: str, base: str, device: str, out: Path, rounds: int) -> None:
     for (axis, value), mine in seconds.items():
         training = points[axis, value][0]
         facts, _ = training.task.network_facts(training.model)
-        speed = experiment.settings.batch_size / sorted(mine)[len(mine) // 2]
+        speed = training.settings.batch_size / sorted(mine)[len(mine) // 2]
         giga = 3 * facts["multiply_adds"] * speed / 1e9
         relative = giga / rows[0][3] if rows else 1
         rows.append((axis, value, round(speed, 1), round(giga, 1), round(relative, 2)))

@@ -128,7 +128,7 @@ def our_step(run: Any, training: Training) -> Callable[[], None]:
 
     def step() -> None:
         training.train_step()
-        if training.step % experiment.settings.log_every == 0:
+        if training.step % training.settings.log_every == 0:
             means = training.meter.read()
             training.check_finite()
             run.log({f"train/{name}": mean for name, mean in means.items()})

@@ -93,7 +93,7 @@ def run_summary(training: Training, config: Mapping[str, Any], seconds: float) -
         "seconds": round(seconds, 3),
         "training_seconds": round(training.watch.seconds, 3),
         "images_seen": training.images_seen,
-        "images_total": training.steps * experiment.settings.batch_size,
+        "images_total": training.steps * training.settings.batch_size,
         "images_per_second": round(speed, 1),
     }
 

@@ -80,8 +80,8 @@ class Display:
         if data["stand_in"]:
             self.warn_stand_in(data["stand_in"])
         self.loss = f"train/{training.task.loss_name}"
-        self.objective = experiment.settings.objective
-        self.total = training.steps * experiment.settings.batch_size
+        self.objective = training.settings.objective
+        self.total = training.steps * training.settings.batch_size
         self.epochs = self.total / data["train"]
         self.say(
             f"{config['run_name']}: {config['network']['parameters']:,} parameters, "
