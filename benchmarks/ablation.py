@@ -51,7 +51,7 @@ def gelus_of_pytorch(model: nn.Module) -> None:
 
 def with_loader(training: Training) -> Step:
     """Batches from a ``DataLoader`` with two workers and transforms per image."""
-    batches = endless(training.task.data.train_images, training.settings.batch_size)
+    batches = endless(training.task.data.train.images, training.settings.batch_size)
     device = training.hardware.device
 
     def prepare(batch: object, hardware: Hardware) -> tuple[Tensor, Tensor]:

@@ -27,7 +27,8 @@ from torch import Tensor
 
 from common.files import write_text_atomically
 from common.media import Table
-from data.registry import ImageData, load_data
+from data.images import ImageData
+from data.load import load_data
 from experiment.settings import settings_from
 from tasks.restoration import Restoration
 from training.hardware import Hardware, choose_hardware, environment
@@ -47,7 +48,7 @@ def benchmark(function: Callable[..., None]) -> click.Command:
 
 
 @cache
-def images(height: int, width: int, count: int | None = 6_400) -> ImageData:
+def images(height: int, width: int, count: int | None = 6_000) -> ImageData:
     """Fashion-MNIST where it lies on this machine, else garments."""
     size = (height, width)
     return load_data("auto", root=None, size=size, train_images=count, val_images=500)

@@ -18,7 +18,7 @@ import click
 
 from benchmarks.common import benchmark, write
 from common.media import Table
-from data.registry import load_data
+from data.load import load_data
 from experiment.settings import settings_from
 from training.hardware import choose_hardware
 
@@ -67,8 +67,8 @@ def main(layers: int, device: str, out: Path, rounds: int) -> None:
 
     def ready(name: str) -> Callable[[], None]:
         def call() -> None:
-            data = load_data(name, root=None, size=(28, 28), train_images=None, val_images=None)
-            data.train_images.to(hardware.device)
+            data = load_data(name, size=(28, 28))
+            data.train.images.to(hardware.device)
 
         return call
 

@@ -96,7 +96,7 @@ def textbook_step(
     """The step of the textbook loop, logging to an offline W&B run in ``folder``."""
     run = offline_run(folder)
     settings = settings_from("resconv", options)
-    pixels = images(*settings.height_width).train_images
+    pixels = images(*settings.height_width).train.images
     model = ResConv(**model_arguments(settings, pixels.shape[1]))
     deconvs_as_written(model)
     model.to(device).train()

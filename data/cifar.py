@@ -1,4 +1,4 @@
-"""CIFAR-10 (Krizhevsky, 2009) and its dogs, cats and birds: found or downloaded, and verified."""
+"""CIFAR-10 (Krizhevsky, 2009) and its dogs, cats and birds: located or downloaded, and verified."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import hashlib
 import io
 import pickle
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from common.errors import InputError
-from data.download import cache_folder, download
-from data.images import NotFoundError, Source, Split
+from data.download import cache_folder, download, first_line
+from data.images import NotFoundError, Request, Source, Split
 
 NAME = "cifar10"
 BATCHES = "cifar-10-batches-py"
@@ -23,7 +24,9 @@ CLASS_NAMES = (
 DOG_CAT_BIRD = ("bird", "cat", "dog")
 VALIDATION_SHARE = 5  # of each class, the last fifth of the training images: 1,000 of 5,000
 
-# File, images, MD5: the checksums torchvision.datasets.CIFAR10 goes by.
+URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
+MD5 = "c58f30108f718f92721af3b95e74349a"  # of the archive
+# File, images, MD5 (the checksums that torchvision.datasets.CIFAR10 uses).
 TRAIN_FILES = (
     ("data_batch_1", 10_000, "c99cafc152244af753f735de768cd75f"),
     ("data_batch_2", 10_000, "d4bba439e000b95fd0a9bffe97cbabec"),
@@ -34,15 +37,15 @@ TRAIN_FILES = (
 TEST_FILES = (("test_batch", 10_000, "40351d587109b95175f43aff81a1287e"),)
 
 
-def read(root: Path | None, *, may_download: bool = True) -> Source:
+def load(request: Request) -> Source:
     """All ten classes: 40,000 training, 10,000 validation and 10,000 official test images.
 
-    Validation holds the last 1,000 training images of each class. Looks in ``root`` (torchvision's
-    layout, or the batch files directly in it), then in the cache, and downloads into the cache at
-    last. Raises ``NotFoundError`` when it is nowhere to be had, ``InputError`` naming the file
-    when one is missing, truncated or altered.
+    Validation holds the last 1,000 training images of each class. Looks in ``request.root``
+    (torchvision's layout, or the batch files directly in it) and in the cache, then downloads
+    into the cache if allowed. Raises ``NotFoundError`` if the data set cannot be obtained,
+    ``InputError`` naming the file if one is missing, truncated or altered.
     """
-    folder = _find(root, may_download)
+    folder = _find(request.root, request.may_download)
     test = _read_files(folder, TEST_FILES)
     whole = _read_files(folder, TRAIN_FILES)
     held_out = torch.zeros(len(whole.labels), dtype=torch.bool)
@@ -59,62 +62,47 @@ def read(root: Path | None, *, may_download: bool = True) -> Source:
     )
 
 
-def read_dog_cat_bird(root: Path | None, *, may_download: bool = True) -> Source:
-    """The logbook's three classes: 4,000 a class for training, 1,000 for validation and test."""
-    full = read(root, may_download=may_download)
+def load_dog_cat_bird(request: Request) -> Source:
+    """The three classes alone: 4,000 per class for training, 1,000 for validation and for test."""
+    full = load(request)
     wanted = torch.tensor([CLASS_NAMES.index(name) for name in DOG_CAT_BIRD])
 
-    def pick(split: Split) -> Split:
+    def select(split: Split) -> Split:
         chosen = torch.isin(split.labels, wanted)
-        # ``wanted`` rises, so the place of a label in it is its new label.
+        # ``wanted`` is sorted, so the position of a label in it is its new label.
         return Split(split.images[chosen], torch.searchsorted(wanted, split.labels[chosen]))
 
-    return Source(
+    return replace(
+        full,
         name="dog-cat-bird",
-        train=pick(full.train),
-        val=pick(full.val),
-        test=pick(full.test),
+        train=select(full.train),
+        val=select(full.val),
+        test=full.test and select(full.test),
         class_names=DOG_CAT_BIRD,
-        source=full.source,
     )
 
 
 def _find(root: Path | None, may_download: bool) -> Path:
     cached = cache_folder() / NAME
-    places = [] if root is None else [root / BATCHES, root]
-    places.append(cached / BATCHES)
-    for place in places:
-        if any((place / name).is_file() for name, *_ in (*TRAIN_FILES, *TEST_FILES)):
-            return place
+    candidates = [] if root is None else [root / BATCHES, root]
+    candidates.append(cached / BATCHES)
+    for folder in candidates:
+        if any((folder / name).is_file() for name, *_ in (*TRAIN_FILES, *TEST_FILES)):
+            return folder
+    searched = ", ".join(map(str, candidates))
     if not may_download:
         raise NotFoundError(
-            f"CIFAR-10 is not in {', '.join(map(str, places))} (--data dog-cat-bird downloads it "
-            "once, about 170 MB)."
+            f"CIFAR-10 is not in {searched} (--data dog-cat-bird downloads it once, about 170 MB)."
         )
     try:
-        _download(cached)
-    except (OSError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
+        download(cached, {URL: f"md5:{MD5}"})
+    except (OSError, ValueError) as error:
         raise NotFoundError(
-            f"CIFAR-10 is not in {', '.join(map(str, places))}, and the download failed "
-            f"({reason}). Unpack cifar-10-python.tar.gz from "
-            "https://www.cs.toronto.edu/~kriz/cifar.html and name its folder with --data-root, "
-            "or use the built-in --data garments."
+            f"CIFAR-10 is not in {searched}, and the download failed ({first_line(error)}). "
+            "Unpack cifar-10-python.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html and "
+            "name its folder with --data-root, or use the built-in --data garments."
         ) from error
-    return places[-1]
-
-
-def _download(folder: Path) -> None:
-    from torchvision.datasets import CIFAR10  # heavy, and needed only here
-    from torchvision.datasets.utils import download_and_extract_archive
-
-    def fetch(part: Path) -> None:
-        # Not CIFAR10(download=True), which unpickles what it has fetched.
-        download_and_extract_archive(
-            CIFAR10.url, str(part), md5=CIFAR10.tgz_md5, remove_finished=True
-        )
-
-    download(folder, CIFAR10.url, fetch)
+    return cached / BATCHES
 
 
 def _read_files(folder: Path, files: Sequence[tuple[str, int, str]]) -> Split:
@@ -136,14 +124,14 @@ def _read_file(path: Path, count: int, md5: str) -> tuple[np.ndarray, np.ndarray
         images = np.asarray(entry["data"], dtype=np.uint8).reshape(count, 3, 32, 32)
         labels = np.asarray(entry["labels"], dtype=np.int64).reshape(count)
     except (pickle.UnpicklingError, KeyError, ValueError, TypeError) as error:
-        raise InputError(f"{path} is no batch of CIFAR-10: {error}.") from error
+        raise InputError(f"{path} is not a batch of CIFAR-10: {error}.") from error
     return images, labels
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Builds lists, numbers, texts and numpy arrays; any other name in a pickle is refused.
+    """Unpickles lists, numbers, strings and numpy arrays only; refuses every other global.
 
-    MD5 alone would not keep a made-up file from running code.
+    A file can be crafted to match an MD5, so the checksum alone does not prevent code execution.
     """
 
     def find_class(self, module: str, name: str) -> object:

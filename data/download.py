@@ -1,16 +1,16 @@
-"""Downloads: into a cache folder outside the project, whole or not at all, never hanging."""
+"""Atomic, time-limited downloads into the user's cache directory."""
 
 from __future__ import annotations
 
 import http.client
 import os
 import shutil
-import socket
+import sys
 import tempfile
 import threading
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 
 PROBE_SECONDS = 8.0
@@ -20,40 +20,54 @@ STALL_SECONDS = 20.0
 def cache_folder() -> Path:
     """Where downloads are kept: ``$XDG_CACHE_HOME/convtune``, else ``~/.cache/convtune``."""
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "convtune"
+    if not base:
+        try:
+            base = Path.home() / ".cache"
+        except RuntimeError:  # no HOME, and a user id without an entry in the password file
+            base = Path(tempfile.gettempdir(), f"cache-{os.getuid()}")
+    return Path(base) / "convtune"
 
 
-def download(folder: Path, url: str, fetch: Callable[[Path], object]) -> None:
-    """Let ``fetch(temporary folder)`` download, then put its result in place as ``folder``.
+def download(folder: Path, files: Mapping[str, str]) -> None:
+    """Download ``files`` (URL to checksum, as ``"md5:..."``) and move them into place together.
 
-    ``url`` is asked for its headers first, so that a machine without network loses seconds at
-    most. Several processes may do this at once: each works apart, the first one's result stays.
-    Raises ``OSError`` when the server does not answer, stalls, or the folder cannot be written;
-    ``RuntimeError`` (torchvision) when what came has the wrong checksum.
+    Archives (``.tar.gz``) are unpacked and removed. The first server is probed first, so that a
+    machine without network loses seconds at most. Several processes may download at the same
+    time; the first result stays. Raises ``OSError`` when a server does not answer or stalls, or
+    the folder cannot be written; ``ValueError`` when a checksum is wrong.
     """
-    _probe(url)
+    import pooch  # slow to import, and needed only here
+
+    _probe(next(iter(files)))
+    pooch.get_logger().setLevel("WARNING")
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(STALL_SECONDS)
+    fetch = pooch.HTTPDownloader(timeout=STALL_SECONDS, progressbar=sys.stderr.isatty())
     try:
-        fetch(part)
+        for url, checksum in files.items():
+            name = url.rsplit("/", 1)[-1]
+            pooch.retrieve(url, checksum, fname=name, path=part, downloader=fetch)
+            if name.endswith(".tar.gz"):
+                shutil.unpack_archive(part / name, part, filter="data")
+                (part / name).unlink()
         try:
             part.rename(folder)
         except OSError:
             if not folder.is_dir():
                 raise
-    except http.client.HTTPException as error:
-        raise OSError(f"{url}: {error}") from error
     finally:
-        socket.setdefaulttimeout(before)
         shutil.rmtree(part, ignore_errors=True)
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error message."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _probe(url: str) -> None:
     """Raise ``OSError`` unless the server answers within ``PROBE_SECONDS``.
 
-    In a thread of its own, because name resolution heeds no time limit.
+    In a thread, because name resolution has no time limit.
     """
     outcome: list[object] = []
 

@@ -1,4 +1,4 @@
-"""Fashion-MNIST (Xiao, Rasul, Vollgraf, arXiv 1708.07747): found or downloaded, and verified."""
+"""Fashion-MNIST (Xiao, Rasul, Vollgraf, arXiv 1708.07747): located or downloaded, and verified."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from common.errors import InputError
-from data.download import cache_folder, download
-from data.images import NotFoundError, Source, Split
+from data.download import cache_folder, download, first_line
+from data.images import NotFoundError, Request, Source, Split
 
 NAME = "fashion-mnist"
 SYSTEM_FOLDER = Path("/usr/share/datasets/fashion-mnist")  # Debian: dataset-fashion-mnist
@@ -27,39 +27,45 @@ CLASS_NAMES = (
 class IdxFile(NamedTuple):
     name: str
     shape: tuple[int, ...]
-    sha256: str  # of the uncompressed bytes: the gz files differ from one packager to the next
+    sha256: str  # of the uncompressed bytes: the gz files differ between distributors
+    md5: str = ""  # of the gz file at URL
 
 
+URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 FILES = (
     IdxFile(
         "train-images-idx3-ubyte", (60_000, 28, 28),
         "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
     ),
     IdxFile(
         "train-labels-idx1-ubyte", (60_000,),
         "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        "25c81989df183df01b3e8a0aad5dffbe",
     ),
     IdxFile(
         "t10k-images-idx3-ubyte", (10_000, 28, 28),
         "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        "bef4ecab320f06d8554ea6380940ec79",
     ),
     IdxFile(
         "t10k-labels-idx1-ubyte", (10_000,),
         "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+        "bb300cfdad3c16e7a12a480ee83cd310",
     ),
 )  # fmt: skip
 
 
-def read(root: Path | None, *, may_download: bool = True) -> Source:
-    """The 60,000 training images, and the 10,000 test images as validation (as in the logbook).
+def load(request: Request) -> Source:
+    """The 60,000 training images, and the 10,000 test images for validation (as published).
 
-    Looks in ``root`` (torchvision's layout, or the four files directly in it), then in the Debian
-    package's folder, then in the cache, and (``may_download``) downloads into the cache. Raises
-    ``NotFoundError`` when it is nowhere to be had, ``InputError`` naming the file when one is
+    Looks in ``request.root`` (torchvision's layout, or the four files directly in it), in the
+    Debian package's folder and in the cache, then downloads into the cache if allowed. Raises
+    ``NotFoundError`` if the data set cannot be obtained, ``InputError`` naming the file if one is
     missing from its folder, truncated or altered.
     """
-    folder = _find(root, may_download)
-    # Inflating and hashing release the interpreter lock: the small files cost nothing more.
+    folder = _find(request.root, request.may_download)
+    # Decompressing and hashing release the interpreter lock: the small files take no extra time.
     with ThreadPoolExecutor(2) as pool:
         images, labels, val_images, val_labels = pool.map(lambda f: _read_idx(folder, f), FILES)
     return Source(
@@ -73,34 +79,27 @@ def read(root: Path | None, *, may_download: bool = True) -> Source:
 
 
 def _find(root: Path | None, may_download: bool) -> Path:
-    cached = cache_folder() / NAME
-    places = [] if root is None else [root / "FashionMNIST" / "raw", root]
-    places += [SYSTEM_FOLDER, cached / "FashionMNIST" / "raw"]
-    for place in places:
-        if any(_path(place, file) for file in FILES):
-            return place
+    cached = cache_folder() / NAME / "FashionMNIST" / "raw"
+    candidates = [] if root is None else [root / "FashionMNIST" / "raw", root]
+    candidates += [SYSTEM_FOLDER, cached]
+    for folder in candidates:
+        if any(_path(folder, file) for file in FILES):
+            return folder
+    searched = ", ".join(map(str, candidates))
     if not may_download:
         raise NotFoundError(
-            f"Fashion-MNIST is not in {', '.join(map(str, places))} (--data fashion-mnist "
-            "downloads it once, about 30 MB)."
+            f"Fashion-MNIST is not in {searched} (--data fashion-mnist downloads it once, about "
+            "30 MB)."
         )
     try:
-        _download(cached)
-    except (OSError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
+        download(cached, {f"{URL}{file.name}.gz": f"md5:{file.md5}" for file in FILES})
+    except (OSError, ValueError) as error:
         raise NotFoundError(
-            f"Fashion-MNIST is not in {', '.join(map(str, places))}, and the download failed "
-            f"({reason}). Get it with 'apt install dataset-fashion-mnist', or name the folder of "
-            "its four files with --data-root, or use the built-in --data garments."
+            f"Fashion-MNIST is not in {searched}, and the download failed ({first_line(error)}). "
+            "Get it with 'apt install dataset-fashion-mnist', or name the folder of its four "
+            "files with --data-root, or use the built-in --data garments."
         ) from error
-    return places[-1]
-
-
-def _download(folder: Path) -> None:
-    from torchvision.datasets import FashionMNIST  # heavy, and needed only here
-
-    url = FashionMNIST.mirrors[0] + FashionMNIST.resources[0][0]
-    download(folder, url, lambda part: FashionMNIST(str(part), download=True))
+    return cached
 
 
 def _path(folder: Path, file: IdxFile) -> Path | None:
@@ -114,13 +113,13 @@ def _path(folder: Path, file: IdxFile) -> Path | None:
 def _read_idx(folder: Path, file: IdxFile) -> Tensor:
     path = _path(folder, file)
     if path is None:
-        raise InputError(f"{folder} holds other files of Fashion-MNIST, but no {file.name}(.gz).")
+        raise InputError(f"{folder} holds other files of Fashion-MNIST but not {file.name}(.gz).")
     header = b"\0\0\x08" + bytes([len(file.shape)]) + np.array(file.shape, dtype=">u4").tobytes()
     size = len(header) + int(np.prod(file.shape))
     data = _content(path, limit=size + 1)
     if len(data) != size or not data.startswith(header):
         raise InputError(
-            f"{path} is truncated or no idx file of Fashion-MNIST: {size:,} bytes for "
+            f"{path} is truncated or not an idx file of Fashion-MNIST: {size:,} bytes for "
             f"{'x'.join(map(str, file.shape))} are needed, {len(data):,} were read."
         )
     if hashlib.sha256(data).hexdigest() != file.sha256:
@@ -132,7 +131,7 @@ def _read_idx(folder: Path, file: IdxFile) -> Tensor:
 
 
 def _content(path: Path, limit: int) -> bytearray:
-    """The bytes of ``path``, unpacked, and no more than ``limit`` of them."""
+    """At most ``limit`` bytes of ``path``, decompressed."""
     try:
         with open(path, "rb") as opened:
             if path.suffix != ".gz":

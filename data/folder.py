@@ -30,7 +30,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from common.errors import InputError
-from data.images import Source, Split, check_memory
+from data.images import Request, Source, Split, check_memory
 
 # Formats whose decoders run no other program (EPS would call Ghostscript).
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
@@ -96,30 +96,22 @@ class _Reader:
         return Split(torch.from_numpy(out), torch.tensor(labels, dtype=torch.int64))
 
 
-def read(
-    root: Path,
-    size: tuple[int, int],
-    train_images: int | None,
-    val_images: int | None,
-    *,
-    channels: int | None = None,
-) -> Source:
-    """The images below ``root`` at ``size`` (height, width), in the order of their paths' hashes.
+def load(request: Request) -> Source:
+    """The images below a folder at ``size`` (height, width), in the order of their paths' hashes.
 
     See the top of this file for the rules. Raises ``InputError`` where no images are left
     for training or for validation.
     """
-    root = root.resolve()
-    if not root.is_dir():
-        raise InputError(f"{root} is no folder: name one that holds images, e.g. --data photos.")
-    reader = _Reader(size, channels)
+    root = Path(request.name).expanduser().resolve()
+    channels = request.channels
+    reader = _Reader(request.size, channels)
     try:
         train, val, test, class_names = _layout(root, reader)
     except OSError as error:
         raise InputError(f"{error.filename} cannot be read: {error.strerror}.") from error
     parts = {
-        "training": reader.decode(train, train_images),
-        "validation": reader.decode(val, val_images),
+        "training": reader.decode(train, request.train_images),
+        "validation": reader.decode(val, request.val_images),
         "test": reader.decode(test, None),
     }
     for kind in ("training", "validation"):
@@ -130,9 +122,9 @@ def read(
                 "needed."
             )
     splits = {kind: reader.stack(*part) for kind, part in parts.items()}
-    mixed = "" if channels or not (reader.grey and reader.colour) else (
-        f" ({reader.grey:,} grey images repeated as RGB beside {reader.colour:,} in colour)"
-    )  # fmt: skip
+    remarks = []
+    if not channels and reader.grey and reader.colour:
+        remarks.append(f"{reader.grey:,} grey images repeated as RGB beside {reader.colour:,} in colour")
     # W&B's artifact names allow no other characters.
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", root.name)[:60]
     return Source(
@@ -141,8 +133,9 @@ def read(
         val=splits["validation"],
         test=splits["test"] if parts["test"][0] else None,
         class_names=class_names,
-        source=f"{root}{mixed}",
+        source=str(root),
         skipped=reader.skipped,
+        remarks=tuple(remarks),
     )
 
 

@@ -1,10 +1,11 @@
-"""What every image source gives, and what is done to all of them alike."""
+"""Types and transforms shared by all data sets."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -25,8 +26,21 @@ class Split:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a loader is asked for; it uses what applies to it and ignores the rest."""
+
+    name: str  # as given by the user: a name, or the path of a folder
+    root: Path | None = None  # where to look for the data set's files first
+    size: tuple[int, int]  # (height, width)
+    train_images: int | None = None  # at most so many are used
+    val_images: int | None = None
+    channels: int | None = None  # 1 or 3 where the caller needs that many; None: as they are
+    may_download: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
 class Source:
-    """One data set as its reader found or drew it, at its own size (see ``catalog.ImageData``)."""
+    """One data set as its loader returns it, at any size (see ``ImageData`` for the fields)."""
 
     name: str
     train: Split
@@ -35,18 +49,35 @@ class Source:
     class_names: tuple[str, ...]
     source: str
     skipped: int = 0
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageData:
+    """Images ready for training: all of one size, on the CPU, contiguous."""
+
+    name: str  # 'fashion-mnist', 'garments', 'dog-cat-bird', 'cifar10' or 'folder-NAME'
+    train: Split
+    val: Split
+    test: Split | None
+    class_names: tuple[str, ...]
+    checksum: str  # SHA-256 over the images and labels in use, before resizing
+    source: str  # a path, or a description where there is none
+    fallback_reason: str | None = None  # why 'auto' took garments; None otherwise
+    skipped: int = 0  # files of a folder that were not used: not images, unreadable or too large
+    remarks: tuple[str, ...] = ()  # what the user should know of the data, one line each
 
 
 class NotFoundError(InputError):
-    """The data set is not on this machine and could not be downloaded: ``auto`` goes on."""
+    """The data set is not on this machine and could not be downloaded; ``auto`` falls back."""
 
 
 def resize_nearest(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """``images`` ``[n c h w]`` at ``size`` (height, width), by nearest neighbour, never blended.
+    """``images`` ``[n c h w]`` at ``size`` (height, width), by nearest neighbour.
 
     A pixel takes the source pixel under its centre, as in Pillow and in torch's
-    ``nearest-exact``, so mirror images stay mirror images (but for a pixel on the very middle).
-    Whole-number enlarging repeats pixels.
+    ``nearest-exact``, so mirrored images stay mirrored (except for a pixel exactly in the middle).
+    Enlarging by a whole number repeats pixels.
     """
     if tuple(images.shape[-2:]) == tuple(size):
         return images
@@ -88,12 +119,12 @@ def content_checksum(splits: list[Split | None]) -> str:
 
 
 def check_memory(images: int, channels: int, size: tuple[int, int]) -> None:
-    """Raise ``InputError`` where so many images, a byte a value, would not fit main memory."""
+    """Raise ``InputError`` if the images, one byte per value, need over half of main memory."""
     needed = images * channels * size[0] * size[1]
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > there // 2:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > memory // 2:
         raise InputError(
-            f"{images:,} images of {size[0]}x{size[1]} need {needed / 2**30:,.0f} GiB and may take "
-            f"half of the {there / 2**30:,.0f} GiB of main memory: lower --size or use fewer, "
+            f"{images:,} images of {size[0]}x{size[1]} need {needed / 2**30:,.0f} GiB, more than half "
+            f"of the {memory / 2**30:,.0f} GiB of main memory: lower --size or use fewer images, "
             "for example --train-images 1000."
         )

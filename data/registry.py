@@ -1,160 +1,67 @@
-"""One door to every image source: a name or a folder in, checked images and labels out."""
+"""The data sets by name. Free of torch: wrong names are refused before anything is loaded."""
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
-from torch import Tensor
+from common.errors import InputError, nearest
 
-from common.errors import InputError
-from data import cifar, fashion_mnist, folder, garments
-from data.images import (
-    NotFoundError,
-    Source,
-    Split,
-    content_checksum,
-    resize_nearest,
-    with_channels,
-)
-from data.names import check_data
+if TYPE_CHECKING:
+    from data.images import Request, Source
 
 
-@dataclass(frozen=True)
-class ImageData:
-    """Images ready to train on; all on the CPU, contiguous, of one size."""
+class DataSet(NamedTuple):
+    """``loader`` is ``"module:function"``, a function of a ``Request`` that returns a ``Source``."""
 
-    name: str  # 'fashion-mnist', 'garments', 'dog-cat-bird', 'cifar10' or 'folder'
-    train_images: Tensor  # uint8 [n c h w]
-    train_labels: Tensor  # int64 [n]
-    val_images: Tensor
-    val_labels: Tensor
-    test_images: Tensor | None
-    test_labels: Tensor | None
-    class_names: tuple[str, ...]
-    checksum: str  # SHA-256 over the images and labels in use, before any enlarging
-    source: str  # the folder read, or how it was drawn
-    stand_in_reason: str | None  # why 'auto' fell back to garments; None otherwise
-    skipped: int  # files of a folder passed over: not images, unreadable, or too large
+    loader: str
+    val_images: int
 
 
-def load_data(
+DATA_SETS = {
+    "fashion-mnist": DataSet("data.fashion_mnist:load", val_images=10_000),
+    "garments": DataSet("data.garments:load", val_images=1_000),
+    "dog-cat-bird": DataSet("data.cifar:load_dog_cat_bird", val_images=3_000),
+    "cifar10": DataSet("data.cifar:load", val_images=10_000),
+}
+
+
+def names() -> tuple[str, ...]:
+    """Every value of ``--data`` that is not a folder."""
+    return ("auto", *DATA_SETS)
+
+
+def load_source(request: Request) -> Source:
+    """The data set that ``request`` names; a name that is not registered is a folder of images."""
+    loader = DATA_SETS[request.name].loader if request.name in DATA_SETS else "data.folder:load"
+    module, function = loader.split(":")
+    return getattr(importlib.import_module(module), function)(request)
+
+
+def check_data(
     name: str,
-    *,
-    root: Path | None,
-    size: tuple[int, int],
-    train_images: int | None,
-    val_images: int | None,
-    channels: int | None = None,
-    auto: str = "fashion-mnist",
-) -> ImageData:
-    """The data set ``name`` (one of ``NAMES``, or a folder) at ``size`` (height, width).
+    size: tuple[int, int] = (1, 1),
+    root: Path | None = None,
+    working_folder: Path = Path(),
+) -> None:
+    """Check ``--data``, ``--size`` and ``--data-root`` without reading any image.
 
-    ``train_images`` and ``val_images`` take the first so many: in the order of the file
-    (Fashion-MNIST, CIFAR-10), of drawing (garments), or of a hash of each file's path (folder).
-    None takes all, and of garments 6,000 and 1,000. ``channels`` 1 or 3 converts; None keeps.
-    Fashion-MNIST and CIFAR-10 are brought to ``size`` by nearest neighbour, garments are drawn at
-    it, a folder's images are fitted into it (see ``folder.read``).
-    ``'auto'`` is the data set named by ``auto`` where its files lie on this machine, else
-    garments, in colour in place of a colour set; it never downloads. Raises
-    ``InputError`` for whatever the user can mend.
+    Relative folders are looked for in ``working_folder``. Raises ``InputError`` unless ``name``
+    is a known name or a folder, ``root`` a folder, and ``size`` positive.
     """
-    check_data(name, size, root)
-    for option, count in (("--train-images", train_images), ("--val-images", val_images)):
-        if count is not None and count < 1:
-            raise InputError(f"{option} {count}: at least 1 image is needed, for example 1000.")
-    reason = None
-    wanted = auto if name == "auto" else name
-    limits = (train_images, val_images)
-    try:
-        source = _read(wanted, root, size, limits, channels, may_download=name != "auto")
-    except NotFoundError as error:
-        if name != "auto":
-            raise
-        reason = str(error)
-        channels = channels or (1 if auto == "fashion-mnist" else 3)
-        source = _read("garments", root, size, limits, channels)
-    return _finish(source, size, limits, channels, reason)
-
-
-def require_classes(data: ImageData) -> None:
-    """Raise ``InputError`` unless ``data`` can train a classifier: two classes, none empty."""
-    if len(data.class_names) < 2:
+    if min(size) < 1:
+        raise InputError(f"--size {size[0]}x{size[1]}: both sides must be at least 1, e.g. 28.")
+    if root is not None and not os.path.isdir(working_folder / root):
         raise InputError(
-            f"{data.source} holds one class only; a classifier needs a subfolder of images for "
-            "each class, for example photos/cat and photos/dog."
+            f"--data-root {str(root)!r} is not a folder; leave it out to search the usual places."
         )
-    for split, labels in (("training", data.train_labels), ("validation", data.val_labels)):
-        counts = labels.bincount(minlength=len(data.class_names)).tolist()
-        empty = [c for c, count in zip(data.class_names, counts, strict=True) if not count]
-        if empty:
-            raise InputError(
-                f"{data.source}: class {empty[0]!r} has no {split} images among the "
-                f"{len(labels):,} in use; give every class at least two images, or raise "
-                "--train-images and --val-images."
-            )
-
-
-def _read(
-    name: str,
-    root: Path | None,
-    size: tuple[int, int],
-    limits: tuple[int | None, int | None],
-    channels: int | None,
-    may_download: bool = False,
-) -> Source:
-    readers: dict[str, Callable[[], Source]] = {
-        "fashion-mnist": lambda: fashion_mnist.read(root, may_download=may_download),
-        "garments": lambda: garments.draw(size, *limits, channels=channels or 1),
-        "cifar10": lambda: cifar.read(root, may_download=may_download),
-        "dog-cat-bird": lambda: cifar.read_dog_cat_bird(root, may_download=may_download),
-    }
-    if name in readers:
-        return readers[name]()
-    return folder.read(Path(os.path.expanduser(name)), size, *limits, channels=channels)
-
-
-def _finish(
-    source: Source,
-    size: tuple[int, int],
-    limits: tuple[int | None, int | None],
-    channels: int | None,
-    reason: str | None,
-) -> ImageData:
-    train = _first(source, source.train, limits[0], "--train-images", "training")
-    val = _first(source, source.val, limits[1], "--val-images", "validation")
-    used = [train, val, source.test]
-    checksum = content_checksum(used)
-    train, val, test = (s if s is None else _fit(s, size, channels) for s in used)
-    return ImageData(
-        name=source.name,
-        train_images=train.images,
-        train_labels=train.labels,
-        val_images=val.images,
-        val_labels=val.labels,
-        test_images=None if test is None else test.images,
-        test_labels=None if test is None else test.labels,
-        class_names=source.class_names,
-        checksum=checksum,
-        source=source.source,
-        stand_in_reason=reason,
-        skipped=source.skipped,
+    path = os.path.join(working_folder, os.path.expanduser(name))
+    if name in names() or (name and os.path.isdir(path)):
+        return
+    kind = "is a file, not a folder" if os.path.isfile(path) else "is not a folder"
+    raise InputError(
+        f"--data {name!r} {kind} and not one of {', '.join(names())}.{nearest(name, names())}"
     )
-
-
-def _first(source: Source, split: Split, count: int | None, option: str, kind: str) -> Split:
-    if count is None:
-        return split
-    if count > len(split):
-        raise InputError(
-            f"{option} {count:,}: {source.name} has {len(split):,} {kind} images "
-            f"({source.source}); ask for at most so many, or leave {option} out for all."
-        )
-    return Split(split.images[:count], split.labels[:count])
-
-
-def _fit(split: Split, size: tuple[int, int], channels: int | None) -> Split:
-    images = resize_nearest(split.images, size)
-    return Split(with_channels(images, channels or images.shape[1]).contiguous(), split.labels)

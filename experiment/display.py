@@ -35,8 +35,13 @@ def data_line(data: dict[str, Any]) -> str:
     names = data["classes"]
     shown = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
     classes = f"; {len(names)} classes: {shown}" if len(names) > 1 else ""
-    passed = f"; {data['skipped']:,} files passed over" if data["skipped"] else ""
+    passed = f"; {data['skipped']:,} files not used" if data["skipped"] else ""
     return f"data {data['name']}: {', '.join(parts)} images{classes}{passed}"
+
+
+def fallback_reason(data: dict[str, Any]) -> str | None:
+    """Why synthetic images replace the data set of a run's config; None if they do not."""
+    return data.get("fallback_reason", data.get("stand_in"))  # "stand_in" until November 2026
 
 
 class LastingConsole(Console):
@@ -77,8 +82,8 @@ class Display:
     def start(self, training: Training, config: dict[str, Any], tracker: Tracker, folder: Path):
         """Say what begins, and show the first bar."""
         data = config["dataset"]
-        if data["stand_in"]:
-            self.warn_stand_in(data["stand_in"])
+        if fallback_reason(data):
+            self.warn_fallback(fallback_reason(data))
         self.loss = f"train/{training.task.loss_name}"
         self.objective = training.settings.objective
         self.total = training.steps * training.settings.batch_size
@@ -89,6 +94,8 @@ class Display:
             f"{config['environment']['precision']}, run folder {folder}"
         )
         self.say(data_line(data))
+        for remark in data.get("remarks", ()):
+            self.say(f"data: {remark}")
         if tracker.reason:
             self.say(f"W&B is {tracker.mode}: {tracker.reason}")
         self.training = training
@@ -100,10 +107,10 @@ class Display:
         """A plain line."""
         self.console.print(text, markup=False, soft_wrap=True)
 
-    def warn_stand_in(self, reason: str) -> None:
-        """The notice, not to be overlooked, that the data are not the real ones."""
+    def warn_fallback(self, reason: str) -> None:
+        """Warn that synthetic images replace the data set."""
         text = (
-            f"Training on GARMENTS, drawn images built into this project, because {reason}\n"
+            f"Training on GARMENTS, synthetic images built into this program, because {reason}\n"
             "The results do NOT compare with the logbooks. Give the real files' folder with "
             "--data-root, or name the data set with --data; --data garments silences this notice."
         )
@@ -157,7 +164,7 @@ class Display:
                 table.add_row(metric, f"{value:.4f}{aside}")
         table.add_row("time", clock(summary["seconds"]))
         table.add_row("training images/s", f"{summary['images_per_second']:,.0f}")
-        if config["dataset"]["stand_in"]:
+        if fallback_reason(config["dataset"]):
             table.add_row("data", f"{config['dataset']['name']}, NOT the real data: see above")
         self.console.print(table)
         where = summary["wandb"]

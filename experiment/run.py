@@ -216,7 +216,7 @@ class ActiveRun:
         path = self.folder.path / "metrics.csv"
         self.metrics = MetricsFile(path, self.task.metrics, self.training.step)
         data = self.task.data
-        tags = [self.settings.task, data.name] + (["stand-in"] if data.stand_in_reason else [])
+        tags = [self.settings.task, data.name] + (["synthetic-fallback"] if data.fallback_reason else [])
         self.tracker.start(
             run_id=self.run_id, name=self.name, config=self.config, tags=tags,
             resumed=self.earlier is not None,

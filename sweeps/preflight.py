@@ -8,7 +8,7 @@ from typing import Any
 
 from common.errors import InputError
 from common.options import NOTHING
-from data.names import check_data
+from data.registry import check_data
 from sweeps.space import Sweep
 
 PROGRAM = "train.py"
@@ -21,7 +21,7 @@ def check_here(sweep: Sweep, folder: Path = Path()) -> None:
             check_data(
                 "auto" if name is None else str(name),
                 root=None if root in NOTHING else Path(str(root)),
-                here=folder,
+                working_folder=folder,
             )
         except InputError as error:
             raise InputError(f"{sweep.file}: {error}") from None

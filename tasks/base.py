@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from common.media import Showing, Table
 from data.batches import Batch, Draws
-from data.registry import ImageData
+from data.images import ImageData
 from experiment.settings import RunSettings
 from training.hardware import Hardware
 

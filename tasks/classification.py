@@ -15,7 +15,8 @@ from torch.nn import functional as F
 from common.media import Picture, Showing, Table, to_pixels
 from data.augment import Augmentation
 from data.batches import Batch, Draws
-from data.registry import ImageData, load_data, require_classes
+from data.images import ImageData
+from data.load import load_data, require_classes
 from experiment.settings import ClassifySettings
 from models.channel_selection import ChannelSelectionConv2d
 from models.classifiers import build_classifier
@@ -66,11 +67,11 @@ class Classification:
 
     def build_model(self) -> nn.Module:
         """The net of the settings for the data at hand. Raises ``InputError`` if there is none."""
-        return make_net(self.settings, len(self.data.class_names), self.data.train_images.shape[1])
+        return make_net(self.settings, len(self.data.class_names), self.data.train.images.shape[1])
 
     def network_facts(self, model: nn.Module) -> tuple[dict[str, Any], Table]:
         """Multiply-adds per image, and how many convs are channel selections."""
-        shape = tuple(self.data.train_images.shape[1:])
+        shape = tuple(self.data.train.images.shape[1:])
         selections = sum(isinstance(m, ChannelSelectionConv2d) for m in model.modules())
         facts = {
             "parameters": parameter_count(model),
@@ -96,17 +97,17 @@ class Classification:
 
     def validate(self, forward: Forward, hardware: Hardware) -> dict[str, float]:
         """``val/loss``: mean cross-entropy (never smoothed); ``val/accuracy``: share correct."""
-        outputs = self._outputs(self.data.val_images, forward, hardware)
-        return _scores("val", outputs, self.data.val_labels)
+        outputs = self._outputs(self.data.val.images, forward, hardware)
+        return _scores("val", outputs, self.data.val.labels)
 
     def final(
         self, forward: Forward, hardware: Hardware, history: list[dict[str, float]]
     ) -> dict[str, float]:
         """``test/…`` if the data set has test images, and where overfitting begins."""
         metrics = overfitting(history)
-        if self.data.test_images is not None:
-            outputs = self._outputs(self.data.test_images, forward, hardware)
-            metrics = _scores("test", outputs, self.data.test_labels) | metrics
+        if self.data.test is not None:
+            outputs = self._outputs(self.data.test.images, forward, hardware)
+            metrics = _scores("test", outputs, self.data.test.labels) | metrics
         return metrics
 
     def show(self, forward: Forward, hardware: Hardware, *, final: bool) -> Showing:
@@ -115,8 +116,8 @@ class Classification:
         At the end also what is confused with what: the confusion matrix, the accuracy per class and
         the most confident mistakes, of the test images or, without any, of the validation images.
         """
-        index = demo_indices(self.data.val_labels)
-        images, truths = self.data.val_images[index], self.data.val_labels[index]
+        index = demo_indices(self.data.val.labels)
+        images, truths = self.data.val.images[index], self.data.val.labels[index]
         chances = self._outputs(images, forward, hardware).softmax(1).cpu()
         tables = [self._table("predictions", index, images, truths, chances)]
         gallery = [
@@ -130,9 +131,9 @@ class Classification:
 
     def _final_tables(self, forward: Forward, hardware: Hardware) -> list[Table]:
         names, data = self.data.class_names, self.data
-        images, truths = data.val_images, data.val_labels
-        if data.test_images is not None:
-            images, truths = data.test_images, data.test_labels
+        images, truths = data.val.images, data.val.labels
+        if data.test is not None:
+            images, truths = data.test.images, data.test.labels
         chances = self._outputs(images, forward, hardware).softmax(1).cpu()
         sure, guesses = chances.max(1)
         counts = torch.bincount(truths * len(names) + guesses, minlength=len(names) ** 2)

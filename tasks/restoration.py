@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from common.media import Picture, Showing, Table, to_pixels
 from data.batches import Batch, Draws
-from data.registry import ImageData, load_data
+from data.images import ImageData
+from data.load import load_data
 from experiment.settings import ResConvSettings
 from models.profile import layer_rows, multiply_adds, parameter_count
 from models.resconv import ResConv, receptive_fields
@@ -59,7 +60,7 @@ class Restoration:
 
     def build_model(self) -> ResConv:
         """The net of the settings; its parameters count as the logbook's."""
-        return ResConv(**model_arguments(self.settings, self.data.train_images.shape[1]))
+        return ResConv(**model_arguments(self.settings, self.data.train.images.shape[1]))
 
     def network_facts(self, model: ResConv) -> tuple[dict[str, Any], Table]:
         """Receptive field in pixels, multiply-adds per image, kernels and channels per layer."""
@@ -100,7 +101,7 @@ class Restoration:
         over the erased pixels; ``val/psnr`` (dB) and ``val/ssim`` (Gaussian window of 11 pixels,
         sigma 1.5): per image for values in [0, 1], then the mean over images.
         """
-        images = self.data.val_images
+        images = self.data.val.images
         sides = fixed_sides(len(images))
         sums = torch.zeros(6, device=hardware.device, dtype=torch.float64)
         for start in range(0, len(images), CHUNK):
@@ -125,9 +126,9 @@ class Restoration:
 
     def show(self, forward: Forward, hardware: Hardware, *, final: bool) -> Showing:
         """The demo set: input, output, target and error (|output - target|) side by side."""
-        index = demo_indices(self.data.val_labels)
+        index = demo_indices(self.data.val.labels)
         sides = torch.tensor([n % len(SIDES) for n in range(len(index))])
-        targets = hardware.to_float(self.data.val_images[index])
+        targets = hardware.to_float(self.data.val.images[index])
         sides_there = sides.to(hardware.device)
         inputs = erase(targets, sides_there)
         outputs = forward(inputs).float()
@@ -138,7 +139,7 @@ class Restoration:
         kinds = {"input": inputs, "output": outputs, "target": targets, "error": errors}
         rows, gallery = [], []
         for row, i in enumerate(index.tolist()):
-            label = self.data.class_names[self.data.val_labels[i]]
+            label = self.data.class_names[self.data.val.labels[i]]
             side = SIDES[sides[row]]
             cells = [Picture(to_pixels(x[row]), f"{i}-{kind}") for kind, x in kinds.items()]
             rows.append((i, label, side, *cells, whole[row], erased[row]))

@@ -15,11 +15,15 @@ import torch
 
 from common.errors import InputError
 from data import cifar
-from data.images import NotFoundError
-from data.registry import load_data
+from data.images import NotFoundError, Request, Source
+from data.load import load_data
 
 PER_FILE = 100
-DOWNLOAD = cifar._download
+DOWNLOAD = cifar.download
+
+
+def read(root: Path | None) -> Source:
+    return cifar.load(Request(name="cifar10", root=root, size=(32, 32)))
 
 
 def batch(seed: int) -> tuple[np.ndarray, list[int]]:
@@ -47,15 +51,15 @@ def write(folder: Path, monkeypatch) -> None:
 def away_from_home(monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
-    def no_network(folder: Path) -> None:
+    def no_network(folder: Path, files: dict[str, str]) -> None:
         raise OSError("no route to host")
 
-    monkeypatch.setattr(cifar, "_download", no_network)
+    monkeypatch.setattr(cifar, "download", no_network)
 
 
 def test_the_last_fifth_of_each_class_is_validation(tmp_path, monkeypatch):
     write(tmp_path / "cifar-10-batches-py", monkeypatch)
-    source = cifar.read(tmp_path)
+    source = read(tmp_path)
     assert source.train.labels.bincount().tolist() == [40] * 10
     assert source.val.labels.bincount().tolist() == [10] * 10
     assert source.test.labels.bincount().tolist() == [10] * 10
@@ -74,13 +78,13 @@ def test_dog_cat_bird_is_the_three_classes_in_the_order_of_their_names(tmp_path,
         "dog-cat-bird", root=tmp_path / "flat", size=(32, 32), train_images=None, val_images=None
     )
     assert data.class_names == ("bird", "cat", "dog")
-    assert data.train_labels.bincount().tolist() == [40] * 3
-    assert data.val_labels.bincount().tolist() == [10] * 3
-    assert data.test_labels.bincount().tolist() == [10] * 3
-    full = cifar.read(tmp_path / "flat")
+    assert data.train.labels.bincount().tolist() == [40] * 3
+    assert data.val.labels.bincount().tolist() == [10] * 3
+    assert data.test.labels.bincount().tolist() == [10] * 3
+    full = read(tmp_path / "flat")
     for new, name in enumerate(data.class_names):
         old = full.train.images[full.train.labels == cifar.CLASS_NAMES.index(name)]
-        assert torch.equal(data.train_images[data.train_labels == new], old)
+        assert torch.equal(data.train.images[data.train.labels == new], old)
 
 
 def test_altered_and_missing_files_are_named(tmp_path, monkeypatch):
@@ -89,10 +93,10 @@ def test_altered_and_missing_files_are_named(tmp_path, monkeypatch):
     content = path.read_bytes()
     path.write_bytes(content[:-10])
     with pytest.raises(InputError, match=r"data_batch_3 is truncated or altered"):
-        cifar.read(tmp_path / "root")
+        read(tmp_path / "root")
     path.unlink()
     with pytest.raises(InputError, match=r"data_batch_3 of CIFAR-10 cannot be read: No such file"):
-        cifar.read(tmp_path / "root")
+        read(tmp_path / "root")
 
 
 def test_a_pickle_that_would_run_code_is_refused_even_with_the_right_md5(tmp_path, monkeypatch):
@@ -105,14 +109,14 @@ def test_a_pickle_that_would_run_code_is_refused_even_with_the_right_md5(tmp_pat
     (tmp_path / "root" / "test_batch").write_bytes(content)
     files = (("test_batch", PER_FILE, hashlib.md5(content).hexdigest()),)
     monkeypatch.setattr(cifar, "TEST_FILES", files)
-    with pytest.raises(InputError, match=r"test_batch is no batch of CIFAR-10: .*mkdir"):
-        cifar.read(tmp_path / "root")
+    with pytest.raises(InputError, match=r"test_batch is not a batch of CIFAR-10: .*mkdir"):
+        read(tmp_path / "root")
     assert not (tmp_path / "evil").exists()
 
 
 def test_nowhere_says_where_it_looked(tmp_path):
     with pytest.raises(NotFoundError) as caught:
-        cifar.read(tmp_path / "absent")
+        read(tmp_path / "absent")
     for part in (str(tmp_path / "absent"), str(tmp_path / "cache"), "no route to host"):
         assert part in str(caught.value)
     assert "--data-root" in str(caught.value) and "\n" not in str(caught.value)
@@ -121,31 +125,30 @@ def test_nowhere_says_where_it_looked(tmp_path):
 def test_the_checksums_are_those_of_torchvision():
     from torchvision.datasets import CIFAR10
 
+    assert (cifar.URL, cifar.MD5) == (CIFAR10.url, CIFAR10.tgz_md5)
     assert [[name, md5] for name, _, md5 in cifar.TRAIN_FILES] == CIFAR10.train_list
     assert [[name, md5] for name, _, md5 in cifar.TEST_FILES] == CIFAR10.test_list
 
 
 def test_a_download_is_unpacked_without_unpickling(tmp_path, monkeypatch):
-    from torchvision.datasets import CIFAR10
-
     write(tmp_path / "made" / "cifar-10-batches-py", monkeypatch)
     served = tmp_path / "served"
     served.mkdir()
     archive = served / "cifar-10-python.tar.gz"
     with tarfile.open(archive, "w:gz") as packed:
         packed.add(tmp_path / "made" / "cifar-10-batches-py", "cifar-10-batches-py")
-    monkeypatch.setattr(cifar, "_download", DOWNLOAD)
-    monkeypatch.setattr(CIFAR10, "tgz_md5", hashlib.md5(archive.read_bytes()).hexdigest())
+    monkeypatch.setattr(cifar, "download", DOWNLOAD)
+    monkeypatch.setattr(cifar, "MD5", hashlib.md5(archive.read_bytes()).hexdigest())
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     handler = partial(SimpleHTTPRequestHandler, directory=str(served))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        monkeypatch.setattr(CIFAR10, "url", f"http://127.0.0.1:{server.server_port}/{archive.name}")
-        source = cifar.read(None)
-        monkeypatch.setattr(CIFAR10, "tgz_md5", "0" * 32)
+        monkeypatch.setattr(cifar, "URL", f"http://127.0.0.1:{server.server_port}/{archive.name}")
+        source = read(None)
+        monkeypatch.setattr(cifar, "MD5", "0" * 32)
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
-        with pytest.raises(NotFoundError, match="corrupted"):
-            cifar.read(None)
+        with pytest.raises(NotFoundError, match="MD5|md5"):
+            read(None)
         server.shutdown()
     assert source.source == str(tmp_path / "cache/convtune/cifar10/cifar-10-batches-py")
     assert len(source.train.labels) == 400

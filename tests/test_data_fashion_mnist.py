@@ -10,7 +10,7 @@ import pytest
 from common.errors import InputError
 from data import fashion_mnist
 from data.fashion_mnist import IdxFile
-from data.images import NotFoundError
+from data.images import NotFoundError, Request, Source
 
 SHAPES = {
     "train-images-idx3-ubyte": (20, 28, 28),
@@ -18,6 +18,10 @@ SHAPES = {
     "t10k-images-idx3-ubyte": (10, 28, 28),
     "t10k-labels-idx1-ubyte": (10,),
 }
+
+
+def read(root: Path | None) -> Source:
+    return fashion_mnist.load(Request(name="fashion-mnist", root=root, size=(28, 28)))
 
 
 def idx_bytes(values: np.ndarray) -> bytes:
@@ -41,10 +45,10 @@ def arrays(monkeypatch, tmp_path) -> dict[str, np.ndarray]:
     monkeypatch.setattr(fashion_mnist, "SYSTEM_FOLDER", tmp_path / "no-package")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
-    def no_network(folder: Path) -> None:
+    def no_network(folder: Path, files: dict[str, str]) -> None:
         raise OSError("no route to host")
 
-    monkeypatch.setattr(fashion_mnist, "_download", no_network)
+    monkeypatch.setattr(fashion_mnist, "download", no_network)
     return arrays
 
 
@@ -62,7 +66,7 @@ def write(folder: Path, arrays: dict[str, np.ndarray], packed: bool = True) -> P
 @pytest.mark.parametrize("below, packed", [("", True), ("FashionMNIST/raw", False)])
 def test_reads_both_layouts(arrays, tmp_path, below, packed):
     write(tmp_path / "root" / below, arrays, packed)
-    source = fashion_mnist.read(tmp_path / "root")
+    source = read(tmp_path / "root")
     assert np.array_equal(source.train.images.squeeze(1), arrays["train-images-idx3-ubyte"])
     assert np.array_equal(source.val.images.squeeze(1), arrays["t10k-images-idx3-ubyte"])
     assert source.train.labels.tolist() == arrays["train-labels-idx1-ubyte"].tolist()
@@ -73,12 +77,12 @@ def test_reads_both_layouts(arrays, tmp_path, below, packed):
 
 def test_root_goes_before_package_before_cache(arrays, tmp_path, monkeypatch):
     cached = write(tmp_path / "cache/convtune/fashion-mnist/FashionMNIST/raw", arrays)
-    assert fashion_mnist.read(tmp_path).source == str(cached)
+    assert read(tmp_path).source == str(cached)
     package = write(tmp_path / "package", arrays)
     monkeypatch.setattr(fashion_mnist, "SYSTEM_FOLDER", package)
-    assert fashion_mnist.read(None).source == str(package)
+    assert read(None).source == str(package)
     root = write(tmp_path / "root", arrays)
-    assert fashion_mnist.read(root).source == str(root)
+    assert read(root).source == str(root)
 
 
 def test_damaged_files_are_named(arrays, tmp_path):
@@ -92,23 +96,23 @@ def test_damaged_files_are_named(arrays, tmp_path):
         (whole[: len(whole) // 2], "truncated"),
         (b"", "truncated"),
         (b"\x1f\x8bnothing of the kind", "cannot be read"),
-        (gzip.compress(b"\0" * 10_000_000), "truncated or no idx file"),
-        (too_long, "truncated or no idx file"),
+        (gzip.compress(b"\0" * 10_000_000), "truncated or not an idx file"),
+        (too_long, "truncated or not an idx file"),
         (gzip.compress(bytes(altered)), "altered"),
     ]:
         path.write_bytes(content)
         with pytest.raises(InputError, match=message) as caught:
-            fashion_mnist.read(folder)
+            read(folder)
         assert str(path) in str(caught.value)
         assert not isinstance(caught.value, NotFoundError), "must not fall back in silence"
     path.unlink()
-    with pytest.raises(InputError, match=r"no train-images-idx3-ubyte\(.gz\)"):
-        fashion_mnist.read(folder)
+    with pytest.raises(InputError, match=r"not train-images-idx3-ubyte\(.gz\)"):
+        read(folder)
 
 
 def test_nowhere_says_where_it_looked_and_what_to_do(arrays, tmp_path):
     with pytest.raises(NotFoundError) as caught:
-        fashion_mnist.read(tmp_path / "absent")
+        read(tmp_path / "absent")
     message = str(caught.value)
     for part in (
         str(tmp_path / "absent"),
@@ -125,19 +129,27 @@ def test_nowhere_says_where_it_looked_and_what_to_do(arrays, tmp_path):
 
 
 def test_download_lands_whole_in_the_cache(arrays, tmp_path, monkeypatch):
-    def fetch(folder: Path) -> None:
-        write(folder / "FashionMNIST" / "raw", arrays)
+    def fetch(folder: Path, files: dict[str, str]) -> None:
+        assert len(files) == 4
+        write(folder, arrays)
 
-    monkeypatch.setattr(fashion_mnist, "_download", fetch)
-    source = fashion_mnist.read(None)
+    monkeypatch.setattr(fashion_mnist, "download", fetch)
+    source = read(None)
     assert source.source == str(tmp_path / "cache/convtune/fashion-mnist/FashionMNIST/raw")
+
+
+def test_the_checksums_are_those_of_torchvision():
+    from torchvision.datasets import FashionMNIST
+
+    ours = [(f"{file.name}.gz", file.md5) for file in fashion_mnist.FILES]
+    assert ours == FashionMNIST.resources and [fashion_mnist.URL] == FashionMNIST.mirrors
 
 
 @pytest.mark.skipif(
     not fashion_mnist.SYSTEM_FOLDER.is_dir(), reason="Debian package dataset-fashion-mnist absent"
 )
 def test_the_real_data_set():
-    source = fashion_mnist.read(None)
+    source = read(None)
     assert source.train.images.shape == (60_000, 1, 28, 28)
     assert source.val.images.shape == (10_000, 1, 28, 28)
     assert source.train.labels.bincount().tolist() == [6_000] * 10

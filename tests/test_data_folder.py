@@ -12,7 +12,7 @@ from PIL import Image
 
 from common.errors import InputError
 from data import folder
-from data.registry import load_data, require_classes
+from data.load import load_data, require_classes
 
 
 def picture(seed: int, size: int = 12, mode: str = "L") -> Image.Image:
@@ -47,26 +47,26 @@ def test_class_folders_are_split_by_a_rule_that_moves_no_image(tmp_path):
     root = fill(tmp_path / "my photos", count=60)
     data = load(root)
     assert data.class_names == ("cat", "dog") and data.name == "folder-my-photos"
-    assert data.source == str(root) and data.skipped == 0 and data.test_images is None
-    assert data.train_images.shape[1:] == (1, 12, 12)
-    assert len(data.train_labels) + len(data.val_labels) == 120
-    assert 4 <= len(data.val_labels) <= 24
+    assert data.source == str(root) and data.skipped == 0 and data.test is None
+    assert data.train.images.shape[1:] == (1, 12, 12)
+    assert len(data.train.labels) + len(data.val.labels) == 120
+    assert 4 <= len(data.val.labels) <= 24
     shown = picture(1007)
-    place = [i for i, im in enumerate(data.train_images) if np.array_equal(im[0], shown)]
-    assert not place or data.train_labels[place[0]] == 1
+    place = [i for i, im in enumerate(data.train.images) if np.array_equal(im[0], shown)]
+    assert not place or data.train.labels[place[0]] == 1
     require_classes(data)
 
     again = load(root)
     assert again.checksum == data.checksum
     first = load(root, train_images=10, val_images=2)
-    assert torch.equal(first.train_images, data.train_images[:10])
-    assert torch.equal(first.val_images, data.val_images[:2])
+    assert torch.equal(first.train.images, data.train.images[:10])
+    assert torch.equal(first.val.images, data.val.images[:2])
 
     save(root / "cat" / "new.png", picture(5000))
     (root / "dog" / "000.png").unlink()
     later = load(root)
-    assert not as_set(later.train_images) & as_set(data.val_images)
-    assert not as_set(later.val_images) & as_set(data.train_images)
+    assert not as_set(later.train.images) & as_set(data.val.images)
+    assert not as_set(later.val.images) & as_set(data.train.images)
     moved = tmp_path / "elsewhere"
     root.rename(moved)
     assert load(moved).checksum == later.checksum
@@ -78,8 +78,8 @@ def test_labels_go_with_their_images(tmp_path):
             save(tmp_path / name / "deeper" / f"{i}.png", Image.new("L", (9, 9), 50 * label + i))
     data = load(tmp_path)
     for images, labels in (
-        (data.train_images, data.train_labels),
-        (data.val_images, data.val_labels),
+        (data.train.images, data.train.labels),
+        (data.val.images, data.val.labels),
     ):
         assert torch.equal(images[:, 0, 0, 0].long() // 50, labels)
         assert labels.unique().tolist() == [0, 1, 2]
@@ -91,7 +91,7 @@ def test_a_flat_folder_and_the_smallest_one(tmp_path):
     save(tmp_path / "old" / "3.png", picture(3))
     data = load(tmp_path)
     assert data.class_names == (tmp_path.name,)
-    assert len(data.train_labels) + len(data.val_labels) == 3 and len(data.val_labels) >= 1
+    assert len(data.train.labels) + len(data.val.labels) == 3 and len(data.val.labels) >= 1
     with pytest.raises(InputError, match="one class only"):
         require_classes(data)
 
@@ -100,14 +100,14 @@ def test_image_folder_layout(tmp_path):
     fill(tmp_path / "train")
     fill(tmp_path / "test", count=5)
     data = load(tmp_path)
-    assert len(data.train_labels) + len(data.val_labels) == 60
-    assert data.test_labels.bincount().tolist() == [5, 5]
+    assert len(data.train.labels) + len(data.val.labels) == 60
+    assert data.test.labels.bincount().tolist() == [5, 5]
     fill(tmp_path / "val", count=3)
     data = load(tmp_path)
-    assert len(data.train_labels) == 60 and data.val_labels.bincount().tolist() == [3, 3]
+    assert len(data.train.labels) == 60 and data.val.labels.bincount().tolist() == [3, 3]
 
     save(tmp_path / "test" / "loose.png", picture(1))
-    assert load(tmp_path).test_images is None, "no labels without class folders"
+    assert load(tmp_path).test is None, "no labels without class folders"
     fill(tmp_path / "val", classes=("horse",), count=1)
     with pytest.raises(InputError, match=r"'horse' is none of the classes .* \(cat, dog\)"):
         load(tmp_path)
@@ -144,9 +144,9 @@ def test_every_format_and_mode(tmp_path):
     upright = folder._read_image(turned_path, (24, 12), None)
     assert (upright[:12] == 255).all() and (upright[12:] == 0).all()
     data = load(tmp_path)
-    assert data.skipped == 0 and len(data.train_labels) + len(data.val_labels) == 12
-    assert data.train_images.shape[1] == 3
-    assert "5 grey images repeated as RGB beside 7 in colour" in data.source
+    assert data.skipped == 0 and len(data.train.labels) + len(data.val.labels) == 12
+    assert data.train.images.shape[1] == 3
+    assert "5 grey images repeated as RGB beside 7 in colour" in data.remarks[0]
 
 
 def test_sizes_and_channels(tmp_path):
@@ -158,8 +158,8 @@ def test_sizes_and_channels(tmp_path):
     cut = folder._read_image(save(tmp_path / "b.png", wide), (10, 10), None)
     assert cut.shape == (10, 10) and (cut[:, 1:-1] == 200).all() and (cut > 150).all()
     save(tmp_path / "c.png", picture(2, mode="RGB"))
-    assert load(tmp_path, channels=1).train_images.shape[1] == 1
-    assert load(tmp_path, channels=3).train_images.shape[1] == 3
+    assert load(tmp_path, channels=1).train.images.shape[1] == 1
+    assert load(tmp_path, channels=3).train.images.shape[1] == 3
 
 
 def huge_png(side: int) -> bytes:

@@ -124,7 +124,7 @@ def test_the_logged_metrics_are_those_of_the_saved_network(cli):
     net.load_state_dict(saved["model"])
     options = dict(zip(TINY[::2], TINY[1::2], strict=True))
     task = make_task(settings_from("resconv", {k[2:]: v for k, v in options.items()}))
-    targets = task.data.val_images / 255
+    targets = task.data.val.images / 255
     sides = fixed_sides(len(targets))
     with torch.no_grad():
         error = (net.eval()(erase(targets, sides)) - targets).abs()
@@ -148,7 +148,7 @@ def test_without_the_real_images_garments_take_their_place_loudly(cli, monkeypat
     folder = run_folder(outcome)
     assert "-garments-" in folder.name
     config = yaml.safe_load((folder / "config.yaml").read_text())
-    assert config["dataset"]["stand_in"]
+    assert config["dataset"]["fallback_reason"]
     [found] = inspect(folder, "--summary", "--json")
     assert found["config"]["dataset"]["name"] == "garments"
 

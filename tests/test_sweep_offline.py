@@ -283,8 +283,8 @@ def test_wrong_input_is_one_line_and_starts_nothing(cli, args, message):
 
 
 WRONG_HERE = {
-    "data: {value: mnist}": "--data 'mnist' is no folder here and none of auto, fashion-mnist, ",
-    "data: {values: [garments, photos/none]}": "--data 'photos/none' is no folder here",
+    "data: {value: mnist}": "--data 'mnist' is not a folder and not one of auto, fashion-mnist, ",
+    "data: {values: [garments, photos/none]}": "--data 'photos/none' is not a folder",
     "data: {value: garments}\n  data_root: {value: none-here}": "--data-root 'none-here' is no",
 }
 

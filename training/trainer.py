@@ -92,8 +92,8 @@ class Training:
         self.optimizer.found_inf = self.broken
         device = hardware.device
         self.stream = BatchStream(
-            task.data.train_images.to(device),
-            task.data.train_labels.to(device),
+            task.data.train.images.to(device),
+            task.data.train.labels.to(device),
             batch_size=settings.batch_size,
             seed=settings.seed,
             draw=task.draw,

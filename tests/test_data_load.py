@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,10 +10,11 @@ import torch.nn.functional as F
 
 from common.errors import InputError
 from data import cifar, fashion_mnist
-from data import registry as catalog
-from data.images import NotFoundError, Source, Split, resize_nearest, with_channels
-from data.names import NAMES, check_data
-from data.registry import load_data, require_classes
+from data.images import NotFoundError, Request, Source, Split, resize_nearest, with_channels
+from data.load import load_data, require_classes
+from data.registry import DATA_SETS, check_data, names
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def load(name: str, **changes):
@@ -36,28 +39,28 @@ def fake(monkeypatch) -> Source:
         class_names=fashion_mnist.CLASS_NAMES,
         source="somewhere",
     )
-    monkeypatch.setattr(fashion_mnist, "read", lambda root, may_download: source)
+    monkeypatch.setattr(fashion_mnist, "load", lambda request: source)
     return source
 
 
 @pytest.fixture
 def nothing_there(monkeypatch) -> None:
-    def fail(root: Path | None, *, may_download: bool):
+    def fail(request: Request):
         raise NotFoundError("it is not in /a, /b, and the download failed (no network)")
 
-    for module, reader in ((fashion_mnist, "read"), (cifar, "read_dog_cat_bird")):
+    for module, reader in ((fashion_mnist, "load"), (cifar, "load_dog_cat_bird")):
         monkeypatch.setattr(module, reader, fail)
 
 
 def test_enlarging_repeats_pixels_and_takes_the_first_images(fake):
     data = load("fashion-mnist", size=(56, 84), train_images=7, val_images=None)
     repeated = fake.train.images[:7].repeat_interleave(2, -2).repeat_interleave(3, -1)
-    assert torch.equal(data.train_images, repeated)
-    assert data.train_labels.tolist() == [0, 1, 2, 3, 4, 5, 6]
-    assert data.val_images.shape == (10, 1, 56, 84) and data.test_images.shape == (5, 1, 56, 84)
-    for images in (data.train_images, data.val_images, data.test_images):
+    assert torch.equal(data.train.images, repeated)
+    assert data.train.labels.tolist() == [0, 1, 2, 3, 4, 5, 6]
+    assert data.val.images.shape == (10, 1, 56, 84) and data.test.images.shape == (5, 1, 56, 84)
+    for images in (data.train.images, data.val.images, data.test.images):
         assert images.dtype == torch.uint8 and images.is_contiguous()
-    assert data.stand_in_reason is None and data.source == "somewhere" and data.skipped == 0
+    assert data.fallback_reason is None and data.source == "somewhere" and data.skipped == 0
 
 
 @pytest.mark.parametrize("size", [(32, 32), (64, 64), (27, 45), (1, 1)])
@@ -89,15 +92,15 @@ def test_checksum_tells_the_content_in_use(fake):
 
 def test_auto_takes_the_real_data_where_it_can_be_had(fake):
     data = load("auto", train_images=4, val_images=4)
-    assert data.name == "fashion-mnist" and data.stand_in_reason is None
+    assert data.name == "fashion-mnist" and data.fallback_reason is None
 
 
 @pytest.mark.parametrize("auto, channels", [("fashion-mnist", 1), ("dog-cat-bird", 3)])
 def test_auto_falls_back_with_the_reason_and_a_name_does_not(nothing_there, auto, channels):
     data = load("auto", auto=auto)
     assert data.name == "garments"
-    assert data.train_images.shape == (40, channels, 28, 28)
-    assert data.stand_in_reason == "it is not in /a, /b, and the download failed (no network)"
+    assert data.train.images.shape == (40, channels, 28, 28)
+    assert data.fallback_reason == "it is not in /a, /b, and the download failed (no network)"
     with pytest.raises(NotFoundError):
         load(auto)
 
@@ -105,16 +108,16 @@ def test_auto_falls_back_with_the_reason_and_a_name_does_not(nothing_there, auto
 def test_auto_never_downloads_and_says_what_would(monkeypatch, tmp_path):
     monkeypatch.setattr(fashion_mnist, "SYSTEM_FOLDER", tmp_path / "nowhere")
     for module in (fashion_mnist, cifar):
-        monkeypatch.setattr(module, "_download", lambda folder: pytest.fail("tried a download"))
-    assert "--data fashion-mnist downloads it" in load("auto").stand_in_reason
-    assert "--data dog-cat-bird downloads it" in load("auto", auto="dog-cat-bird").stand_in_reason
+        monkeypatch.setattr(module, "download", lambda *_: pytest.fail("tried a download"))
+    assert "--data fashion-mnist downloads it" in load("auto").fallback_reason
+    assert "--data dog-cat-bird downloads it" in load("auto", auto="dog-cat-bird").fallback_reason
 
 
 def test_a_damaged_real_file_is_an_error_for_auto_too(monkeypatch):
-    def damaged(root, *, may_download):
+    def damaged(request: Request):
         raise InputError("train-images-idx3-ubyte.gz is truncated")
 
-    monkeypatch.setattr(fashion_mnist, "read", damaged)
+    monkeypatch.setattr(fashion_mnist, "load", damaged)
     with pytest.raises(InputError, match="truncated"):
         load("auto")
 
@@ -123,15 +126,16 @@ def test_a_damaged_real_file_is_an_error_for_auto_too(monkeypatch):
     "name, options, message",
     [
         ("fashion-mnits", {}, "Did you mean 'fashion-mnist'?"),
-        ("no/such/folder", {}, "is no folder here and none of auto, fashion-mnist, garments"),
-        ("", {}, "--data '' is no folder here"),
-        ("~nobody-of-this-name/x" + "y" * 5000, {}, "is no folder here"),
-        ("auto", {"root": Path("no/such/root")}, "--data-root 'no/such/root' is no folder here"),
+        ("no/such/folder", {}, "is not a folder and not one of auto, fashion-mnist, garments"),
+        ("", {}, "--data '' is not a folder"),
+        ("~nobody-of-this-name/x" + "y" * 5000, {}, "is not a folder"),
+        ("auto", {"root": Path("no/such/root")}, "--data-root 'no/such/root' is not a folder"),
         (__file__, {}, "is a file, not a folder"),
         ("garments", {"size": (0, 28)}, "--size 0x28: both sides must be at least 1"),
         ("garments", {"train_images": 0}, "--train-images 0: at least 1"),
         ("garments", {"val_images": -3}, "--val-images -3: at least 1"),
         ("garments", {"size": (10**6, 10**6)}, "lower --size or use fewer"),
+        ("garments", {"train_images": 7000}, "--train-images 7,000: garments has 6,000 training"),
         ("fashion-mnist", {"size": (10**6, 10**6), "val_images": 10, "train_images": 9}, "GiB"),
         ("fashion-mnist", {"train_images": 21}, "--train-images 21: fashion-mnist has 20 training"),
         ("fashion-mnist", {"train_images": 2, "val_images": 99}, "has 10 validation images"),
@@ -143,12 +147,30 @@ def test_wrong_input_is_one_clear_line(fake, name, options, message):
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_check_data_is_cheap_and_says_the_same(fake, monkeypatch, tmp_path):
-    monkeypatch.setattr(catalog, "_read", pytest.fail)
-    for name in (*NAMES, str(tmp_path)):
-        check_data(name, (28, 28))
-    with pytest.raises(InputError, match="none of auto"):
+def test_the_fallback_takes_no_more_images_than_it_has(nothing_there):
+    data = load("auto", train_images=60_000, val_images=2_133)
+    assert (len(data.train), len(data.val)) == (6_000, 1_000)
+
+
+def test_names_are_checked_without_torch(tmp_path):
+    code = f"""
+import sys
+from data.registry import DATA_SETS, check_data, names
+for name in (*names(), {str(tmp_path)!r}):
+    check_data(name, (28, 28))
+assert "torch" not in sys.modules and "numpy" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+    with pytest.raises(InputError, match="not one of auto"):
         check_data("imagenet")
+
+
+@pytest.mark.parametrize("name", DATA_SETS)
+def test_the_registered_number_of_validation_images_is_right(name):
+    try:
+        assert len(load(name, train_images=None, val_images=None).val) == DATA_SETS[name].val_images
+    except NotFoundError:
+        pytest.skip(f"{name} is not on this machine")
 
 
 def test_a_classifier_needs_two_classes_and_images_in_each():
