@@ -15,6 +15,7 @@ COMMANDS = {
     "predict": ("cli.predict_command:predict", "Label a folder of images with a trained net."),
     "rerun": ("cli.rerun_command:rerun", "Train a run again: do its numbers come back?"),
     "restore": ("cli.restore_command:restore", "Restore images with a trained net."),
+    "sync": ("cli.sync:sync", "Upload runs that were tracked offline."),
     "bench": ("cli.bench:bench", "Measure speed on this machine."),
 }
 

@@ -14,13 +14,13 @@ from typing import Any
 
 import click
 import torch
-import wandb
 from torch import Tensor, nn
 
 from benchmarks.common import benchmark, by_turns, make_training, ratios, write
 from benchmarks.textbook import deconvs_as_written, endless
 from common.media import Table
 from models.resconv import GELU, Layer
+from tracking.api import offline_run
 from training.hardware import Hardware
 from training.trainer import Training
 
@@ -182,8 +182,7 @@ def main(
     hardware = training.hardware
     where = f"{layers} layers, {'x'.join(map(str, training.settings.height_width))}"
     with tempfile.TemporaryDirectory() as folder:
-        quiet = wandb.Settings(silent=True)
-        run = wandb.init(mode="offline", dir=folder, project="ablation", settings=quiet)
+        run = offline_run(folder, "ablation")
         steps = variants(options, run.log)
         timing = {"rounds": rounds, "device": hardware.device}
         compare(f"step, {where}", by_turns(steps, turn=turn, **timing))

@@ -25,7 +25,7 @@ import click
 import torch
 from torch import Tensor
 
-from common.files import write_text_atomically
+from common.files import write_output
 from common.media import Table
 from data.images import ImageData
 from data.load import load_data
@@ -212,9 +212,9 @@ def write(
     out.mkdir(parents=True, exist_ok=True)
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([table.columns, *table.rows])
-    write_text_atomically(out / f"{name}.csv", text.getvalue())
+    write_output(out / f"{name}.csv", text.getvalue())
     load = "{:.1f} {:.1f} {:.1f}".format(*os.getloadavg())
     about = {"date": datetime.date.today()} | environment(hardware) | {"load": load}
     page = markdown(table, about, claim, command or command_line())
-    write_text_atomically(out / f"{name}.md", page)
+    write_output(out / f"{name}.md", page)
     return page

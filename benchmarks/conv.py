@@ -30,6 +30,7 @@ from models.channel_selection import ChannelSelectionConv2d
 from models.classifiers import build_classifier
 from models.fastest import WAYS
 from tracking.folder import new_run_id
+from tracking.server import choose_connection
 from tracking.tracker import Tracker
 from training.hardware import choose_hardware, environment
 
@@ -237,6 +238,7 @@ def bench(
 
     bf16 is left out where the device has none. Raises ``InputError`` for a wrong device or rank.
     """
+    connection = choose_connection(mode, project)
     settings = BenchSettings(device=device, mode=mode, project=project)
     hardware = choose_hardware(settings)
     plan = replace(plan, bf16=hardware.dtype == torch.bfloat16)
@@ -244,7 +246,7 @@ def bench(
     about = environment(hardware)
     claim = f"Medians over the runs; ten epochs here are {10 * plan.images:,} images."
     write(out, "conv", table, hardware, claim, command_of(plan))
-    tracker = Tracker(settings, out, say)
+    tracker = Tracker(settings, connection, out, "bench", say)
     config = asdict(plan) | {"task": "bench", "environment": about}
     tracker.start(
         run_id=new_run_id(), name="bench-conv", config=config, tags=["bench"], resumed=False

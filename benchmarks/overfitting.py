@@ -17,7 +17,7 @@ from pathlib import Path
 import click
 
 from common.errors import InputError
-from common.files import write_text_atomically
+from common.files import write_output
 
 COLUMNS = (
     "conv", "rank", "parameters", "seed", "epochs", "train_loss_last_epoch", "val_loss_last",
@@ -101,7 +101,7 @@ def main(sources: tuple[str, ...], out: Path, runs_dir: Path) -> None:
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_text_atomically(out / "overfitting.csv", text.getvalue())
+    write_output(out / "overfitting.csv", text.getvalue())
     plot(rows, out / "overfitting.png")
     click.echo(text.getvalue())
 

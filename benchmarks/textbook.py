@@ -17,7 +17,6 @@ from typing import Any
 
 import click
 import torch
-import wandb
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -29,6 +28,7 @@ from common.media import Table
 from experiment.settings import settings_from
 from models.resconv import Deconv, ResConv
 from tasks.restoration import model_arguments
+from tracking.api import offline_run
 from training.hardware import choose_hardware
 from training.trainer import Training
 
@@ -94,7 +94,7 @@ def textbook_step(
     folder: str, device: torch.device, options: dict[str, Any]
 ) -> Callable[[], None]:
     """The step of the textbook loop, logging to an offline W&B run in ``folder``."""
-    run = offline_run(folder)
+    run = offline_run(folder, "textbook")
     settings = settings_from("resconv", options)
     pixels = images(*settings.height_width).train.images
     model = ResConv(**model_arguments(settings, pixels.shape[1]))
@@ -115,12 +115,6 @@ def textbook_step(
         run.log({"loss": loss.item(), "lr": scheduler.get_last_lr()[0]})
 
     return step
-
-
-def offline_run(folder: str) -> Any:
-    return wandb.init(
-        mode="offline", dir=folder, project="textbook", settings=wandb.Settings(silent=True)
-    )
 
 
 def our_step(run: Any, training: Training) -> Callable[[], None]:
@@ -150,7 +144,7 @@ def main(
     hardware = choose_hardware(settings_from("resconv", {"device": device}))
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        run = offline_run(folder)
+        run = offline_run(folder, "textbook")
         for kernel in ks:
             options = {"ks": kernel, "layers": layers, "batch_size": batch_size, "device": device}
             ours = {"ours, fp32": {"precision": "fp32"}, "ours": {}}

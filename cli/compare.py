@@ -116,10 +116,10 @@ def _given(sources: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _write(path: Path, text: str) -> None:
-    from common.files import write_text_atomically
+    from common.files import write_output
 
     try:
-        write_text_atomically(path, text)
+        write_output(path, text)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from None
     click.echo(f"Wrote {path}", err=True)

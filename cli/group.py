@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 from typing import Any
 
@@ -43,6 +44,7 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in self.lazy.items()])
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
+        _replace_unencodable()
         kwargs["standalone_mode"] = False
         try:
             code = super().main(*args, **kwargs)
@@ -57,6 +59,13 @@ class LazyGroup(click.Group):
         except click.Abort:
             sys.exit(130)
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _replace_unencodable() -> None:
+    """Print ``?`` for what the terminal cannot show, so that no name in a message ends a run."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _fail(message: str, code: int) -> None:

@@ -82,9 +82,10 @@ def sweep(**given: Any) -> int:
     if options.dry_run and definition:
         _check_here(definition)
         return _print_commands(definition)
-    if _engine(options, definition) == "online":
+    mode = _engine(options, definition)
+    if mode == "online":
         return _online(options, definition)
-    return _offline(options, definition)
+    return _offline(options, definition, mode)
 
 
 def _check_together(options: SweepOptions) -> None:
@@ -130,21 +131,19 @@ def _print_commands(definition: Any) -> int:
 
 
 def _engine(options: SweepOptions, definition: Any) -> str:
-    from experiment.settings import SETTINGS
-    from tracking.server import choose_mode, require_key
+    from tracking.server import choose_connection
 
     if options.study and (options.join or options.mode == "online"):
         raise InputError("--study is for offline sweeps; leave it out, or --join and --mode online")
     if options.study:
         return "offline"
-    task = definition.task if definition else "resconv"
-    mode, reason = choose_mode(SETTINGS[task](mode=options.mode))
-    if options.join and mode != "online":
-        raise InputError(f"--join {options.join}: needs W&B's server: {reason or 'mode ' + mode}")
-    require_key(options.mode)
-    if reason and not options.status:
-        click.echo(f"Offline: {reason}.")
-    return "online" if mode == "online" else "offline"
+    connection = choose_connection(options.mode, options.project, options.entity)
+    if options.join and connection.mode != "online":
+        reason = connection.reason or f"mode {connection.mode}"
+        raise InputError(f"--join {options.join}: needs W&B's server: {reason}")
+    if connection.reason and not options.status:
+        click.echo(f"Offline: {connection.reason}.")
+    return connection.mode
 
 
 def _place(options: SweepOptions, definition: Any) -> dict[str, str]:
@@ -158,7 +157,7 @@ def _place(options: SweepOptions, definition: Any) -> dict[str, str]:
     return place
 
 
-def _offline(options: SweepOptions, definition: Any) -> int:
+def _offline(options: SweepOptions, definition: Any, mode: str) -> int:
     from sweeps.offline import OfflineSweep, log_folder
     from sweeps.progress import Board
     from sweeps.study import Study, default_place, standings_at
@@ -171,7 +170,6 @@ def _offline(options: SweepOptions, definition: Any) -> int:
     _check_here(definition)
     study = Study(where, definition, options.runs_dir)
     jobs = options.jobs or len(gpus) or 1
-    mode = "disabled" if options.mode == "disabled" else "offline"
     tracking = {"mode": mode, "runs_dir": options.runs_dir} | _place(options, definition)
     crew = Crew(jobs, gpus, log_folder(where, definition))
     return OfflineSweep(study, crew, Board(definition, jobs), tracking).run(options.retry_failed)
@@ -182,7 +180,7 @@ def _online(options: SweepOptions, definition: Any) -> int:
     from sweeps.preflight import check_here
     from sweeps.progress import Board
     from sweeps.workers import ROOT, gpu_list
-    from tracking.tracker import DEFAULT_PROJECT
+    from tracking.server import choose_connection
 
     if options.runs_dir != "runs":
         raise InputError(
@@ -192,7 +190,10 @@ def _online(options: SweepOptions, definition: Any) -> int:
     gpus = gpu_list(options.gpus)
     if definition and not options.status:  # agents run the points in the project's folder
         check_here(definition, ROOT)
-    place = {"project": DEFAULT_PROJECT} | _place(options, definition)
+    connection = choose_connection(options.mode)
+    place = {"project": connection.project} | _place(options, definition)
+    if connection.entity:
+        place.setdefault("entity", connection.entity)
     if options.join:
         server = ServerSweep(options.join, definition)
         if options.dry_run:

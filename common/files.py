@@ -1,11 +1,14 @@
-"""Files that are whole or absent: write beside, flush to disk, rename."""
+"""Writing files: atomically, as valid JSON, and to whatever path the user named."""
 
 from __future__ import annotations
 
+import json
+import math
 import os
-from collections.abc import Callable
+import stat
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 
 def write_atomically(
@@ -19,7 +22,7 @@ def write_atomically(
 
     A reader, and a process killed at any moment, sees the old file or the new one, never a part.
     With ``previous`` the old file is kept under that name (killed in between, only there).
-    ``lasting`` waits for the disk, so that the file outlasts a power cut too.
+    ``lasting`` waits for the disk, so that the file also survives a power cut.
     Raises ``OSError`` (disk full, no permission) with ``path`` untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,11 +42,11 @@ def write_atomically(
     finally:
         part.unlink(missing_ok=True)
     if lasting:
-        _flush_folder(path.parent)
+        _fsync_folder(path.parent)
 
 
-def _flush_folder(folder: Path) -> None:
-    """Put renames on the disk too, so that they outlast a power cut."""
+def _fsync_folder(folder: Path) -> None:
+    """Make renames in ``folder`` survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -52,11 +55,69 @@ def _flush_folder(folder: Path) -> None:
 
 
 def write_text_atomically(path: Path, text: str) -> None:
-    """``write_atomically`` for a text, in UTF-8."""
-    write_atomically(path, lambda file: file.write(text.encode()))
+    """``write_atomically`` for a text, in UTF-8; what UTF-8 cannot encode is escaped."""
+    write_atomically(path, lambda file: file.write(text.encode(errors="backslashreplace")))
 
 
-def from_here(path: Path) -> str:
-    """``path`` as short as it can be typed where the command was given."""
-    path, here = path.resolve(), Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+def write_output(path: Path, content: str | Callable[[BinaryIO], object]) -> None:
+    """Write a file that the user named: a text, or what a function writes.
+
+    A symbolic link stays, and its target gets the content. A regular file is replaced atomically
+    and keeps its permissions. Anything else (a pipe, a device) is written straight into, as is a
+    file in a folder that cannot be written. Raises ``OSError``.
+    """
+
+    def write(file: BinaryIO) -> None:
+        if callable(content):
+            content(file)
+        else:
+            file.write(content.encode(errors="backslashreplace"))
+
+    def write_with_mode(file: BinaryIO) -> None:
+        write(file)
+        if mode is not None:
+            os.fchmod(file.fileno(), stat.S_IMODE(mode))
+
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        mode = None
+    target = Path(os.path.realpath(path))
+    replaceable = mode is None or (stat.S_ISREG(mode) and os.access(target.parent, os.W_OK))
+    if replaceable:
+        write_atomically(target, write_with_mode)
+    else:
+        with open(path, "wb") as file:
+            write(file)
+
+
+def json_text(value: Any, **options: Any) -> str:
+    """``value`` as JSON; NaN and infinities, which JSON does not have, become null."""
+    return json.dumps(_finite(value), allow_nan=False, **options)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
+
+
+def encodable(value: Any) -> Any:
+    """``value`` with every text encodable in UTF-8: lone bytes of file names become ``\\udcXX``."""
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, Mapping):
+        return {encodable(key): encodable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [encodable(item) for item in value]
+    return value
+
+
+def relative_to_cwd(path: Path) -> str:
+    """``path`` as short as it can be typed in the current folder."""
+    path, cwd = path.resolve(), Path.cwd()
+    return str(path.relative_to(cwd) if path.is_relative_to(cwd) else path)

@@ -109,7 +109,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 def state_of(folder: Path) -> str:
     """The run's state by its summary.json, ``running`` where that was never written."""
     try:
-        return json.loads((folder / "summary.json").read_text())["state"]
+        return json.loads((folder / "summary.json").read_text(encoding="utf-8"))["state"]
     except (OSError, ValueError, KeyError):
         return "running"
 

@@ -23,7 +23,8 @@ from experiment.settings import RunSettings
 from experiment.stop import StopSignals
 from tasks.registry import make_task
 from tracking import server as wandb_server
-from tracking.folder import MetricsFile, RunFolder, new_run_id
+from tracking.folder import RunFolder, new_run_id
+from tracking.metrics_file import MetricsFile
 from tracking.tracker import Tracker
 from training.distributed import Team
 from training.hardware import Hardware, choose_hardware
@@ -61,19 +62,23 @@ def run(
     and may raise ``StopRun``. ``extra_config`` is added to ``run.config``. Raises ``InputError``
     before anything is made, ``RunError`` for a run that started and failed.
     """
-    wandb_server.check(settings)
+    wandb_server.check_tags(settings.tags)
+    wandb_server.check_project(settings.project)
     team = Team.from_environment()
     hardware = choose_hardware(team.own_device(settings))
     with team.connected(hardware.device):
         if team.rank:
             return _compute(settings, hardware, team)
+        connection = wandb_server.choose_connection(
+            settings.mode, settings.project, settings.entity
+        )
         earlier = resume.find(settings)
         try:
             training = _training(settings, hardware, team, earlier)
             display = Display() if progress is None else None
             if display and settings.resume == "auto" and not earlier:
                 display.say("--resume auto: no unfinished run of these settings here, a new one")
-            active = ActiveRun(training, display, progress, extra_config or {}, earlier)
+            active = ActiveRun(training, display, progress, extra_config or {}, earlier, connection)
         except Exception as error:
             if earlier:
                 earlier.folder.unlock()
@@ -124,6 +129,7 @@ class ActiveRun:
         progress: Progress | None,
         extra_config: dict[str, Any],
         earlier: resume.Earlier | None,
+        connection: wandb_server.Connection,
     ) -> None:
         self.training, self.task = training, training.task
         self.settings = self.task.settings
@@ -143,7 +149,7 @@ class ActiveRun:
         else:
             self.run_id = new_run_id()
             default = f"{self.settings.default_name()}-{self.task.data.name}"
-            self.name = self.settings.name or default
+            self.name = self.settings.name or connection.name or default
             self.config |= {"run_id": self.run_id, "run_name": self.name}
             where = self.settings.runs_dir, self.name, self.run_id
             self.folder = RunFolder.create(*where, self.config)
@@ -151,7 +157,9 @@ class ActiveRun:
         if state:
             training.load_state(state)
         self.saving = SaveSchedule(self.settings.checkpoint_every, training.images_seen)
-        self.tracker = Tracker(self.settings, self.folder.path, self.say)
+        self.tracker = Tracker(
+            self.settings, connection, self.folder.path, self.settings.task, self.say
+        )
 
     def _go_on(self, earlier: resume.Earlier) -> dict[str, Any] | None:
         """Be the earlier run: its name, its config; returns its state at the last checkpoint."""

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from common.errors import InputError
-from common.files import write_text_atomically
+from common.files import write_output
 from data.folder import read_unlabelled
 from experiment import checkpoints as checkpoint
 from experiment.settings import ClassifySettings
@@ -78,7 +78,7 @@ def predict_folder(path: Path, folder: Path, out: Path, *, device: str = "auto")
     for name, label, row in zip(names, labels, chances.tolist(), strict=True):
         writer.writerow([name, label, *(f"{chance:.6f}" for chance in row)])
     try:
-        write_text_atomically(out, text.getvalue())
+        write_output(out, text.getvalue())
     except OSError as error:
         raise InputError(
             f"--out {out}: cannot be written ({error.strerror}), for example --out submission.csv"

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from common.errors import InputError
-from common.files import write_atomically
+from common.files import write_output
 from common.media import to_pixels
 from data.folder import SUFFIXES, open_plain
 from experiment import checkpoints as checkpoint
@@ -171,7 +171,7 @@ def _restore_batch(
     for (path, image, note), output in zip(batch, outputs, strict=True):
         target = targets[path]
         pixels = Image.fromarray(to_pixels(output))
-        write_atomically(target, lambda f, p=pixels: p.save(f, format="PNG"), lasting=False)
+        write_output(target, lambda f, p=pixels: p.save(f, format="PNG"))
         quality = ""
         if mask is not None:
             error = (output - image / 255).abs()

@@ -8,11 +8,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from common.errors import InputError
+from experiment.settings import SETTINGS
 from reports.published import logbook_table
 from reports.studies import study_runs
 from sweeps.yaml_file import read_yaml
 from tracking.record import RunRecord, is_run_folder, read_run_folder, read_run_folders
 
+ROOT = Path(__file__).resolve().parent.parent
 SWEEP_SUFFIXES = (".yaml", ".yml")
 
 
@@ -30,12 +32,28 @@ def collect(sources: Sequence[str], runs_dir: Path) -> list[RunRecord]:
         if len(runs) == 1 and _names(source, runs[0]):
             runs = [dataclasses.replace(runs[0], named=True)]
         for record in runs:
-            found.setdefault(record.id, record)
+            question = record.question or question_of(record.sweep, record.sweep_file)
+            if record.command in SETTINGS:
+                found.setdefault(record.id, dataclasses.replace(record, question=question))
     records = sorted(found.values(), key=lambda r: r.order)
     _refuse_mixture("tasks", (r.task for r in records))
     _refuse_mixture("projects", (r.project.rpartition("/")[2] for r in records))
     _refuse_mixture("entities", (r.project.rpartition("/")[0] for r in records))
     return records
+
+
+def question_of(sweep: str | None, file: str | None = None) -> str:
+    """The header of the sweep file a run came from, if it is still there under the same name.
+
+    ``file`` is looked for as it stands, then ``<sweep>.yaml`` in the project's sweep_configs/.
+    """
+    name = logbook_table(sweep)
+    for path in (Path(file or ""), ROOT / "sweep_configs" / f"{name}.yaml"):
+        if name and path.is_file():
+            config, header = read_yaml(path)
+            if config.get("name", path.stem) == name:
+                return header
+    return ""
 
 
 def _names(source: str, run: RunRecord) -> bool:

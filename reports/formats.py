@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Callable, Sequence
 
+from common.files import json_text
 from reports.statistics import Spread
 from reports.table import Row, Table, plain, show, title
 
@@ -133,7 +133,7 @@ def to_json(tables: Sequence[Table]) -> str:
         }
         for table in tables
     ]
-    return json.dumps(found, indent=2) + "\n"
+    return json_text(found, indent=2) + "\n"
 
 
 FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ from reports.formats import to_markdown
 from reports.plots import slug
 from reports.settings_of import command_of
 from reports.table import Table, plain, show, title
-from tracking.api import connect, explained
+from tracking.api import connect, log_tables, translate_errors
 from tracking.record import RunRecord
 
 
@@ -39,9 +38,10 @@ def publish(tables: Sequence[Table], *, share: bool = False) -> Published:
     client = connect()
     heading = f"Comparison of {tables[0].name if len(tables) == 1 else f'{len(tables)} sweeps'}"
     heading = heading[:128]
-    with explained(f"{entity}/{project}"):
+    with translate_errors(f"{entity}/{project}"):
         old = [r for r in client.reports(f"{entity}/{project}") if r.display_name == heading]
-        run_id, run_url = _log_tables(tables, entity, project, heading)
+        data = {_key(table): _columns_and_rows(table) for table in tables}
+        run_id, run_url = log_tables(entity, project, heading, data)
         report = wr.Report(entity=entity, project=project, title=heading, width="fluid")
         report.id = old[0].id if old else ""
         report.description = tables[0].question.partition("\n\n")[0].replace("\n", " ")
@@ -68,33 +68,14 @@ def _home(runs: Sequence[RunRecord]) -> tuple[str, str]:
     return path[0], path[1]
 
 
-def _log_tables(
-    tables: Sequence[Table], entity: str, project: str, heading: str
-) -> tuple[str, str]:
-    """Log the tables in a run of job type ``report``; returns its id and address."""
-    import wandb
-
-    with tempfile.TemporaryDirectory() as folder:
-        run = wandb.init(
-            entity=entity, project=project, name=heading, job_type="report", mode="online",
-            dir=folder, settings=wandb.Settings(silent=True),
-        )  # fmt: skip
-        run.log({_key(table): _wandb_table(table) for table in tables})
-        run.finish()
-    return run.id, str(run.url)
-
-
 def _key(table: Table) -> str:
     return f"comparison-{slug(table.name)}"
 
 
-def _wandb_table(table: Table) -> Any:
-    import wandb
-
+def _columns_and_rows(table: Table) -> tuple[list[str], list[list[Any]]]:
     rows = [plain(row, table.columns) for row in table.rows]
     names = list(dict.fromkeys(name for row in rows for name in row))
-    data = [[row.get(name) for name in names] for row in rows]
-    return wandb.Table(columns=names, data=data, allow_mixed_types=True)
+    return names, [[row.get(name) for name in names] for row in rows]
 
 
 def _blocks(table: Table, entity: str, project: str) -> list[Any]:

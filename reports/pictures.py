@@ -34,7 +34,7 @@ def demos_of(table: Table) -> list[Demo]:
     for row in table.rows:
         result = f"{table.metric} {digits(row.values[table.metric].mean)}"
         for run in row.runs:
-            if pictures := {p.index: p for p in run.pictures() if "output" in p.png}:
+            if pictures := {p.index: p for p in run.examples() if "output" in p.png}:
                 if len(row.runs) > 1:
                     seed = run.config.get("seed")
                     result += f" (mean of {len(row.runs)} seeds)\npictures of seed {seed}"

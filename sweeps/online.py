@@ -9,7 +9,6 @@ runs them under their old run ids, so that each point keeps one run.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -27,6 +26,8 @@ from sweeps.progress import Board
 from sweeps.space import Point, Sweep, checked
 from sweeps.study import Standing
 from sweeps.workers import ROOT, thread_share
+from tracking.server import is_current_server, wandb_settings
+from tracking.server_sweep import create_sweep, find_sweep
 
 POLL_SECONDS = 5  # between two looks at the server's runs
 APART_SECONDS = 2  # agents that start together were seen to get the same point
@@ -50,18 +51,16 @@ class ServerSweep:
 
     def __init__(self, path: str, sweep: Sweep | None = None) -> None:
         """Find it. Raises ``InputError`` where there is none, or none that may be seen."""
-        import wandb
-
-        self.path, self.project = path, path.rpartition("/")[0]
+        self.path = path
         try:
-            found = wandb.Api().sweep(path)
-            self.url, self.config = found.url, found.config
-        except Exception as error:  # the client raises many kinds, from ValueError to CommError
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            self.found = find_sweep(path)
+        except InputError as error:
+            reason = str(error).removeprefix(f"{path}: ")
             raise InputError(
                 f"--join {path}: no such sweep, or no permission to see it ({reason}); give "
                 "ENTITY/PROJECT/ID as in the sweep's address"
             ) from None
+        self.url, self.config = self.found.url, self.found.config
         self.sweep = sweep or checked(Path(path), self.config)
         if self.sweep.config["parameters"] != self.config.get("parameters"):
             raise InputError(f"--join {path}: not the sweep of {self.sweep.file}; leave FILE out")
@@ -69,26 +68,17 @@ class ServerSweep:
     @classmethod
     def create(cls, sweep: Sweep, place: dict[str, str]) -> ServerSweep:
         """A new sweep on the server. Raises ``InputError`` where it is refused."""
-        import wandb
-
-        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-            try:
-                sweep_id = wandb.sweep(sweep.config | place, **place)
-            except Exception as error:  # as above: network, permission, the server's own checks
-                reason = " ".join(str(error).split())
-                raise InputError(f"W&B did not take the sweep: {reason}") from None
-        api = wandb.Api()
-        entity = place.get("entity") or api.default_entity
-        return cls(f"{entity}/{place['project']}/{sweep_id}", sweep)
+        made = create_sweep(sweep.config, place["project"], place.get("entity"))
+        return cls(made.path, sweep)
 
     @classmethod
     def remembered(cls, sweep: Sweep) -> ServerSweep | None:
         """The sweep that the same command made before, if it is there and has the same points."""
         try:
-            known = json.loads(_memory(sweep).read_text())
+            known = json.loads(_memory(sweep).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        if known.get("server") != _server():
+        if not is_current_server(known.get("server")):
             return None
         try:
             return cls(known["path"], sweep)
@@ -97,7 +87,7 @@ class ServerSweep:
 
     def remember(self) -> None:
         """Keep the address, so that the same command goes on with this sweep."""
-        known = {"path": self.path, "server": _server()}
+        known = {"path": self.path, "server": wandb_settings().base_url}
         write_text_atomically(_memory(self.sweep), json.dumps(known) + "\n")
 
     def standings(self) -> list[Standing]:
@@ -105,10 +95,7 @@ class ServerSweep:
 
         Raises whatever W&B's client raises when the server does not answer.
         """
-        import wandb
-
-        filters = {"sweep": self.path.rpartition("/")[2]}
-        runs = list(wandb.Api().runs(self.project, filters, "+created_at", lazy=False))
+        runs = self.found.runs()
         if self.sweep.method == "grid":
             by_key: dict[str, list[Any]] = {}
             for run in runs:
@@ -128,7 +115,7 @@ class ServerSweep:
         runs = sorted(runs, key=lambda r: order.index(r.state) if r.state in order else len(order))
         if not runs:
             return Standing(point, "missing")
-        run, summary = runs[0], dict(runs[0].summary)
+        run, summary = runs[0], runs[0].summary
         value = summary.get(self.sweep.metric)
         value = value.get("last", value.get("min")) if hasattr(value, "get") else value
         known = {"run_id": run.id, "folder": run.url, "known": summary}
@@ -268,7 +255,3 @@ class OnlineSweep:
 
 def _memory(sweep: Sweep) -> Path:
     return Path("studies") / f"{sweep.file_name}.wandb"
-
-
-def _server() -> str:
-    return os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from common.files import from_here
+from common.files import relative_to_cwd
 from experiment.display import LastingConsole, clock
 from sweeps.space import Point, Sweep
 from sweeps.study import Standing
@@ -159,7 +159,7 @@ def standings_table(sweep: Sweep, standings: list[Standing]) -> Table:
 
 def _where(folder: str) -> str:
     """A run folder as seen from here, or the address of a run on the server as it is."""
-    return from_here(Path(folder)) if folder and "://" not in folder else folder
+    return relative_to_cwd(Path(folder)) if folder and "://" not in folder else folder
 
 
 def counts_line(standings: list[Standing]) -> str:

@@ -320,7 +320,7 @@ def _finished_run(trial: FrozenTrial | optuna.Trial, name: str) -> dict[str, Any
         with contextlib.suppress(OSError, ValueError):
             if file.stat().st_mtime < claim["time"] - CLOCK_SECONDS:
                 continue
-            summary = json.loads(file.read_text())
+            summary = json.loads(file.read_text(encoding="utf-8"))
             config = read_yaml(file.parent / "config.yaml")[0]
             sweep = config.get("sweep") or {}
             mine = (sweep.get("name"), sweep.get("point")) == (name, claim["key"])

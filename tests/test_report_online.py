@@ -14,7 +14,7 @@ import wandb
 
 from common.errors import InputError
 from tests.wandb_server import WandbServer
-from tracking.api import explained
+from tracking.api import translate_errors
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -182,6 +182,6 @@ def test_wrong_paths_and_keys_are_one_line(online: Online) -> None:
     ],
 )
 def test_errors_of_the_client_are_explained(text: str, said: str) -> None:
-    with pytest.raises(InputError) as error, explained("me/secret"):
+    with pytest.raises(InputError) as error, translate_errors("me/secret"):
         raise wandb.errors.CommError(text)
     assert said in str(error.value) and "\n" not in str(error.value)

@@ -37,7 +37,7 @@ CUTS = [
 def rows_of(path: Path) -> list[dict[str, str]]:
     """A CSV without what a clock or the memory said."""
     timed = ("perf/", "seconds", "training_seconds", "images_per_second")
-    timed += ("run_id", "name", "resume", "runs_dir")  # and what is another by right
+    timed += ("started_at", "run_id", "name", "resume", "runs_dir")  # and what is another by right
     with open(path, newline="") as file:
         rows = list(csv.DictReader(file))
     return [{k: v for k, v in row.items() if not k.startswith(timed)} for row in rows]

@@ -202,7 +202,7 @@ BROKEN_IMAGES = ["broken.png", "huge.png", "a-file", "texts"]
 ENVIRONMENTS = [
     ({"WANDB_MODE": "sometimes"}, "WANDB_MODE=sometimes"),
     ({"WANDB_MODE": "online"}, "WANDB_MODE=online: no W&B API key found"),
-    ({"WANDB_PROJECT": "a:b"}, "--project a:b"),
+    ({"WANDB_PROJECT": "a:b"}, "WANDB_PROJECT=a:b: Invalid project name"),
     ({"WANDB_RUN_ID": "../../out"}, "WANDB_RUN_ID=../../out"),
     ({"RANK": "0", "WORLD_SIZE": "99", "MASTER_ADDR": "localhost"}, "each of the 99 processes"),
 ]

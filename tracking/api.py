@@ -1,20 +1,30 @@
-"""Runs on a W&B server, read through the public API."""
+"""Runs and tables on a W&B server, through the public API."""
 
 from __future__ import annotations
 
 import io
-import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from common.errors import InputError
-from experiment.settings import SETTINGS
-from tracking.record import PICTURE_KINDS, DemoPicture, RunRecord, question_of
+from common.files import encodable
+from tracking.record import PICTURE_KINDS, DemoPicture, RunRecord, command_of, demo_picture
+from tracking.server import key_problem, wandb_settings
+from tracking.values import MAX_NAME
 
 EXAMPLES = "ENTITY/PROJECT, ENTITY/PROJECT/RUN_ID or ENTITY/PROJECT/SWEEP_ID"
+
+
+class NotFound(InputError):
+    """The server answered that it has no such thing."""
+
+
+class ServerUnavailable(InputError):
+    """The server gave no usable answer: what was asked for may or may not exist."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,32 +35,21 @@ class WandbRun(RunRecord):
     run: Any
 
     def curve(self, metric: str) -> list[tuple[float, float]]:
-        keys = ["images_seen", metric]
-        with explained(self.url or self.id):
-            rows = list(self.run.scan_history(keys=keys))
+        with translate_errors(self.url or self.id):
+            rows = list(self.run.scan_history(keys=["images_seen", metric]))
         return [(row["images_seen"], row[metric]) for row in rows]
 
-    def pictures(self) -> list[DemoPicture]:
-        import wandb
+    def examples(self) -> list[DemoPicture]:
+        from wandb.errors import CommError
 
         name = f"{self.project}/run-{self.id}-reconstructions:latest"
         try:
             table = self.client.artifact(name).get("reconstructions")
-        except (wandb.errors.CommError, ValueError):  # no such table: a classifier, or cut short
+        except (CommError, ValueError):  # no such table: a classifier, or cut short
             return []
         rows = [dict(zip(table.columns, row, strict=True)) for row in table.data]
-        return [_picture(row) for row in rows]
-
-
-def _picture(row: dict[str, Any]) -> DemoPicture:
-    return DemoPicture(
-        index=row["index"],
-        class_name=row["class"],
-        side=row["side"],
-        l1=row["l1"],
-        l1_erased=row["l1_erased"],
-        png={kind: _png(row[kind].image) for kind in PICTURE_KINDS},
-    )
+        kinds = [kind for kind in PICTURE_KINDS if kind in table.columns]
+        return [demo_picture(row, {kind: _png(row[kind].image) for kind in kinds}) for row in rows]
 
 
 def _png(image: Any) -> bytes:
@@ -59,49 +58,56 @@ def _png(image: Any) -> bytes:
 
 
 def connect() -> Any:
-    """W&B's public API; raises ``InputError`` without a key, or where no server answers."""
-    os.environ.pop("WANDB_MODE", None)  # it is for training: what is on a server is online
+    """W&B's public API. Raises ``InputError`` without a key, or where no server answers.
+
+    WANDB_MODE and the mode in W&B's settings files are for training and play no part.
+    """
     import wandb
 
-    host = wandb.setup().settings.base_url
-    with explained(host):
-        if not wandb.login(prompt=False):
-            raise InputError(
-                f"no W&B API key for {host}: run wandb login or set WANDB_API_KEY, or give run "
-                "folders instead of a W&B path"
-            )
+    host = wandb_settings().base_url
+    problem = key_problem(host)
+    if problem:
+        raise InputError(
+            f"{problem} for {host}: run wandb login or set WANDB_API_KEY, or give run "
+            "folders instead of a W&B path"
+        )
+    with translate_errors(host):
         return wandb.Api()
 
 
 @contextmanager
-def explained(what: str) -> Iterable[None]:
-    """Turn the client's errors about ``what`` into one line."""
+def translate_errors(what: str) -> Iterator[None]:
+    """Turn the client's errors about ``what`` into one line.
+
+    Raises ``NotFound`` only where the server says so, ``ServerUnavailable`` where it did not
+    answer or failed, and ``InputError`` for a key without permission.
+    """
     import requests
-    import wandb
+    from wandb.errors import AuthenticationError, Error
 
     try:
         yield
-    except (wandb.errors.Error, requests.RequestException, ValueError) as error:
+    except (Error, requests.RequestException, ValueError) as error:
         if isinstance(error, InputError):
             raise
         text = " ".join(str(error).split())
-        if isinstance(error, wandb.errors.AuthenticationError) or "authenticate" in text:
-            raise InputError(
+        if isinstance(error, AuthenticationError) or "authenticate" in text:
+            raise ServerUnavailable(
                 f"{what}: does not answer, or does not accept this W&B API key ({text})"
             ) from None
         if re.search(r"permission|40[13]|forbidden|unauthori[sz]ed", text, re.IGNORECASE):
-            raise InputError(
+            raise ServerUnavailable(
                 f"{what}: no permission to read it with this W&B API key ({text})"
             ) from None
         if re.search(r"not find|not found|404", text, re.IGNORECASE):
-            raise InputError(f"{what}: not found on the W&B server; give {EXAMPLES}") from None
-        raise InputError(f"{what}: the W&B server could not be asked ({text})") from None
+            raise NotFound(f"{what}: not found on the W&B server; give {EXAMPLES}") from None
+        raise ServerUnavailable(f"{what}: the W&B server could not be asked ({text})") from None
 
 
 def wandb_records(source: str, api: Callable[[], Any] = connect) -> list[WandbRun]:
     """The runs of ``entity/project[/id]``, of a bare id, or of such an address on the server.
 
-    A bare id is looked up in ``WANDB_ENTITY``/``WANDB_PROJECT``. Raises ``InputError``.
+    A bare id is looked up in the entity and project of W&B's settings. Raises ``InputError``.
     """
     parts = _path_parts(source)
     client = api()
@@ -113,11 +119,10 @@ def wandb_records(source: str, api: Callable[[], Any] = connect) -> list[WandbRu
                 f"WANDB_PROJECT, or give {EXAMPLES}"
             )
         parts = [entity, project, *parts]
-    with explained(source):
-        runs = _find(client, parts)
+    with translate_errors(source):
+        runs = [run for run in _find(client, parts) if "dataset" in run.config]  # not a report
         sweeps: dict[str, tuple[str, str]] = {}
-        records = [_record(client, run, sweeps) for run in runs]
-    return [record for record in records if record.task in SETTINGS]  # reports are runs too
+        return [_record(client, run, sweeps) for run in runs]
 
 
 def _path_parts(source: str) -> list[str]:
@@ -134,14 +139,14 @@ def _path_parts(source: str) -> list[str]:
 
 def _find(client: Any, parts: list[str]) -> list[Any]:
     """The run, the sweep's runs or the project's runs at ``parts``; runs are tried first."""
-    import wandb
+    from wandb.errors import CommError
 
     path = "/".join(parts)
     if len(parts) == 2:
         return list(client.runs(path, order="+created_at", lazy=False))
     try:
         return [client.run(path)]
-    except (wandb.errors.CommError, ValueError) as error:
+    except (CommError, ValueError) as error:
         if "not find" not in str(error) and "not found" not in str(error).lower():
             raise
     sweep = client.sweep(path)
@@ -149,18 +154,27 @@ def _find(client: Any, parts: list[str]) -> list[Any]:
 
 
 def _record(client: Any, run: Any, sweeps: dict[str, tuple[str, str]]) -> WandbRun:
-    name, question = _sweep_of(run, sweeps)
+    sweep = run.config.get("sweep") or {}
+    name, description = sweep.get("name"), ""
+    if name is None and run.sweep_name:
+        if run.sweep_name not in sweeps:
+            config = run.sweep.config if run.sweep else {}
+            known = str(config.get("name") or run.sweep_name), str(config.get("description") or "")
+            sweeps[run.sweep_name] = known
+        name, description = sweeps[run.sweep_name]
+    summary = summary_form(run.summary_metrics, run.config)
     return WandbRun(
         id=run.id,
         name=run.name or run.id,
-        task=str(run.config.get("task")),
+        command=command_of(run.config),
         state=_state(run),
         config=run.config,
-        summary=summary_form(run.summary_metrics, run.config),
+        summary=summary,
         project=f"{run.entity}/{run.project}",
         sweep=name,
-        question=question,
-        order=str(run.created_at),
+        sweep_file=sweep.get("file"),
+        question=description,
+        order=str(summary.get("ended_at") or run.config.get("started_at") or run.created_at),
         url=run.url,
         client=client,
         run=run,
@@ -168,22 +182,9 @@ def _record(client: Any, run: Any, sweeps: dict[str, tuple[str, str]]) -> WandbR
 
 
 def _state(run: Any) -> str:
-    """The server's word; a run that ended well says itself whether it was stopped early."""
-    return str(
-        run.summary_metrics.get("state") or "finished" if run.state == "finished" else run.state
-    )
-
-
-def _sweep_of(run: Any, sweeps: dict[str, tuple[str, str]]) -> tuple[str | None, str]:
-    """Name and question of the run's sweep, offline or on the server."""
-    name = (run.config.get("sweep") or {}).get("name")
-    if name is None and run.sweep_name:
-        if run.sweep_name not in sweeps:
-            config = run.sweep.config if run.sweep else {}
-            name = str(config.get("name") or run.sweep_name)
-            sweeps[run.sweep_name] = name, str(config.get("description") or "") or question_of(name)
-        return sweeps[run.sweep_name]
-    return (name, question_of(name)) if name else (None, "")
+    """The server's state; of a run that ended well, its own: it may have been stopped early."""
+    own = run.summary_metrics.get("state") if run.state == "finished" else None
+    return str(own or run.state)
 
 
 def summary_form(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
@@ -204,6 +205,7 @@ def summary_form(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> dict[
     network = config.get("network") or {}
     return {
         **{key: network.get(key) for key in ("parameters", "receptive_field", "multiply_adds")},
+        **{key: metrics.get(key) for key in ("reason", "ended_at")},
         "seconds": metrics.get("seconds", metrics.get("_runtime")),
         "images_seen": metrics.get("images_seen"),
         "images_total": metrics.get("images_total", metrics.get("images_seen")),
@@ -211,3 +213,33 @@ def summary_form(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> dict[
         "last": last,
         "best": best,
     }
+
+
+def log_tables(
+    entity: str, project: str, name: str, tables: Mapping[str, tuple[Sequence[str], Sequence[Any]]]
+) -> tuple[str, str]:
+    """Log tables (columns, rows) by key in a run of job type ``report``; returns its id and url."""
+    import wandb
+
+    wandb_settings()
+    with tempfile.TemporaryDirectory() as folder:
+        run = wandb.init(
+            entity=entity, project=project, name=name[:MAX_NAME], job_type="report",
+            mode="online", dir=folder,
+        )  # fmt: skip
+        run.log({
+            key: wandb.Table(
+                columns=list(columns), data=encodable(list(rows)), allow_mixed_types=True
+            )
+            for key, (columns, rows) in tables.items()
+        })  # fmt: skip
+        run.finish()
+    return run.id, str(run.url)
+
+
+def offline_run(folder: str, project: str) -> Any:
+    """A W&B run that is written to ``folder`` only (for benchmarks)."""
+    import wandb
+
+    wandb_settings()
+    return wandb.init(mode="offline", dir=folder, project=project)

@@ -1,33 +1,38 @@
-"""The run folder: the plain twin of what goes to W&B, readable without any tool."""
+"""The run folder: the same content as the W&B run, readable without any tool."""
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import errno
 import fcntl
-import io
-import json
 import os
 import re
 import secrets
 import shutil
+from datetime import datetime, timezone
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from common.errors import InputError
-from common.files import write_atomically, write_text_atomically
+from common.files import encodable, json_text, write_atomically, write_text_atomically
 from common.media import Picture, Table
 
 ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
+MAX_NAME_BYTES = 150  # of a folder's name; file systems take 255 with id and prefix
+
+
+def utc_now() -> str:
+    """The time (UTC) as ISO text that sorts."""
+    return datetime.now(timezone.utc).isoformat(timespec="microseconds")
 
 
 def new_run_id() -> str:
-    """Eight random characters, as W&B makes its run ids (independent of the run's seed).
+    """``WANDB_RUN_ID``, which W&B's agent sets, else eight random characters as W&B makes them.
 
-    ``WANDB_RUN_ID``, which W&B's agent sets, goes first. Raises ``InputError`` for a bad one.
+    Independent of the run's seed. Raises ``InputError`` for an id that is no file name.
     """
     given = os.environ.get("WANDB_RUN_ID")
     if given:
@@ -55,15 +60,19 @@ class RunFolder:
     def safe_name(name: str) -> str:
         """``name`` as a short file name: letters, digits, hyphens, ``_``, ``.`` and ``+``."""
         plain = "".join(c if c.isalnum() or c in "-_.+" else "-" for c in name[:100])
-        return plain.strip("-.") or "run"
+        return plain.encode()[:MAX_NAME_BYTES].decode(errors="ignore").strip("-.") or "run"
 
     @classmethod
     def create(cls, runs_dir: str, name: str, run_id: str, config: dict[str, Any]) -> RunFolder:
-        """Make a new folder, claimed by this process. Raises ``InputError`` where it cannot be.
+        """Make a new folder, locked by this process, and add ``started_at`` to ``config``.
 
-        It appears with its config or not at all: without one, no process could go on with it.
+        It appears with its config or not at all: without one, no process could resume it. Raises
+        ``InputError`` where it cannot be made, and for an id that another run has already.
         """
         path = Path(runs_dir) / f"{cls.safe_name(name)}-{run_id}"
+        for other in Path(runs_dir).glob(f"*-{run_id}/config.yaml"):
+            raise cls._id_taken(run_id, other.parent)
+        config["started_at"] = utc_now()
         hidden = cls(path.with_name(f".{path.name}"))
         try:
             hidden.path.mkdir(parents=True, exist_ok=True)
@@ -72,6 +81,8 @@ class RunFolder:
             hidden.path.rename(path)
         except OSError as error:
             shutil.rmtree(hidden.path, ignore_errors=True)
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                raise cls._id_taken(run_id, path) from None
             raise InputError(
                 f"--runs-dir {runs_dir}: cannot make {path.name} there ({error.strerror}); "
                 "give a folder you can write to, for example --runs-dir runs"
@@ -80,8 +91,15 @@ class RunFolder:
         folder._lock = hidden._lock
         return folder
 
+    @staticmethod
+    def _id_taken(run_id: str, path: Path) -> InputError:
+        return InputError(
+            f"WANDB_RUN_ID={run_id}: {path} has this id already; unset WANDB_RUN_ID for a new run, "
+            f"or continue that one with --resume {path}"
+        )
+
     def lock(self) -> bool:
-        """Claim the folder for this process, until ``unlock`` or its end; False if it is taken."""
+        """Lock the folder for this process, until ``unlock`` or its end; False if it is locked."""
         self._lock = os.open(self.path / ".lock", os.O_CREAT | os.O_RDWR)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -89,7 +107,7 @@ class RunFolder:
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
                 self.unlock()
                 return False
-            # A file system without locks: then nobody is kept out.
+            # File systems without locks: continue unlocked.
         return True
 
     def clear(self) -> None:
@@ -104,21 +122,35 @@ class RunFolder:
             self._lock = None
 
     def write_config(self, config: dict[str, Any]) -> None:
-        """``config.yaml``: what ``run.config`` holds."""
+        """Write ``config.yaml``: what ``run.config`` holds."""
         text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
         write_text_atomically(self.path / "config.yaml", text)
 
     def write_summary(self, summary: dict[str, Any]) -> None:
-        """``summary.json``: state, reason, last and best metrics, times."""
-        text = json.dumps(summary, indent=2)
+        """Write ``summary.json``: state, reason, last and best metrics, start and end (UTC).
+
+        ``ended_at`` is None while the run trains.
+        """
+        ended = None if summary.get("state") == "running" else utc_now()
+        times = {"started_at": self.started_at, "ended_at": ended}
+        text = json_text(summary | times, indent=2)
         write_text_atomically(self.path / "summary.json", text + "\n")
 
+    @cached_property
+    def started_at(self) -> str | None:
+        """When the run began, by its config; None for a run of commit 73bab81."""
+        try:
+            config = yaml.safe_load((self.path / "config.yaml").read_text(encoding="utf-8"))
+            return config.get("started_at")
+        except (OSError, ValueError, AttributeError, yaml.YAMLError):
+            return None
+
     def write_table(self, table: Table, folder: str = "demo") -> None:
-        """``tables/<name>.csv``; pictures become PNG files and their cells the files' names."""
+        """Write ``tables/<name>.csv``; pictures become PNG files, named in their cells."""
         self.tables.mkdir(exist_ok=True)
         rows = [[self._cell(cell, folder) for cell in row] for row in table.rows]
-        with open(self.tables / f"{table.name}.csv", "w", newline="") as file:
-            csv.writer(file).writerows([table.columns, *rows])
+        with open(self.tables / f"{table.name}.csv", "w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(encodable([table.columns, *rows]))
 
     def _cell(self, cell: Any, folder: str) -> Any:
         if not isinstance(cell, Picture):
@@ -126,61 +158,10 @@ class RunFolder:
         return str(self.write_picture(cell, folder).relative_to(self.path))
 
     def write_picture(self, picture: Picture, folder: str = "", name: str = "") -> Path:
-        """A PNG under ``pictures/``; returns its path."""
+        """Write a PNG under ``pictures/``; returns its path."""
         from PIL import Image
 
         path = self.pictures / folder / f"{name or picture.name}.png"
         image = Image.fromarray(picture.pixels)
         write_atomically(path, lambda file: image.save(file, format="PNG"), lasting=False)
         return path
-
-
-class MetricsFile:
-    """``metrics.csv``: a row at each log interval and validation; blank means not measured.
-
-    Opened for a run that goes on, it drops the rows after ``step``: they will be made again.
-    """
-
-    def __init__(self, path: Path, metrics: tuple[str, ...], step: int = 0) -> None:
-        self.path = path
-        self.columns = ("step", "images_seen", "epoch", *metrics)
-        text = io.StringIO()
-        writer = csv.DictWriter(text, self.columns, restval="", extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(self._until(step))
-        write_text_atomically(path, text.getvalue())
-        self.file = open(path, "a", newline="")  # noqa: SIM115 (open as long as the run)
-        self.writer = csv.DictWriter(self.file, self.columns)
-
-    def _until(self, step: int) -> list[dict[str, str]]:
-        """The first row of each step up to ``step``: what the run had when it was at ``step``."""
-        kept: list[dict[str, str]] = []
-        last = 0
-        for row in self._rows() if step else []:
-            if last < int(row["step"]) <= step:
-                kept.append(row)
-                last = int(row["step"])
-        return kept
-
-    def _rows(self) -> list[dict[str, str]]:
-        if not self.path.exists():
-            return []
-        with open(self.path, newline="") as file:
-            return [row for row in csv.DictReader(file) if (row["step"] or "").isdigit()]
-
-    def read(self) -> list[dict[str, float]]:
-        """All rows on disk, without their blanks."""
-        return [{k: float(v) for k, v in row.items() if v} for row in self._rows()]
-
-    def write(self, row: dict[str, Any]) -> None:
-        """Append one row; a process killed after this returns leaves it there."""
-        self.writer.writerow(row)
-        self.file.flush()
-
-    def to_disk(self) -> None:
-        """Wait until the rows would outlast a power cut too: a checkpoint counts on them."""
-        os.fsync(self.file.fileno())
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):  # a full disk was reported by ``write``
-            self.file.close()

@@ -1,4 +1,4 @@
-"""One finished or unfinished run as the reports see it, wherever it was recorded."""
+"""One run as it was recorded, read from its run folder or (``tracking.api``) from W&B."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import InputError
-from reports.published import logbook_table
-from sweeps.yaml_file import read_yaml
 
-ROOT = Path(__file__).resolve().parent.parent
 PICTURE_KINDS = ("input", "output", "target", "error")
+COSTS = ("parameters", "receptive_field", "multiply_adds", "seconds", "images_per_second")
 
 
 @dataclass(frozen=True)
@@ -31,39 +29,90 @@ class DemoPicture:
     png: Mapping[str, bytes]
 
 
+def demo_picture(row: Mapping[str, Any], png: Mapping[str, bytes]) -> DemoPicture:
+    """A row of the table ``reconstructions``, whose columns differ between corruptions."""
+
+    def number(name: str) -> float:
+        value = row.get(name)
+        return float(value) if value not in (None, "") else float("nan")
+
+    return DemoPicture(
+        index=int(row["index"]),
+        class_name=str(row.get("class") or ""),
+        side=str(row.get("side") or ""),
+        l1=number("l1"),
+        l1_erased=number("l1_erased"),
+        png=png,
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """What a report needs of a run; ``summary`` has the form of a run folder's summary.json.
+    """A run; ``summary`` has the form of a run folder's summary.json.
 
-    ``project`` is ``entity/project`` (the entity may be missing), ``order`` is the time (UTC) of
-    the record, as text that sorts. ``named`` is a run that was asked for by itself, not as one of
-    a folder or sweep.
+    ``project`` is ``entity/project`` (the entity may be missing). ``order`` is when the run ended,
+    or began, in UTC as text that sorts. ``question`` is the description of its sweep, where that
+    is recorded. ``named``: asked for by itself, not as one of a folder or sweep.
     """
 
     id: str
     name: str
-    task: str
+    command: str
     state: str
     config: Mapping[str, Any]
     summary: Mapping[str, Any]
     project: str
     sweep: str | None
-    question: str
+    sweep_file: str | None = None
+    question: str = ""
     order: str
     url: str | None
     named: bool = False
 
     @property
+    def task(self) -> str:
+        """What 73bab81 called the command."""
+        return self.command
+
+    @property
+    def reason(self) -> str | None:
+        """Why the run ended in its state, if it says."""
+        return self.summary.get("reason")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The run's options by flat name."""
+        return {k: v for k, v in self.config.items() if not isinstance(v, Mapping)}
+
+    @property
+    def dataset(self) -> Mapping[str, Any]:
+        return self.config.get("dataset") or {}
+
+    @property
+    def last(self) -> Mapping[str, float]:
+        """Each metric at the end of the run."""
+        return self.summary.get("last") or {}
+
+    @property
+    def best(self) -> Mapping[str, float]:
+        """The metrics of the best validation."""
+        return self.summary.get("best") or {}
+
+    @property
+    def costs(self) -> dict[str, float]:
+        """Parameters, receptive field, multiply-adds, seconds and speed, where known."""
+        return {k: self.summary[k] for k in COSTS if self.summary.get(k) is not None}
+
+    @property
     def day(self) -> str:
-        """The day of the record."""
         return self.order[:10]
 
     def curve(self, metric: str) -> list[tuple[float, float]]:
         """Images seen and the metric wherever it was measured, oldest first."""
         raise NotImplementedError
 
-    def pictures(self) -> list[DemoPicture]:
-        """The demo set at the end of the run; empty where none was recorded."""
+    def examples(self) -> list[DemoPicture]:
+        """The demo pictures at the end of the run; empty where none were recorded."""
         raise NotImplementedError
 
 
@@ -74,36 +123,46 @@ class FolderRun(RunRecord):
     folder: Path
 
     def curve(self, metric: str) -> list[tuple[float, float]]:
-        path = self.folder / "metrics.csv"
-        if not path.is_file():
-            return []
-        with open(path, newline="", encoding="utf-8") as file:
-            rows = [row for row in csv.DictReader(file) if row.get(metric)]
+        rows = [row for row in _csv_rows(self.folder / "metrics.csv") if row.get(metric)]
         return [(float(row["images_seen"]), float(row[metric])) for row in rows]
 
-    def pictures(self) -> list[DemoPicture]:
-        path = self.folder / "tables" / "reconstructions.csv"
-        if not path.is_file():
-            return []
-        with open(path, newline="", encoding="utf-8") as file:
-            return [self._picture(row) for row in csv.DictReader(file)]
+    def examples(self) -> list[DemoPicture]:
+        rows = _csv_rows(self.folder / "tables" / "reconstructions.csv")
+        return [demo_picture(row, self._png(row)) for row in rows]
 
-    def _picture(self, row: Mapping[str, str]) -> DemoPicture:
+    def _png(self, row: Mapping[str, str]) -> dict[str, bytes]:
         folder = self.folder / "pictures" / "demo"
         files = {kind: folder / f"{row['index']}-{kind}.png" for kind in PICTURE_KINDS}
-        return DemoPicture(
-            index=int(row["index"]),
-            class_name=row["class"],
-            side=row["side"],
-            l1=float(row["l1"]),
-            l1_erased=float(row["l1_erased"]),
-            png={kind: file.read_bytes() for kind, file in files.items() if file.is_file()},
-        )
+        return {kind: file.read_bytes() for kind, file in files.items() if file.is_file()}
+
+
+def _csv_rows(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        return []
+    with open(path, newline="", encoding="utf-8", errors="replace") as file:
+        return list(csv.DictReader(file))
+
+
+def command_of(config: Mapping[str, Any]) -> str:
+    """The training command of a run's config; 73bab81 wrote it as ``task``."""
+    return str(config.get("command") or config.get("task"))
 
 
 def is_run_folder(folder: Path) -> bool:
     """Whether ``folder`` holds a run."""
     return (folder / "config.yaml").is_file() and (folder / "summary.json").is_file()
+
+
+def recorded_time(config: Mapping[str, Any], summary: Mapping[str, Any], file: Path) -> str:
+    """When a run ended, or began, in UTC as text that sorts.
+
+    Runs of 73bab81 recorded neither: then it is the time of ``file``, which a copy may change.
+    """
+    recorded = summary.get("ended_at") or summary.get("started_at") or config.get("started_at")
+    if recorded:
+        return str(recorded)
+    written = datetime.fromtimestamp(file.stat().st_mtime, timezone.utc)
+    return written.isoformat(timespec="microseconds")
 
 
 def read_run_folder(folder: Path) -> FolderRun:
@@ -126,25 +185,24 @@ def read_run_folder(folder: Path) -> FolderRun:
                 "the folder out, or train it again"
             )
     sweep = config.get("sweep") or {}
-    written = (folder / "summary.json").stat().st_mtime
     return FolderRun(
         id=str(summary["run_id"]),
         name=str(summary.get("name") or folder.name),
-        task=str(summary.get("task") or config.get("task")),
+        command=command_of(config),
         state=str(summary.get("state")),
         config=config,
         summary=summary,
         project="/".join(filter(None, (config.get("entity"), config.get("project")))),
         sweep=sweep.get("name"),
-        question=question_of(sweep.get("name"), sweep.get("file")),
-        order=datetime.fromtimestamp(written, timezone.utc).isoformat(timespec="microseconds"),
+        sweep_file=sweep.get("file"),
+        order=recorded_time(config, summary, folder / "summary.json"),
         url=(summary.get("wandb") or {}).get("url"),
         folder=folder.resolve(),
     )
 
 
 def read_run_folders(folders: Iterable[Path]) -> list[FolderRun]:
-    """The runs found in a search; the damaged ones are left out, with a line on stderr each.
+    """The runs found in a search; damaged ones are left out, with a line on stderr each.
 
     Raises ``InputError`` where all are damaged.
     """
@@ -159,17 +217,3 @@ def read_run_folders(folders: Iterable[Path]) -> list[FolderRun]:
     for problem in problems:
         print(f"Left out: {problem}", file=sys.stderr)
     return runs
-
-
-def question_of(sweep: str | None, file: str | None = None) -> str:
-    """The header of the sweep file a run came from, if it is still there under the same name.
-
-    ``file`` is looked for as it stands, then ``<sweep>.yaml`` in the project's sweep_configs/.
-    """
-    name = logbook_table(sweep)
-    for path in (Path(file or ""), ROOT / "sweep_configs" / f"{name}.yaml"):
-        if name and path.is_file():
-            config, header = read_yaml(path)
-            if config.get("name", path.stem) == name:
-                return header
-    return ""

@@ -1,17 +1,20 @@
-"""Which W&B server a run would speak to, and whether that is possible now."""
+"""Where a run is tracked: mode, server and project, as W&B itself would resolve them.
+
+W&B's settings files, its variables and its key lookup keep their meaning; only options given to
+a command overrule them. Importing wandb takes over a second, so nothing here imports it before
+it is needed.
+"""
 
 from __future__ import annotations
 
-import configparser
-import netrc
 import os
 import urllib.error
 import urllib.request
-from pathlib import Path
-from urllib.parse import urlparse
+from dataclasses import dataclass
+from typing import Any
 
 from common.errors import InputError
-from experiment.settings import RunSettings
+from tracking.values import MAX_NAME, MAX_TAG
 
 DEFAULT_PROJECT = "convtune"
 REACHABLE_SECONDS = 5
@@ -19,78 +22,174 @@ NO_KEY = "no W&B API key found"
 CLOUD = ("https://api.forge.coreweave.com", "https://api.wandb.ai")  # its address now and before
 
 
-def check(settings: RunSettings) -> None:
-    """Raises ``InputError`` for what W&B would refuse when the run has already begun."""
-    mode = os.environ.get("WANDB_MODE", "online")
-    if mode not in ("online", "offline", "disabled", "dryrun", "run", "shared"):
-        raise InputError(f"WANDB_MODE={mode}: must be online, offline or disabled")
-    project = settings.project or os.environ.get("WANDB_PROJECT", DEFAULT_PROJECT)
-    if len(project) > 128 or any(c in "/\\#?%:" for c in project):
-        raise InputError(
-            f"--project {project[:140]}: must be at most 128 characters without / \\ # ? % :, for "
-            "example --project convtune"
-        )
-    if any(len(tag) > 64 for tag in settings.tags):
-        raise InputError("--tags: a tag has at most 64 characters, for example --tags first,small")
-    require_key(settings.mode)
+@dataclass(frozen=True)
+class Connection:
+    """One command's answer to how its runs are tracked.
 
-
-def require_key(mode: str | None) -> None:
-    """Raises ``InputError`` where ``mode``, or WANDB_MODE, asks for a server without a key."""
-    if (mode or os.environ.get("WANDB_MODE")) == "online" and not _has_key(host()):
-        asked = "--mode online" if mode else "WANDB_MODE=online"
-        raise InputError(f"{asked}: {NO_KEY}; run wandb login, or give --mode offline")
-
-
-def choose_mode(settings: RunSettings) -> tuple[str, str | None]:
-    """W&B's mode and, if it is not what was asked for, the reason in one line.
-
-    ``--mode`` or ``WANDB_MODE`` decide; else online with an API key and offline without one.
-    An online run whose server does not answer goes offline.
+    ``mode`` is online, offline or disabled; ``reason`` says why it is not the mode asked for.
+    ``project`` and ``entity`` are the resolved names. ``arguments`` are those that wandb.init
+    must be given because W&B's own settings do not say the same.
     """
-    asked = settings.mode or os.environ.get("WANDB_MODE") or "online"
+
+    mode: str
+    reason: str | None = None
+    host: str = ""
+    project: str = DEFAULT_PROJECT
+    entity: str | None = None
+    name: str | None = None  # WANDB_NAME
+    tags: tuple[str, ...] = ()  # WANDB_TAGS
+    job_type: str | None = None  # WANDB_JOB_TYPE
+    arguments: tuple[tuple[str, Any], ...] = ()
+
+
+def choose_connection(
+    mode: str | None = None, project: str | None = None, entity: str | None = None
+) -> Connection:
+    """Resolve the options ``mode``, ``project`` and ``entity`` against W&B's own settings.
+
+    Without an API key, or where the server does not answer, the mode is offline. Raises
+    ``InputError`` for settings that W&B refuses, and for online asked for without a key.
+    """
+    check_project(project)
+    if mode == "disabled":  # decided without loading wandb
+        return Connection("disabled", project=project or DEFAULT_PROJECT, entity=entity,
+                          name=os.environ.get("WANDB_NAME") or None)  # fmt: skip
+    given = {"project": project, "entity": entity, "mode": mode}
+    if mode in (None, "offline") and not _wandb_is_configured():
+        reason = None if mode else f"{NO_KEY} (wandb login makes one)"
+        project = project or DEFAULT_PROJECT
+        arguments = _known(given | {"mode": "offline", "project": project})
+        return Connection("offline", reason, project=project, entity=entity, arguments=arguments)
+    settings = wandb_settings()
+    check_project(settings.project)
+    if project is None and settings.project is None:
+        given["project"] = DEFAULT_PROJECT
+    chosen, reason = _choose_mode(mode, settings)
+    if chosen == "offline" and not settings._offline:
+        given["mode"] = "offline"
+    return Connection(
+        mode=chosen,
+        reason=reason,
+        host=settings.base_url,
+        project=given["project"] or str(settings.project),
+        entity=entity or settings.entity,
+        name=settings.run_name,
+        tags=tuple(settings.run_tags or ()),
+        job_type=settings.run_job_type,
+        arguments=_known(given),
+    )
+
+
+def _known(values: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
+    return tuple((key, value) for key, value in values.items() if value is not None)
+
+
+def _wandb_is_configured() -> bool:
+    """Whether any of W&B's variables or files exists; if none does, W&B need not be asked."""
+    if any(name.startswith("WANDB_") for name in os.environ):
+        return True
+    netrc = os.environ.get("NETRC") or "~/.netrc"
+    files = (netrc, "~/_netrc", "~/.config/wandb/settings", "wandb/settings", ".wandb/settings")
+    return any(os.path.exists(os.path.expanduser(file)) for file in files)
+
+
+def wandb_settings() -> Any:
+    """W&B's settings of this process, from its files and variables, as wandb.init will use them.
+
+    Raises ``InputError`` for a variable that W&B refuses.
+    """
+    import wandb
+    from wandb.sdk import wandb_setup
+
+    # Else every command prints which settings files were loaded; warnings are still printed.
+    wandb.termsetup(wandb.Settings(show_info=False), None)
+    try:
+        settings = wandb_setup.singleton().settings
+    except Exception as error:
+        wandb.teardown()  # else the next one finds these settings half loaded
+        raise _settings_error(error) from None
+    wandb.termsetup(settings.model_copy(update={"show_info": False}), None)
+    return settings
+
+
+def _settings_error(error: Exception) -> Exception:
+    """The variable that W&B refuses, found by trying each by itself."""
+    import wandb
+    from pydantic import ValidationError
+    from wandb.errors import Error
+
+    for name, value in os.environ.items():
+        try:
+            wandb.Settings().update_from_env_vars({name: value})
+        except ValidationError as refused:
+            return InputError(f"{name}={value}: {refused.errors()[0]['msg']}")
+        except (Error, ValueError) as refused:
+            return InputError(f"{name}={value}: {refused}")
+    if isinstance(error, RuntimeError):  # pathlib's, for ~ without HOME or an account
+        return InputError("W&B needs a home folder: set HOME, or give --mode disabled")
+    return error
+
+
+def _choose_mode(mode: str | None, settings: Any) -> tuple[str, str | None]:
+    asked = mode or settings.mode
     if asked in ("offline", "dryrun"):
         return "offline", None
     if asked == "disabled":
         return "disabled", None
-    if not _has_key(host()):
-        return "offline", f"{NO_KEY} (wandb login makes one)"
-    if not answers(host()):
-        return "offline", f"the W&B server {host()} does not answer"
+    problem = key_problem(settings.base_url)
+    if problem:
+        if mode or os.environ.get("WANDB_MODE") == "online":
+            option = "--mode online" if mode else "WANDB_MODE=online"
+            raise InputError(f"{option}: {problem}; run wandb login, or give --mode offline")
+        return "offline", f"{problem} (wandb login makes one)"
+    if not answers(settings.base_url):
+        return "offline", f"the W&B server {settings.base_url} does not answer"
     return "online", None
 
 
-def host() -> str:
-    """The server: ``WANDB_BASE_URL``, else as ``wandb login`` noted it, else W&B's cloud."""
-    if os.environ.get("WANDB_BASE_URL"):
-        return os.environ["WANDB_BASE_URL"]
-    folder = os.environ.get("WANDB_CONFIG_DIR") or "~/.config/wandb"
-    noted = configparser.ConfigParser()
+def key_problem(host: str) -> str | None:
+    """Why W&B finds no API key for ``host``, by its own lookup; None where it finds one."""
+    from wandb.errors import AuthenticationError
+    from wandb.sdk.lib import wbauth  # what wandb.init asks; wandb.login would keep the answer
+
     try:
-        noted.read([Path(folder).expanduser() / "settings", Path("wandb/settings")])
-        return noted.get("default", "base_url", fallback=CLOUD[0])
-    except (configparser.Error, UnicodeDecodeError):
-        return CLOUD[0]
+        found = wbauth.authenticate_session(
+            host=host, source="convtune", prompt=False, update_session=False
+        )
+    except (AuthenticationError, ValueError) as error:
+        return f"the W&B API key is not valid: {error}"
+    return None if found else NO_KEY
 
 
-def _has_key(address: str) -> bool:
-    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
-        return True
-    path = os.environ.get("NETRC") or os.path.expanduser("~/.netrc")
+def answers(host: str) -> bool:
+    """True unless the server is unreachable or answers 5xx or 429."""
     try:
-        keys = netrc.netrc(path)
-    except (OSError, netrc.NetrcParseError):
-        return False
-    same = CLOUD if address.rstrip("/") in CLOUD else (address,)
-    return any(keys.authenticators(urlparse(url).netloc) for url in same)
-
-
-def answers(address: str) -> bool:
-    """Whether the server answers, be it with a refusal, but not that it fails or has too much."""
-    try:
-        urllib.request.urlopen(address, timeout=REACHABLE_SECONDS).close()
+        urllib.request.urlopen(host, timeout=REACHABLE_SECONDS).close()
     except urllib.error.HTTPError as error:
         return error.code < 500 and error.code != 429
     except (OSError, ValueError):
         return False
     return True
+
+
+def is_current_server(host: str | None) -> bool:
+    """Whether W&B's settings name this server, under its address or an earlier one."""
+    current = wandb_settings().base_url.rstrip("/")
+    return host is not None and host.rstrip("/") in (CLOUD if current in CLOUD else (current,))
+
+
+def check_project(project: str | None) -> None:
+    """Raises ``InputError`` for a project name that W&B refuses."""
+    if project and (len(project) > MAX_NAME or any(c in "/\\#?%:" for c in project)):
+        raise InputError(
+            f"--project {project[:140]}: must be at most {MAX_NAME} characters without / \\ # ? "
+            "% :, for example --project convtune"
+        )
+
+
+def check_tags(tags: tuple[str, ...]) -> None:
+    """Raises ``InputError`` for a tag that W&B refuses."""
+    if any(len(tag) > MAX_TAG for tag in tags):
+        raise InputError(
+            f"--tags: a tag has at most {MAX_TAG} characters, for example --tags first,small"
+        )

@@ -1,0 +1,156 @@
+"""Upload to a W&B server what runs wrote offline, or could not send: all parts, in order."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.errors import InputError
+from common.files import relative_to_cwd
+from tracking import server
+from tracking.folder import RunFolder
+
+INSPECT_SECONDS = 60  # for W&B's reader of one part
+SYNC_SECONDS = 3600  # for the upload of one part
+CUT_SHORT = "ends with an incomplete record"  # a killed process left it: all there is was sent
+
+
+@dataclass(frozen=True)
+class Part:
+    """A folder that one W&B process left of a run, and the last step in it."""
+
+    folder: Path
+    last_step: int
+
+
+def parts_of(wandb_folder: Path, run_id: str) -> list[Part]:
+    """The parts of run ``run_id`` that hold any steps, oldest first.
+
+    Read by W&B's own tool, since a killed process leaves a part that lacks its tail.
+    """
+    parts = []
+    for path in _part_folders(wandb_folder, run_id):
+        command = [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json"]
+        try:
+            done = subprocess.run(
+                [*command, str(path)], capture_output=True, text=True, encoding="utf-8",
+                timeout=INSPECT_SECONDS,
+            )  # fmt: skip
+            step = json.loads(done.stdout).get("step") if done.returncode == 0 else None
+        except (subprocess.TimeoutExpired, ValueError):
+            continue
+        if step is not None:
+            parts.append(Part(path, int(step)))
+    return parts
+
+
+def _part_folders(wandb_folder: Path, run_id: str) -> list[Path]:
+    found = wandb_folder.glob(f"*run-*-{run_id}*")
+    return sorted(found, key=lambda path: path.name.removeprefix("offline-"))
+
+
+def sync_command(run_folder: Path) -> str:
+    """The command that uploads the run in ``run_folder``, as typed in the current folder."""
+    return shlex.join(["python", "train.py", "sync", relative_to_cwd(run_folder)])
+
+
+def sync(sources: Iterable[Path]) -> Iterator[str]:
+    """Upload the runs in ``sources``: run folders, or folders of them; yields a line for each run.
+
+    What is on the server already is passed over. Raises ``InputError`` where there is no run, no
+    API key or no server, and for a run whose upload fails.
+    """
+    folders = [folder for source in sources for folder in _run_folders(source)]
+    connection = server.choose_connection("online")
+    if connection.mode != "online":
+        raise InputError(f"sync: {connection.reason}")
+    failed = []
+    for folder in folders:
+        if not _try_lock(folder):
+            yield f"{folder}: is still being written; give the command again when it has ended"
+            continue
+        parts = [part for part in _unsent_parts(folder) if not _is_sent(part)]
+        problem = next(filter(None, (_upload(part) for part in parts)), None)
+        if problem:
+            failed.append(folder)
+        done = f"{len(parts)} part{'s' * (len(parts) != 1)} uploaded" if parts else "nothing to do"
+        yield f"{folder}: {problem or done}"
+    if failed:
+        raise InputError(
+            f"sync: {len(failed)} of {len(folders)} runs could not be uploaded whole; give the "
+            f"same command again, the first is {sync_command(failed[0])}"
+        )
+
+
+def _try_lock(folder: Path) -> bool:
+    """Whether no process writes the run."""
+    run = RunFolder(folder)
+    try:
+        free = run.lock()
+    except OSError:  # not ours to write: reading is enough
+        return True
+    run.unlock()
+    return free
+
+
+def _run_folders(source: Path) -> list[Path]:
+    if (source / "config.yaml").is_file():
+        return [source]
+    found = sorted(path.parent for path in source.glob("*/config.yaml"))
+    if not found:
+        raise InputError(
+            f"{source}: no run there; give run folders or a folder of them, for example runs"
+        )
+    return found
+
+
+def _unsent_parts(folder: Path) -> list[Path]:
+    """The folders of the run's parts, wherever WANDB_DIR put them, oldest first."""
+    try:
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        summary = {}
+    run_id = summary.get("run_id") or folder.name.rpartition("-")[2]
+    places = [folder / "wandb"]
+    noted = (summary.get("wandb") or {}).get("folder")
+    if noted and not (folder / "wandb" / Path(noted).name).exists():
+        places.append(Path(noted).parent)
+    return [path for place in places for path in _part_folders(place, str(run_id))]
+
+
+def _is_sent(part: Path) -> bool:
+    return any(part.glob("*.wandb.synced")) or not any(part.glob("*.wandb"))
+
+
+def _upload(part: Path) -> str | None:
+    """Upload one part with W&B's own tool; returns what went wrong.
+
+    One process each: W&B's tool stops at the first part that a killed process left. Its exit code
+    is 0 even where it could not upload everything.
+    """
+    command = [sys.executable, "-m", "wandb", "sync"]
+    if not part.name.startswith("offline-run-"):
+        command.append("--include-online")
+    env = {k: v for k, v in os.environ.items() if k not in ("WANDB_MODE", "WANDB_SILENT")}
+    env["WANDB_DIR"] = str(part.parent.parent)  # else its log files go to the current folder
+    try:
+        done = subprocess.run(
+            [*command, str(part)], capture_output=True, text=True, encoding="utf-8",
+            errors="replace", env=env, timeout=SYNC_SECONDS,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return f"{part.name} was not uploaded within {SYNC_SECONDS} s"
+    said = (done.stdout + done.stderr).strip().splitlines()
+    failures = [line for line in said if "ailed to sync" in line and CUT_SHORT not in line]
+    if done.returncode or failures:
+        reason = (failures or said or ["no reason given"])[-1]
+        return f"{part.name} could not be uploaded ({reason})"
+    for file in part.glob("*.wandb"):
+        file.with_suffix(".wandb.synced").touch()  # as W&B's tool marks whole offline parts
+    return None
