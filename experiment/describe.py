@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from training.trainer import Training
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+GIT_SECONDS = 10  # a checkout on a dead network drive would be waited for without end
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -53,9 +54,13 @@ def _commit() -> str | None:
     """The project's git commit, with ``+`` if there are changes; None outside a checkout."""
     git = ["git", "-C", str(ROOT)]
     try:
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True)
-        changes = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True)
-    except FileNotFoundError:
+        head = subprocess.run(
+            [*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=GIT_SECONDS
+        )
+        changes = subprocess.run(
+            [*git, "status", "--porcelain", "-uno"], capture_output=True, timeout=GIT_SECONDS
+        )
+    except (OSError, subprocess.TimeoutExpired):
         return None
     if head.returncode:
         return None

@@ -135,7 +135,7 @@ def _newest(settings: RunSettings, run_id: str | None) -> Earlier | None:
     wanted = stored_settings(settings.to_config(), type(settings))
     start = RunFolder.safe_name(settings.name or settings.default_name())
     found = Path(settings.runs_dir).glob(f"{start}*/config.yaml")
-    for path in sorted(found, key=lambda p: p.stat().st_mtime, reverse=True):
+    for path in sorted(found, key=lambda path: RunFolder(path.parent).time, reverse=True):
         if state_of(path.parent) in OVER:
             continue
         config = read_config(path.parent)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import fcntl
+import json
 import os
 import re
 import secrets
@@ -19,6 +20,7 @@ import yaml
 from common.errors import InputError
 from common.files import encodable, json_text, write_atomically, write_text_atomically
 from common.media import Picture, Table
+from tracking.record import recorded_time
 
 ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 MAX_NAME_BYTES = 150  # of a folder's name; file systems take 255 with id and prefix
@@ -144,6 +146,16 @@ class RunFolder:
             return config.get("started_at")
         except (OSError, ValueError, AttributeError, yaml.YAMLError):
             return None
+
+    @property
+    def time(self) -> str:
+        """When the run ended, or began, in UTC as text that sorts."""
+        try:
+            summary = json.loads((self.path / "summary.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            summary = {}
+        config = {"started_at": self.started_at}
+        return recorded_time(config, summary, self.path / "config.yaml")
 
     def write_table(self, table: Table, folder: str = "demo") -> None:
         """Write ``tables/<name>.csv``; pictures become PNG files, named in their cells."""

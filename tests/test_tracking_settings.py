@@ -1,0 +1,163 @@
+"""What the user told W&B is obeyed; only options given to our commands overrule."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+from pathlib import Path
+
+import pytest
+import wandb
+import yaml
+from PIL import Image
+
+from tests.conftest import ROOT, TINY, run_folder
+from tracking import server as wandb_server
+from tracking.record import read_run_folder
+from tracking.server import choose_connection
+from tracking.values import artifact_name, data_files
+
+KEY = 40 * "a"
+
+
+def settings_file(where: str, **values: str) -> None:
+    """What ``wandb offline``, ``wandb init -p`` and so on write."""
+    paths = {"here": Path("wandb/settings"), "home": Path.home() / ".config/wandb/settings"}
+    paths[where].parent.mkdir(parents=True, exist_ok=True)
+    lines = [f"{name} = {value}" for name, value in values.items()]
+    paths[where].write_text("\n".join(["[default]", *lines]) + "\n")
+    wandb.teardown()  # W&B reads its files once a process
+
+
+@pytest.mark.parametrize("where", ["here", "home"])
+@pytest.mark.parametrize("mode", ["offline", "disabled"])
+def test_a_mode_in_wandbs_files_is_obeyed_and_an_option_overrules_it(monkeypatch, where, mode):
+    monkeypatch.setattr(wandb_server, "answers", lambda host: True)
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    assert choose_connection().mode == "online"
+    settings_file(where, mode=mode)
+    found = choose_connection()
+    assert (found.mode, found.reason, "mode" in dict(found.arguments)) == (mode, None, False)
+    assert choose_connection("online").mode == "online"
+    monkeypatch.setenv("WANDB_MODE", "online")
+    wandb.teardown()
+    assert choose_connection().mode == "online", "W&B's variables go before its files"
+
+
+def test_wandb_init_is_handed_only_what_wandb_does_not_know_itself(monkeypatch):
+    monkeypatch.setattr(wandb_server, "answers", lambda host: True)
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    wandb.teardown()
+    assert dict(choose_connection().arguments) == {"project": "convtune"}
+    settings_file("here", project="theirs", entity="team")
+    found = choose_connection()
+    assert (found.project, found.entity, found.arguments) == ("theirs", "team", ())
+    assert dict(choose_connection(project="ours").arguments) == {"project": "ours"}
+    monkeypatch.delenv("WANDB_API_KEY")
+    wandb.teardown()
+    found = choose_connection()
+    assert found.reason and dict(found.arguments) == {"mode": "offline"}
+
+
+def test_a_run_and_a_sweep_stay_offline_where_the_user_said_so(server, cli, monkeypatch):
+    monkeypatch.delenv("WANDB_MODE")
+    settings_file("here", mode="offline")
+    outcome = cli("resconv", *TINY)
+    assert outcome.code == 0
+    assert list(run_folder(outcome).glob("wandb/offline-run-*/*.wandb"))
+    settings_file("here", mode="disabled")
+    Path("mini.yaml").write_text(
+        "method: grid\nmetric: {name: val/l1, goal: minimize}\nparameters:\n"
+        "  data: {value: garments}\n  layers: {value: 1}\n  ch: {value: 4}\n"
+        "  size: {value: 12}\n  train_images: {value: 64}\n  val_images: {value: 20}\n"
+        "  images: {value: 64}\n"
+        "command: ['${env}', '${interpreter}', '${program}', resconv, '${args}']\n"
+        "program: train.py\n"
+    )
+    assert cli("sweep", "mini.yaml", "--runs-dir", "swept").code == 0
+    assert server.runs == [] and server.sweeps == []
+    assert not list(Path("swept").glob("*/wandb")), "disabled in W&B's settings"
+    settings_file("here", project="theirs")
+    assert cli("resconv", *TINY).code == 0
+    assert [run.project for run in server.runs] == ["theirs"]
+
+
+def test_wandbs_identity_variables_keep_their_meaning_within_the_limits(server, cli, monkeypatch):
+    for name, value in {"TAGS": "a,b", "NAME": 150 * "n", "NOTES": "why", "RUN_GROUP": "g"}.items():
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    images = Path(70 * "d")
+    for name in ("cat", "dog"):
+        (images / name).mkdir(parents=True)
+        for number in range(60):
+            Image.new("L", (12, 12), number * 4).save(images / name / f"{number}.png")
+    options = ["--data", images, "--size", 12, "--layers", 2, "--ch", 4, "--epochs", 1,
+               "--batch-size", 32, "--device", "cpu"]  # fmt: skip
+    outcome = cli("resconv", *options)
+    assert outcome.code == 0 and "did not take" not in outcome.out, outcome
+    [run] = server.runs
+    assert (run.name, run.notes, run.group) == (128 * "n", "why", "g")
+    assert run.tags[:2] == ["a", "b"] and all(1 <= len(tag) <= 64 for tag in run.tags)
+    assert run_folder(outcome).name.startswith(100 * "n")
+    assert all(len(artifact.name) <= 128 for artifact in server.artifacts)
+    fixed = [run.summary[f"demo/{number}"]["_type"] for number in range(8)]
+    assert fixed == 8 * ["image-file"] and "demo/8" not in run.summary
+    assert run.summary["demo"]["count"] > 8
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_a_wandb_dir_is_found_by_its_tilde_and_reported_where_it_cannot_be(
+    cli, monkeypatch, readable
+):
+    (Path.home() / "file").touch()
+    monkeypatch.setenv("WANDB_DIR", "~/own" if readable else "~/file/own")
+    outcome = cli("resconv", *TINY, "--mode", "offline")
+    assert outcome.code == 0
+    folder = Path.home() / "own" if readable else run_folder(outcome)
+    assert list(folder.glob("wandb/offline-run-*/*.wandb"))
+    assert ("WANDB_DIR=~/file/own cannot be written (Not a directory)" in outcome.out) != readable
+    assert not Path("~").exists()
+
+
+def test_an_id_given_twice_is_refused_with_its_cause(cli, monkeypatch):
+    monkeypatch.setenv("WANDB_RUN_ID", "exported")
+    assert cli("resconv", *TINY, "--mode", "disabled").code == 0
+    for options in ([], ["--layers", 3]):
+        outcome = cli("resconv", *TINY, *options, "--mode", "disabled")
+        assert outcome.code == 2
+        assert "WANDB_RUN_ID=exported" in outcome.err and "has this id already" in outcome.err
+    assert len(list(Path("runs").iterdir())) == 1
+
+
+def test_the_data_artifact_refers_to_the_files_whatever_is_remarked(tmp_path):
+    assert data_files({"source": str(tmp_path)}) == tmp_path
+    remark = f"{tmp_path} (2 grey images repeated as RGB beside 3 in colour)"  # as 73bab81 wrote it
+    assert data_files({"source": remark}) == tmp_path
+    assert data_files({"source": "drawn with seed 0"}) is None
+    name = artifact_name("data-folder/" + 200 * "é")
+    assert len(name) == 128 and name.startswith("data-folder--")
+
+
+def test_start_and_end_are_recorded_and_order_runs_that_were_copied(cli):
+    older, newer = (run_folder(cli("resconv", *TINY, "--mode", "disabled")) for _ in range(2))
+    os.utime(older / "summary.json", (4e9, 4e9))
+    config = yaml.safe_load((older / "config.yaml").read_text())
+    summary = json.loads((older / "summary.json").read_text())
+    assert config["started_at"] == summary["started_at"] < summary["ended_at"]
+    records = [read_run_folder(folder) for folder in (newer, older)]
+    assert [r.order for r in records] == sorted((r.order for r in records), reverse=True)
+
+
+def test_tracking_alone_imports_wandb():
+    found = set()
+    for path in ROOT.glob("*/**/*.py"):
+        package = path.relative_to(ROOT).parts[0]
+        if package.startswith(".") or package == "tests":
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            if any(name.partition(".")[0] == "wandb" for name in names):
+                found.add(package)
+    assert found == {"tracking"}

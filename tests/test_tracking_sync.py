@@ -1,0 +1,67 @@
+"""``sync``: every part of every run, once; the limits on waiting for other programs."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from experiment import describe
+from tests.conftest import TINY
+from tracking import sync as syncing
+from tracking.folder import RunFolder
+
+
+def test_sync_uploads_a_folder_of_runs_but_no_run_twice_and_none_at_work(server, cli, monkeypatch):
+    for seed in range(2):
+        assert cli("resconv", *TINY, "--mode", "offline", "--seed", seed).code == 0
+    first, second = sorted(Path("runs").iterdir())
+    at_work = RunFolder(second)
+    assert at_work.lock()
+    outcome = cli("sync", "runs")
+    assert outcome.code == 0 and f"{second}: is still being written" in outcome.out, outcome
+    assert [run.id for run in server.runs] == [first.name[-8:]]
+    at_work.unlock()
+    with server.fault(status=500, path="graphql"), monkeypatch.context() as patch:
+        patch.setattr(syncing, "SYNC_SECONDS", 3)
+        outcome = cli("sync", second)
+        assert outcome.code == 2 and "could not be uploaded whole" in outcome.err, outcome
+    outcome = cli("sync", "runs")
+    assert outcome.code == 0 and f"{first}: nothing to do" in outcome.out, outcome
+    assert sorted(run.id for run in server.runs) == sorted(f.name[-8:] for f in (first, second))
+    assert [run.state for run in server.runs] == 2 * ["finished"]
+    assert all(
+        [row["_step"] for row in run.rows if row["_step"]] == [3, 6, 8] for run in server.runs
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "RUN: missing"),
+        (["nothing"], "nothing: no run there"),
+        (["runs"], "--mode online: no W&B API key found"),
+    ],
+)
+def test_sync_without_runs_or_without_a_key_is_one_line(cli, arguments, said):
+    Path("runs/a").mkdir(parents=True)
+    Path("runs/a/config.yaml").write_text("run_id: a\n")
+    outcome = cli("sync", *arguments)
+    assert outcome.code == 2 and said in outcome.err and outcome.err.count("\n") == 1
+
+
+def test_no_program_that_hangs_is_waited_for(tmp_path, monkeypatch):
+    """git on a dead network drive, and W&B's reader of a run folder."""
+    for name in ("git", "python"):
+        (tmp_path / name).write_text("#!/bin/sh\nexec sleep 60\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(describe, "GIT_SECONDS", 0.2)
+    assert describe._commit() is None
+    monkeypatch.setattr(syncing, "INSPECT_SECONDS", 0.2)
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+    (tmp_path / "wandb" / "offline-run-1-abc").mkdir(parents=True)
+    assert syncing.parts_of(tmp_path / "wandb", "abc") == []
+    with pytest.raises(subprocess.TimeoutExpired):
+        subprocess.run(["git"], timeout=0.2)
