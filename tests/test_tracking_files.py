@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from common.files import json_text, write_output
 from tests.conftest import TINY, run_folder
@@ -71,7 +72,13 @@ def test_json_holds_no_nan_and_no_infinity():
     assert json.loads(json_text(value)) == {"psnr": None, "rows": [[1.5, None]], "name": "é"}
 
 
-@pytest.mark.parametrize("locale", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}])  # fmt: skip
+@pytest.mark.parametrize(
+    "locale",
+    [
+        {"PYTHONIOENCODING": "ascii"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    ],
+)
 def test_names_that_cannot_be_encoded_end_no_run(shell, tmp_path, locale):
     """Class folders of lone bytes and a CJK run name, where the terminal knows ASCII only."""
     images = tmp_path / "images"
@@ -79,8 +86,6 @@ def test_names_that_cannot_be_encoded_end_no_run(shell, tmp_path, locale):
         folder = os.fsencode(images) + b"/" + name
         os.makedirs(folder)
         for number in range(12):
-            from PIL import Image
-
             Image.new("L", (12, 12), shade + number).save(os.fsdecode(folder) + f"/{number}.png")
     options = ["--size", 12, "--epochs", 1, "--batch-size", 4, "--device", "cpu"]
     outcome = shell(
