@@ -25,9 +25,7 @@ class Augmentation:
     shift: int = 0
     cutout: int = 0
 
-    def draw(
-        self, generator: torch.Generator, n: int, size: tuple[int, int]
-    ) -> dict[str, Tensor]:
+    def draw(self, generator: torch.Generator, n: int, size: tuple[int, int]) -> dict[str, Tensor]:
         """Decisions for ``n`` images of ``size`` (height, width): integers [n 1] each."""
 
         def integers(below: int) -> Tensor:

@@ -12,6 +12,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 PROBE_SECONDS = 8.0
 STALL_SECONDS = 20.0
@@ -42,7 +43,7 @@ def download(folder: Path, files: Mapping[str, str]) -> None:
     pooch.get_logger().setLevel("WARNING")
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    fetch = pooch.HTTPDownloader(timeout=STALL_SECONDS, progressbar=sys.stderr.isatty())
+    fetch: Any = pooch.HTTPDownloader(timeout=STALL_SECONDS, progressbar=sys.stderr.isatty())
     try:
         for url, checksum in files.items():
             name = url.rsplit("/", 1)[-1]

@@ -124,7 +124,7 @@ def check_memory(images: int, channels: int, size: tuple[int, int]) -> None:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > memory // 2:
         raise InputError(
-            f"{images:,} images of {size[0]}x{size[1]} need {needed / 2**30:,.0f} GiB, more than half "
-            f"of the {memory / 2**30:,.0f} GiB of main memory: lower --size or use fewer images, "
-            "for example --train-images 1000."
+            f"{images:,} images of {size[0]}x{size[1]} need {needed / 2**30:,.0f} GiB, more "
+            f"than half of the {memory / 2**30:,.0f} GiB of main memory: lower --size or use fewer "
+            "images, for example --train-images 1000."
         )

@@ -19,6 +19,7 @@ from data.images import (
 from data.registry import check_data, load_source
 
 GREY_DATA_SETS = ("fashion-mnist",)
+NEARLY_BLACK = 20  # of 255
 
 
 def load_data(
@@ -106,8 +107,19 @@ def _select(source: Source, request: Request, reason: str | None) -> ImageData:
         source=source.source,
         fallback_reason=reason,
         skipped=source.skipped,
-        remarks=source.remarks,
+        remarks=source.remarks + _warnings(train),
     )
+
+
+def _warnings(train: Split) -> tuple[str, ...]:
+    """Remarks on training images that cannot teach a net anything."""
+    images = train.images
+    if len(images) > 1 and bool((images[:2] == images[0]).all() and (images == images[0]).all()):
+        return ("all training images are the same picture",)
+    brightest = int(images.max()) if len(images) else 255
+    if brightest < NEARLY_BLACK:
+        return (f"the training images are nearly black: no value is above {brightest} of 255",)
+    return ()
 
 
 def _first(source: Source, split: Split, count: int | None, option: str, kind: str) -> Split:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,9 +14,9 @@ if TYPE_CHECKING:
 
 
 class DataSet(NamedTuple):
-    """``loader`` is ``"module:function"``, a function of a ``Request`` that returns a ``Source``."""
+    """One line of the registry."""
 
-    loader: str
+    loader: str  # "module:function"; the function takes a ``Request`` and returns a ``Source``
     val_images: int
 
 

@@ -15,7 +15,8 @@ from torch import Tensor
 from common.errors import InputError
 from common.files import write_output
 from common.media import to_pixels
-from data.folder import SUFFIXES, open_plain
+from data.decode import open_as_grey_or_rgb
+from data.scan import why_no_image
 from experiment import checkpoints as checkpoint
 from experiment.settings import ResConvSettings
 from models.resconv import ResConv, receptive_fields
@@ -129,7 +130,7 @@ def _image_files(paths: Sequence[Path]) -> tuple[list[Path], int]:
             files.append(path)
             continue
         inside = [p for p in sorted(path.iterdir()) if p.is_file() and not p.name.endswith(ENDING)]
-        images = [p for p in inside if p.suffix.lower() in SUFFIXES]
+        images = [p for p in inside if not why_no_image(p)]
         if not images:
             raise InputError(f"{path}: no images in this folder, such as photo.png")
         files += images
@@ -139,13 +140,13 @@ def _image_files(paths: Sequence[Path]) -> tuple[list[Path], int]:
 
 def _read(path: Path, channels: int) -> tuple[Tensor, str]:
     """An image as uint8 [c h w] with the net's channels, and what had to be done to it."""
-    picture = open_plain(path)
+    picture, remark = open_as_grey_or_rgb(path)
     grey = picture.mode == "L"
-    note = ""
+    note = f" ({remark})" if remark else ""
     if channels == 1 and not grey:
-        note = " (in colour; the net knows grey only, so it was made grey)"
+        note += " (in colour; the net knows grey only, so it was made grey)"
     if channels == 3 and grey:
-        note = " (grey; the net knows RGB only, so the grey was repeated)"
+        note += " (grey; the net knows RGB only, so the grey was repeated)"
     pixels = np.array(picture.convert("L" if channels == 1 else "RGB"))
     pixels = pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
     return torch.from_numpy(np.ascontiguousarray(pixels)), note

@@ -125,7 +125,7 @@ def test_nowhere_says_where_it_looked(tmp_path):
 def test_the_checksums_are_those_of_torchvision():
     from torchvision.datasets import CIFAR10
 
-    assert (cifar.URL, cifar.MD5) == (CIFAR10.url, CIFAR10.tgz_md5)
+    assert (CIFAR10.url, CIFAR10.tgz_md5) == (cifar.URL, cifar.MD5)
     assert [[name, md5] for name, _, md5 in cifar.TRAIN_FILES] == CIFAR10.train_list
     assert [[name, md5] for name, _, md5 in cifar.TEST_FILES] == CIFAR10.test_list
 
@@ -147,7 +147,7 @@ def test_a_download_is_unpacked_without_unpickling(tmp_path, monkeypatch):
         source = read(None)
         monkeypatch.setattr(cifar, "MD5", "0" * 32)
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
-        with pytest.raises(NotFoundError, match="MD5|md5"):
+        with pytest.raises(NotFoundError, match=r"MD5|md5"):
             read(None)
         server.shutdown()
     assert source.source == str(tmp_path / "cache/convtune/cifar10/cifar-10-batches-py")

@@ -43,7 +43,7 @@ def test_a_download_is_complete_or_absent(tmp_path, url):
     folder = tmp_path / "cache" / "set"
     with pytest.raises(OSError, match="404"):
         download(folder, {f"{url}/a": md5("a"), f"{url}/missing": md5("b")})
-    with pytest.raises(ValueError, match="MD5|hash"):
+    with pytest.raises(ValueError, match=r"MD5|hash"):
         download(folder, {f"{url}/a": md5("a"), f"{url}/b": md5("x")})
     assert list(folder.parent.iterdir()) == []
 

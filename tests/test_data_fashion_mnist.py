@@ -142,7 +142,7 @@ def test_the_checksums_are_those_of_torchvision():
     from torchvision.datasets import FashionMNIST
 
     ours = [(f"{file.name}.gz", file.md5) for file in fashion_mnist.FILES]
-    assert ours == FashionMNIST.resources and [fashion_mnist.URL] == FashionMNIST.mirrors
+    assert ours == FashionMNIST.resources and FashionMNIST.mirrors == [fashion_mnist.URL]
 
 
 @pytest.mark.skipif(

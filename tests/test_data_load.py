@@ -12,7 +12,7 @@ from common.errors import InputError
 from data import cifar, fashion_mnist
 from data.images import NotFoundError, Request, Source, Split, resize_nearest, with_channels
 from data.load import load_data, require_classes
-from data.registry import DATA_SETS, check_data, names
+from data.registry import DATA_SETS, check_data
 
 ROOT = Path(__file__).resolve().parent.parent
 

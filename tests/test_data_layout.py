@@ -1,0 +1,213 @@
+"""Which files of a folder are read, as which split and class: the layouts that users have."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from common.errors import InputError
+from data.layout import find_files
+from data.load import load_data
+from tests.test_data_folder import as_set, fill, picture, save
+
+
+def counts(root: Path) -> tuple[int, int, int, tuple[str, ...]]:
+    found = find_files(root)
+    return len(found.train), len(found.val), len(found.test), found.class_names
+
+
+@pytest.mark.parametrize(
+    "train, val",
+    [("Train", "Val"), ("TRAINING", "testing"), ("train", "dev"), ("train_set", "valid")],
+)
+def test_splits_are_found_by_their_usual_names(tmp_path, train, val):
+    fill(tmp_path / train, count=12)
+    fill(tmp_path / val, count=3)
+    found = find_files(tmp_path)
+    assert found.class_names == ("cat", "dog")
+    if val == "testing":
+        assert len(found.train) + len(found.val) == 24 and len(found.test) == 6
+    else:
+        assert (len(found.train), len(found.val), len(found.test)) == (24, 6, 0)
+    assert f"{train}/ as train, {val}/ as" in found.remarks[0]
+
+
+def test_linked_splits_and_classes_are_read_and_each_tree_once(tmp_path):
+    fill(tmp_path / "elsewhere" / "train", count=12)
+    root = tmp_path / "photos"
+    fill(root / "val", count=3)
+    (root / "train").symlink_to(tmp_path / "elsewhere" / "train")
+    assert counts(root) == (24, 6, 0, ("cat", "dog"))
+
+    mixed = tmp_path / "mixed"
+    fill(mixed, classes=("dog",), count=12)
+    (mixed / "cat").symlink_to(tmp_path / "elsewhere" / "train" / "cat")
+    for name, target in (("circle", mixed), ("above", tmp_path), ("again", mixed / "dog")):
+        (mixed / name).symlink_to(target)
+    (mixed / "self").symlink_to("self")
+    (mixed / "dog" / "self.png").symlink_to("self.png")
+    train, val, _, classes = counts(mixed)
+    assert (train + val, classes) == (24, ("cat", "dog"))
+
+    within = tmp_path / "within"
+    fill(within / "images", count=12)
+    fill(within / "val", count=3)
+    (within / "train").symlink_to("images")
+    assert counts(within) == (24, 6, 0, ("cat", "dog"))
+
+
+def test_train_alone_holds_the_classes(tmp_path):
+    fill(tmp_path / "train", count=12)
+    train, val, test, classes = counts(tmp_path)
+    assert (train + val, test, classes) == (24, 0, ("cat", "dog"))
+    save(tmp_path / "cover.png", picture(1))
+    assert counts(tmp_path) == (train, val, 0, ("cat", "dog"))
+
+
+def test_a_few_loose_images_beside_classes_are_left_out(tmp_path):
+    root = fill(tmp_path / "photos", count=6)
+    before = counts(root)
+    save(root / "cover.png", picture(1))
+    found = find_files(root)
+    assert counts(root) == before
+    assert found.left_out == {"images outside the class folders": 1}
+    data = load_data(str(root), size=(12, 12))
+    assert data.skipped == 1 and "1 images outside the class folders" in data.remarks[0]
+
+    for i in range(5):
+        save(root / f"{i}.png", picture(i))
+    with pytest.raises(InputError, match="6 images lie directly in it and 12 in its subfolders"):
+        find_files(root)
+    for i in range(20):
+        save(root / f"more{i}.png", picture(i))
+    assert counts(root)[3] == ("photos",) and sum(counts(root)[:3]) == 38
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["@eaDir", "#recycle", "lost+found", ".thumbnails", "__MACOSX", "$RECYCLE.BIN", "@Recycle",
+     "System Volume Information"],
+)  # fmt: skip
+def test_what_systems_put_there_is_no_class_and_no_picture(tmp_path, name):
+    root = fill(tmp_path / "photos", count=12)
+    before = counts(root)
+    for folder in (root, root / "cat"):
+        save(folder / name / "000.png" / "SYNOPHOTO_THUMB_M.jpg", picture(1))
+        (folder / "Thumbs.db").write_bytes(b"db")
+        (folder / "._000.png").write_bytes(b"\0\5\x16\7")
+    found = find_files(root)
+    assert counts(root) == before
+    assert found.left_out == {".db files": 2, "hidden files": 2}
+    assert found.remarks == [f"system folders left out: {name}"]
+
+
+def test_pictures_with_other_endings_or_none_are_read_and_others_named(tmp_path):
+    root = fill(tmp_path / "photos", count=6)
+    save(root / "cat" / "a.jfif", picture(1), format="JPEG")
+    save(root / "cat" / "b.JPE", picture(2), format="JPEG")
+    save(root / "cat" / "c", picture(3), format="PNG")
+    (root / "cat" / "README").write_text("Two cats.")
+    (root / "cat" / "d.heic").write_bytes(b"heic")
+    data = load_data(str(root), size=(12, 12))
+    assert len(data.train) + len(data.val) == 15
+    assert (
+        "1 other files without an ending" in data.remarks[0] and "1 .heic files" in data.remarks[0]
+    )
+
+
+def test_ambiguous_folders_are_refused_in_one_line(tmp_path):
+    both = tmp_path / "both"
+    for name in ("train", "val", "validation"):
+        fill(both / name, count=3)
+    lone = fill(tmp_path / "lone" / "test", count=3).parent
+    beside = fill(tmp_path / "beside" / "train", count=3).parent
+    fill(beside, classes=("bird",), count=3)
+    flat = tmp_path / "flat"
+    fill(flat / "train", count=3)
+    save(flat / "val" / "0.png", picture(0))
+    for root, message in (
+        (both, "keep one of val/ and validation/"),
+        (lone, "holds test/ but no train/"),
+        (beside, "train/ has subfolders of images and lies beside bird/"),
+        (flat, r"images lie in none of the classes of the training images \(cat, dog\)"),
+    ):
+        with pytest.raises(InputError, match=message) as caught:
+            find_files(root)
+        assert "\n" not in str(caught.value)
+    for i in range(9):
+        save(tmp_path / "vehicles" / "train" / f"{i}.png", picture(i))
+        save(tmp_path / "vehicles" / "bus" / f"{i}.png", picture(i))
+    assert counts(tmp_path / "vehicles")[3] == ("bus", "train"), "a class may be named train"
+
+
+def test_a_test_folder_without_classes_is_not_used_and_other_folders_are_named(tmp_path):
+    fill(tmp_path / "train", count=12)
+    fill(tmp_path / "old", count=3)
+    for i in range(5):
+        save(tmp_path / "test" / f"{i}.png", picture(i))
+    found = find_files(tmp_path)
+    assert found.test == [] and len(found.train) + len(found.val) == 24
+    assert found.remarks == [
+        "read train/ as train, test/ as test; not read: old/",
+        "test/ not used: it has no folders of classes",
+    ]
+
+
+def test_the_unicode_form_of_a_name_changes_nothing(tmp_path):
+    names = ("café", "señor")
+    composed = fill(tmp_path / "nfc", classes=names, count=40)
+    for i in range(40):
+        os.rename(composed / "café" / f"{i:03}.png", composed / "café" / f"é{i}.png")
+    decomposed = tmp_path / "nfd"
+    for path in composed.rglob("*.png"):
+        name = unicodedata.normalize("NFD", path.relative_to(composed).as_posix())
+        target = decomposed / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    first, second = (load_data(str(root), size=(12, 12)) for root in (composed, decomposed))
+    assert first.checksum == second.checksum and first.class_names == second.class_names == names
+
+    splits = tmp_path / "splits"
+    fill(splits / "train", classes=names, count=6)
+    fill(splits / "val", classes=[unicodedata.normalize("NFD", n) for n in names], count=3)
+    assert counts(splits) == (12, 6, 0, names)
+
+
+def test_the_hash_of_its_name_alone_places_a_file_in_a_class_that_has_both(tmp_path):
+    root = fill(tmp_path / "photos", count=40)
+    before = {f.name for f in find_files(root).val}
+    for i in range(200):
+        save(root / "cat" / f"new{i}.png", picture(0, 2))
+    after = {f.name for f in find_files(root).val if "new" not in f.name}
+    assert after == before and {name.split("/")[0] for name in before} == {"cat", "dog"}
+    assert len(find_files(fill(tmp_path / "two", count=2)).val) == 2, "one of each small class"
+
+
+def test_names_that_are_not_utf8_become_printable(tmp_path):
+    root = os.fsencode(tmp_path) + b"/ph\xffotos"
+    for name in (b"c\xe9t", b"dog"):
+        os.makedirs(root + b"/" + name)
+        for i in range(4):
+            picture(i).save(os.fsdecode(root + b"/" + name + b"/" + str(i).encode() + b"\xe9.png"))
+    data = load_data(os.fsdecode(root), size=(12, 12))
+    assert data.class_names == (r"c\xe9t", "dog") and len(data.train) + len(data.val) == 8
+    for text in (data.source, data.name, *data.class_names, *data.remarks):
+        text.encode()
+
+
+def test_copies_on_both_sides_are_counted_and_named(tmp_path):
+    root = fill(tmp_path / "photos", count=40)
+    held_out = as_set(load_data(str(root), size=(12, 12)).val.images)
+    assert not load_data(str(root), size=(12, 12)).remarks
+    for path in find_files(root).val:
+        shutil.copy(path.path, path.path.with_name("z" + path.path.name))
+    data = load_data(str(root), size=(12, 12))
+    copied = sum(image.numpy().tobytes() in as_set(data.train.images) for image in data.val.images)
+    assert copied >= 0.5 * len(held_out)
+    [remark] = data.remarks
+    assert remark.startswith(f"{copied} of {len(data.val)} validation images have the same content")
+    assert "and " in remark and "/z" in remark
