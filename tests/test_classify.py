@@ -221,7 +221,7 @@ def test_predict_refuses_what_it_cannot_use(capsys, data, tmp_path):
         (text, data, "text.pt"),
         (tmp_path / "none.pt", data, "no such checkpoint"),
         (best, empty, "holds no readable images"),
-        (best, tmp_path / "nowhere", "is no folder"),
+        (best, tmp_path / "nowhere", "is not a folder"),
     ):
         out = tmp_path / "out.csv"
         code, _, error = call(capsys, "predict", checkpoint, folder, "--out", out)
