@@ -1,4 +1,4 @@
-"""Random flips, shifts and cutout for a whole batch at once, on the device that holds it."""
+"""Random flips, shifts and cutout for a whole batch at once, on its device."""
 
 from __future__ import annotations
 
@@ -8,40 +8,42 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-FILL = 128  # mid-grey, which the classifier sees as (almost) zero
+from data.batches import RandomParameters
+
+FILL = 128  # mid-grey: almost 0 after the classifier's scaling
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is drawn for each image; 0 or False switches a part off, and then draws nothing.
+    """The parts to apply; a part that is 0 or False samples no random parameters.
 
-    ``flip`` mirrors it with probability 1/2. ``shift`` moves it by up to so many pixels in each
-    direction. ``cutout`` fills a square of that many pixels a side around a uniformly drawn
-    centre, cut off at the border (DeVries and Taylor, arXiv 1708.04552). What comes in from
-    outside, and the square, is ``FILL``.
+    ``flip`` mirrors an image with probability 1/2. ``shift`` moves it by up to N pixels in each
+    direction. ``cutout`` fills a square of N x N pixels around a uniformly sampled centre, cropped
+    at the border (DeVries and Taylor, arXiv 1708.04552). The square, and the area that a shift
+    leaves empty, are filled with ``FILL``.
     """
 
     flip: bool = False
     shift: int = 0
     cutout: int = 0
 
-    def draw(self, generator: torch.Generator, n: int, size: tuple[int, int]) -> dict[str, Tensor]:
-        """Decisions for ``n`` images of ``size`` (height, width): integers [n 1] each."""
+    def sample(self, generator: torch.Generator, n: int, size: tuple[int, int]) -> RandomParameters:
+        """Random parameters for ``n`` images of ``size`` (height, width): integers [n 1] each."""
 
         def integers(below: int) -> Tensor:
             return torch.randint(below, (n, 1), generator=generator)
 
-        draws = {}
+        random = {}
         if self.flip:
-            draws["mirrored"] = integers(2)
+            random["mirrored"] = integers(2)
         if self.shift:
-            draws |= {"down": integers(2 * self.shift + 1), "right": integers(2 * self.shift + 1)}
+            random |= {"down": integers(2 * self.shift + 1), "right": integers(2 * self.shift + 1)}
         if self.cutout:
-            draws |= {"cut_y": integers(size[0]), "cut_x": integers(size[1])}
-        return draws
+            random |= {"cut_y": integers(size[0]), "cut_x": integers(size[1])}
+        return random
 
-    def __call__(self, images: Tensor, draws: dict[str, Tensor]) -> Tensor:
-        """A new batch of ``images`` (uint8 [n c h w], on the device of ``draws``)."""
+    def __call__(self, images: Tensor, random: RandomParameters) -> Tensor:
+        """A new, augmented batch of ``images`` (uint8 [n c h w], on the device of ``random``)."""
         n, _, height, width = images.shape
         device = images.device
         every = torch.arange(n, device=device)
@@ -49,16 +51,16 @@ class Augmentation:
         x = torch.arange(width, device=device).expand(n, width)
         rows, columns = y, x
         if self.flip:
-            columns = torch.where(draws["mirrored"] == 1, width - 1 - columns, columns)
+            columns = torch.where(random["mirrored"] == 1, width - 1 - columns, columns)
         if self.shift:
             images = F.pad(images, (self.shift,) * 4, value=FILL)
-            rows, columns = rows + draws["down"], columns + draws["right"]
+            rows, columns = rows + random["down"], columns + random["right"]
         if self.flip or self.shift:
-            # One gather for both; it puts the channels last, which the permute only names.
+            # One gather for both; it puts the channels last in memory, and permute makes a view.
             images = images[every[:, None, None], :, rows[:, :, None], columns[:, None, :]]
             images = images.permute(0, 3, 1, 2)
         if self.cutout:
-            top, left = draws["cut_y"] - self.cutout // 2, draws["cut_x"] - self.cutout // 2
+            top, left = random["cut_y"] - self.cutout // 2, random["cut_x"] - self.cutout // 2
             inside_y = (y >= top) & (y < top + self.cutout)
             inside_x = (x >= left) & (x < left + self.cutout)
             square = inside_y[:, :, None] & inside_x[:, None, :]

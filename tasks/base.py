@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from common.media import Showing, Table
-from data.batches import Batch, Draws
+from data.batches import Batch, RandomParameters
 from data.images import ImageData
 from experiment.settings import RunSettings
 from training.hardware import Hardware
@@ -40,8 +40,8 @@ class Task(Protocol):
     def network_facts(self, model: nn.Module) -> tuple[dict[str, Any], Table]:
         """Countable facts for ``run.config`` and the params table."""
 
-    def draw(self, generator: torch.Generator, n: int) -> Draws:
-        """One epoch's random decisions for n images: tensors [n ...]."""
+    def sample(self, generator: torch.Generator, n: int) -> RandomParameters:
+        """The random parameters of n images for one epoch: tensors [n ...]."""
 
     def prepare(self, batch: Batch, hardware: Hardware) -> tuple[Tensor, Tensor]:
         """Network inputs and targets of a training batch, on the device."""

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from common.media import Picture, Showing, Table, to_pixels
 from data.augment import Augmentation
-from data.batches import Batch, Draws
+from data.batches import Batch, RandomParameters
 from data.images import ImageData
 from data.load import load_data, require_classes
 from experiment.settings import ClassifySettings
@@ -82,11 +82,11 @@ class Classification:
         columns = ("layer", "kind", "in", "out", "kernel", "parameters")
         return facts, Table("params", columns, rows)
 
-    def draw(self, generator: torch.Generator, n: int) -> Draws:
-        return self.augmentation.draw(generator, n, self.settings.height_width)
+    def sample(self, generator: torch.Generator, n: int) -> RandomParameters:
+        return self.augmentation.sample(generator, n, self.settings.height_width)
 
     def prepare(self, batch: Batch, hardware: Hardware) -> tuple[Tensor, Tensor]:
-        return to_input(self.augmentation(batch.images, batch.draws), hardware), batch.labels
+        return to_input(self.augmentation(batch.images, batch.random), hardware), batch.labels
 
     def losses(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         smoothing = self.settings.label_smoothing

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from common.media import Picture, Showing, Table, to_pixels
-from data.batches import Batch, Draws
+from data.batches import Batch, RandomParameters
 from data.images import ImageData
 from data.load import load_data
 from experiment.settings import ResConvSettings
@@ -83,12 +83,12 @@ class Restoration:
         columns = ("layer", "kind", "in", "out", "kernel", "parameters", "receptive_field")
         return facts, Table("params", columns, rows)
 
-    def draw(self, generator: torch.Generator, n: int) -> Draws:
+    def sample(self, generator: torch.Generator, n: int) -> RandomParameters:
         return {"sides": torch.randint(len(SIDES), (n,), generator=generator)}
 
     def prepare(self, batch: Batch, hardware: Hardware) -> tuple[Tensor, Tensor]:
         targets = hardware.to_float(batch.images)
-        return erase(targets, batch.draws["sides"]), targets
+        return erase(targets, batch.random["sides"]), targets
 
     def losses(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         l1 = F.l1_loss(outputs, targets)

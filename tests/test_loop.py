@@ -41,7 +41,7 @@ def stream(batch_size: int, shard: tuple[int, int] = (0, 1)) -> BatchStream:
         return {"number": torch.rand(n, generator=generator)}
 
     return BatchStream(
-        images, torch.arange(10), batch_size=batch_size, seed=3, draw=draw, shard=shard
+        images, torch.arange(10), batch_size=batch_size, seed=3, sample=draw, shard=shard
     )
 
 
@@ -62,7 +62,7 @@ def test_a_batch_depends_on_the_step_alone_and_shards_make_up_the_whole():
     for step in (5, 0, 3):
         again = stream(8).batch(step)
         assert torch.equal(again.labels, in_turn[step].labels)
-        assert torch.equal(again.draws["number"], in_turn[step].draws["number"])
+        assert torch.equal(again.random["number"], in_turn[step].random["number"])
         parts = [stream(8, (rank, 3)).batch(step).labels for rank in range(3)]
         assert torch.equal(torch.cat(parts), in_turn[step].labels)
 
@@ -71,7 +71,7 @@ def test_the_erased_side_is_drawn_anew_for_each_image_and_epoch():
     training = make_training()
     counts = torch.zeros(len(SIDES))
     for step in range(64):  # 8 epochs of 256 images
-        counts += training.stream.batch(step).draws["sides"].bincount(minlength=len(SIDES))
+        counts += training.stream.batch(step).random["sides"].bincount(minlength=len(SIDES))
     chi_squared = ((counts - 512) ** 2 / 512).sum()
     assert chi_squared < 16.3  # three degrees of freedom, p = 0.001
 

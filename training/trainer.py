@@ -96,7 +96,7 @@ class Training:
             task.data.train.labels.to(device),
             batch_size=settings.batch_size,
             seed=settings.seed,
-            draw=task.draw,
+            sample=task.sample,
             shard=(self.team.rank, self.team.size),
         )
         self.total_images = settings.images or settings.epochs * len(self.stream)
