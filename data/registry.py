@@ -5,26 +5,21 @@ from __future__ import annotations
 import importlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from common.errors import InputError, nearest
+from data.layout import find_files
 
 if TYPE_CHECKING:
     from data.images import Request, Source
 
 
-class DataSet(NamedTuple):
-    """One line of the registry."""
-
-    loader: str  # "module:function"; the function takes a ``Request`` and returns a ``Source``
-    val_images: int
-
-
+# "module:function" by name; the function takes a ``Request`` and returns a ``Source``.
 DATA_SETS = {
-    "fashion-mnist": DataSet("data.fashion_mnist:load", val_images=10_000),
-    "garments": DataSet("data.garments:load", val_images=1_000),
-    "dog-cat-bird": DataSet("data.cifar:load_dog_cat_bird", val_images=3_000),
-    "cifar10": DataSet("data.cifar:load", val_images=10_000),
+    "fashion-mnist": "data.fashion_mnist:load",
+    "garments": "data.garments:load",
+    "dog-cat-bird": "data.cifar:load_dog_cat_bird",
+    "cifar10": "data.cifar:load",
 }
 
 
@@ -35,8 +30,7 @@ def names() -> tuple[str, ...]:
 
 def load_source(request: Request) -> Source:
     """The data set that ``request`` names; a name that is not registered is a folder of images."""
-    loader = DATA_SETS[request.name].loader if request.name in DATA_SETS else "data.folder:load"
-    module, function = loader.split(":")
+    module, function = DATA_SETS.get(request.name, "data.folder:load").split(":")
     return getattr(importlib.import_module(module), function)(request)
 
 
@@ -64,3 +58,9 @@ def check_data(
     raise InputError(
         f"--data {name!r} {kind} and not one of {', '.join(names())}.{nearest(name, names())}"
     )
+
+
+def folder_val_images(name: str, working_folder: Path = Path()) -> int | None:
+    """The number of validation files if ``name`` is a folder of images; None otherwise."""
+    path = working_folder / os.path.expanduser(name)
+    return len(find_files(path).val) if name not in names() and os.path.isdir(path) else None

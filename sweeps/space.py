@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import InputError, nearest
+from common.options import NOTHING
+from data.registry import folder_val_images
 from experiment.settings import SETTINGS, RunSettings, settings_from
 from sweeps.yaml_file import read_yaml
 from tracking.folder import RunFolder
@@ -148,13 +150,17 @@ class Sweep:
     def shortened(self, images: int) -> Sweep:
         """A rehearsal: every run trains on ``images`` images in all.
 
-        Below ``WHOLE_VALIDATION_FROM`` images, validation uses the first ``images // 6`` images:
-        the proportion of Fashion-MNIST's 60,000 to 10,000.
+        Below ``WHOLE_VALIDATION_FROM`` images, validation uses the first ``images // 6`` images,
+        the proportion of Fashion-MNIST's 60,000 to 10,000, and never more than the file asks for
+        or a folder of images holds.
         """
         changed = self.with_parameter("images", Parameter("constant", (images,)))
         if images < WHOLE_VALIDATION_FROM:
-            few = Parameter("constant", (max(1, images // 6),))
-            changed = changed.with_parameter("val_images", few)
+            own = self.parameters["val_images"].listed() if "val_images" in self.parameters else ()
+            data = self.parameters["data"].listed() if "data" in self.parameters else ()
+            limits = [*own, *(folder_val_images(str(name)) for name in data)]
+            few = min([images // 6, *(int(n) for n in limits if n not in NOTHING)])
+            changed = changed.with_parameter("val_images", Parameter("constant", (max(1, few),)))
         return replace(changed, name=f"{self.name}-images-{images}")
 
     def with_parameter(self, name: str, parameter: Parameter) -> Sweep:

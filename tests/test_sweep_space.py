@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from common.errors import InputError
+from data.layout import find_files
 from experiment.settings import SETTINGS, settings_from
-from sweeps.space import read_sweep
+from sweeps.space import Parameter, read_sweep
 
 ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "sweep_configs").glob("*.yaml"))
@@ -116,6 +117,21 @@ def test_whole_number_ranges_caps_seeds_and_rehearsals(tmp_path):
     assert "val_images" not in sweep.shortened(6000).grid()[0].args
     assert yaml.safe_load(yaml.safe_dump(seeded.config)) == seeded.config
     assert not {p.key for p in seeded.grid()} & {p.key for p in sweep.grid()}
+
+
+def test_a_rehearsal_validates_on_no_more_images_than_the_file_or_a_folder_has(tmp_path):
+    sweep = sweep_of(tmp_path, GOOD)
+    own = sweep.with_parameter("val_images", Parameter("constant", (40,)))
+    assert own.shortened(640).grid()[0].args["val_images"] == 40
+    assert own.shortened(60).grid()[0].args["val_images"] == 10
+    for name in ("cat", "dog"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for i in range(30):
+            (tmp_path / "photos" / name / f"{i}.png").touch()
+    held_out = len(find_files(tmp_path / "photos").val)
+    data = Parameter("categorical", ("garments", str(tmp_path / "photos")))
+    folder = sweep.with_parameter("data", data)
+    assert folder.shortened(640).grid()[0].args["val_images"] == held_out < 106
 
 
 def test_full_convs_of_different_rank_are_one_run():
