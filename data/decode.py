@@ -30,12 +30,12 @@ class Levels(NamedTuple):
     high: float
 
     def scale(self) -> Levels:
-        """The range that the values probably use: full bits, 0 to 1, or else just this range."""
+        """The nominal range (0 to 1, or 8 to 16 bits), else from 0 or ``low`` to ``high``."""
         if self.low < 0:
             return self
-        tops = (1, 255, 1023, 4095, 16383, 65535)
-        tops = tops if isinstance(self.high, float) else tops[1:]
-        return Levels(0, next((top for top in tops if self.high <= top), self.high))
+        tops = (1, 255, 65535) if isinstance(self.high, float) else (255, 1023, 4095, 16383, 65535)
+        nominal = (top for top in tops if top / 4 <= self.high <= top)
+        return Levels(0, next(nominal, self.high or tops[0]))
 
     def __or__(self, other: Levels) -> Levels:  # type: ignore[override]
         return Levels(min(self.low, other.low), max(self.high, other.high))

@@ -95,7 +95,7 @@ class _Reader:
     def remarks(self, left_out: Counter[str]) -> list[str]:
         """What was not used and how deep values were scaled."""
         reasons = left_out + Counter({"damaged or too large": len(self.unreadable)})
-        unused = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
+        unused = ", ".join(f"{reason} ({count:,})" for reason, count in reasons.most_common(8))
         remarks = [f"not used: {unused}"] if unused else []
         for kind, found in self.found.items():
             scale = self.scales[kind]

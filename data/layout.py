@@ -101,12 +101,14 @@ class _Layout(Scanner):
         for path in folders:
             if split := split_of(path):
                 groups.setdefault(split, []).append(path)
+        if not groups:
+            return {}
         targets = {os.path.realpath(path) for paths in groups.values() for path in paths}
         others = [path for path in folders if not split_of(path)]
-        others = [p for p in others if os.path.realpath(p) not in targets and self.images(p)]
+        others = [p for p in others if os.path.realpath(p) not in targets and self.has_images(p)]
         loose = self.loose_images(self.root)
         example = f"for example --data {printable(self.root)}"
-        if not groups or ("train" not in groups and (others or loose)):
+        if "train" not in groups and (others or loose):
             return {}
         if "train" not in groups:
             [name, *_] = [printable(path.name) for path in folders]
@@ -116,7 +118,7 @@ class _Layout(Scanner):
             )
         train = groups["train"][0]
         if groups.keys() == {"train"} and others:
-            if self.loose_images(train) or not any(map(self.images, self.subfolders(train))):
+            if self.loose_images(train) or not any(map(self.has_images, self.subfolders(train))):
                 return {}
             raise InputError(
                 f"{printable(self.root)} is ambiguous: {train.name}/ has subfolders of images and "
@@ -138,8 +140,16 @@ class _Layout(Scanner):
     def class_folders(self, folder: Path) -> dict[str, list[Path]]:
         """The folders of each class by NFC name; the whole folder if it is one class."""
         classes = self.folders_by_name(folder)
+        for path in (path for paths in classes.values() for path in paths):
+            splits = {split_of(inner): inner.name for inner in self.subfolders(path)}
+            if "train" in splits and splits.keys() & {"val", "test"}:
+                names = " and ".join(f"{name}/" for split, name in splits.items() if split)
+                raise InputError(
+                    f"{printable(path)} holds {names}, but is a class by its place; put classes into "
+                    f"the splits, or name that folder, for example --data {printable(path)}."
+                )
         if loose := self.loose_images(folder):
-            inside = [p for paths in classes.values() for p in paths if self.images(p)]
+            inside = [p for paths in classes.values() for p in paths if self.has_images(p)]
             if len(inside) < 2 or self.is_flat(folder, loose, inside):
                 classes = {}
         if len(classes) > 1:
@@ -155,7 +165,7 @@ class _Layout(Scanner):
 
     def is_flat(self, folder: Path, loose: list[Path], folders: list[Path]) -> bool:
         """Whether the ``loose`` images are the data too, or strays beside ``folders``."""
-        count = sum(self.images(path) for path in folders)
+        count = sum(1 for path in folders for _ in self.walk(path))
         if len(loose) == 1 or 3 * len(loose) <= count:
             return False
         if len(loose) >= count:
@@ -179,7 +189,9 @@ class _Layout(Scanner):
             own = self.folders_by_name(folder)
             numbers = {name: number for number, name in enumerate(classes)}
             unknown = [
-                n for n, paths in own.items() if n not in classes and any(map(self.images, paths))
+                n
+                for n, paths in own.items()
+                if n not in classes and any(map(self.has_images, paths))
             ]
             missing = not own and bool(self.loose_images(folder))
             if missing and optional:

@@ -19,7 +19,7 @@ SYSTEM_FOLDERS = {
 }  # fmt: skip
 SPLITS = {
     "train": "train", "training": "train", "trainset": "train",
-    "val": "val", "valid": "val", "validation": "val", "dev": "val", "valset": "val",
+    "val": "val", "valid": "val", "validation": "val", "valset": "val", "dev": "val", "eval": "val",
     "test": "test", "testing": "test", "testset": "test",
 }  # fmt: skip
 LINKS = "links"
@@ -74,9 +74,8 @@ class Scanner:
         self.links.add(link)
         return True
 
-    def images(self, folder: Path) -> int:
-        """The number of image files below ``folder``."""
-        return sum(1 for _ in self.walk(folder))
+    def has_images(self, folder: Path) -> bool:
+        return any(True for _ in self.walk(folder))
 
     def loose_images(self, folder: Path) -> list[Path]:
         """The image files directly in ``folder``."""

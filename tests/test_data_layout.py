@@ -76,7 +76,7 @@ def test_a_few_loose_images_beside_classes_are_left_out(tmp_path):
     assert counts(root) == before
     assert found.left_out == {"images outside the class folders": 1}
     data = load_data(str(root), size=(12, 12))
-    assert data.skipped == 1 and "1 images outside the class folders" in data.remarks[0]
+    assert data.skipped == 1 and "images outside the class folders (1)" in data.remarks[0]
 
     for i in range(5):
         save(root / f"{i}.png", picture(i))
@@ -115,12 +115,14 @@ def test_pictures_with_other_endings_or_none_are_read_and_others_named(tmp_path)
     data = load_data(str(root), size=(12, 12))
     assert len(data.train) + len(data.val) == 15
     assert (
-        "1 other files without an ending" in data.remarks[0] and "1 .heic files" in data.remarks[0]
+        "other files without an ending (1)" in data.remarks[0]
+        and ".heic files (1)" in data.remarks[0]
     )
 
 
 def test_ambiguous_folders_are_refused_in_one_line(tmp_path):
     both = tmp_path / "both"
+    fill(tmp_path / "wrapped" / "data" / "test", count=3)
     for name in ("train", "val", "validation"):
         fill(both / name, count=3)
     lone = fill(tmp_path / "lone" / "test", count=3).parent
@@ -130,6 +132,10 @@ def test_ambiguous_folders_are_refused_in_one_line(tmp_path):
     fill(flat / "train", count=3)
     save(flat / "val" / "0.png", picture(0))
     for root, message in (
+        (
+            fill(tmp_path / "wrapped" / "data" / "train", count=3).parents[1],
+            "data holds test/ and train/",
+        ),
         (both, "keep one of val/ and validation/"),
         (lone, "holds test/ but no train/"),
         (beside, "train/ has subfolders of images and lies beside bird/"),

@@ -123,7 +123,7 @@ def test_a_rehearsal_validates_on_no_more_images_than_the_file_or_a_folder_has(t
     sweep = sweep_of(tmp_path, GOOD)
     own = sweep.with_parameter("val_images", Parameter("constant", (40,)))
     assert own.shortened(640).grid()[0].args["val_images"] == 40
-    assert own.shortened(60).grid()[0].args["val_images"] == 10
+    assert own.shortened(120).grid()[0].args["val_images"] == 20
     for name in ("cat", "dog"):
         (tmp_path / "photos" / name).mkdir(parents=True)
         for i in range(30):
