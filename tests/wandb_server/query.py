@@ -1,264 +1,105 @@
-"""A GraphQL reader and executor: as much of the language as the W&B clients send.
+"""Executes GraphQL documents on nodes: dicts of field name -> value, or -> a function of arguments.
 
-The types live in the resolvers: a node is a dict of field name -> value, or -> a function of
-the field's arguments. Nothing is checked against a schema. A field that no node has is answered
-with null and noted, so that a new client's question shows up instead of failing elsewhere.
+Nothing is checked against a schema. A field that a node lacks is answered with null and noted, so
+that a new client's question shows up instead of failing elsewhere.
 """
 
 from __future__ import annotations
 
-import json
-import re
+import functools
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
-TOKEN = re.compile(
-    r"""(?P<skip>[\s,\ufeff]+|\#[^\n]*)
-    |(?P<string>"(?:\\.|[^"\\])*")
-    |(?P<number>-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)
-    |(?P<name>[_A-Za-z]\w*)
-    |(?P<mark>\.\.\.|[$!(){}\[\]:=@|])""",
-    re.VERBOSE,
+from graphql import (
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLError,
+    ListTypeNode,
+    NonNullTypeNode,
+    OperationDefinitionNode,
+    SelectionSetNode,
 )
+from graphql import parse as parse_graphql
+from graphql.utilities import value_from_ast_untyped
 
 
 class QueryError(Exception):
     """The request cannot be answered; the message goes to the client as a GraphQL error."""
 
 
-@dataclass
-class Field:
-    name: str
-    alias: str
-    arguments: dict
-    directives: dict
-    selections: list
-
-
-@dataclass
-class Spread:
-    fragment: str | None
-    selections: list
-
-
-@dataclass
-class Variable:
-    name: str
-
-
-@dataclass
-class Operation:
-    name: str
-    defaults: dict
-    lists: set[str]
-    selections: list
-    fragments: dict = field(default_factory=dict)
-
-
-def parse(text: str) -> Operation:
-    """The operation in `text`, with its fragments. Raises QueryError where it cannot be read."""
-    reader = Reader(tokens(text))
-    operation, fragments = None, {}
-    while not reader.done():
-        if reader.accept("fragment"):
-            name = reader.next()
-            reader.expect("on")
-            reader.next()
-            fragments[name] = reader.selections()
-        else:
-            operation = reader.operation()
-    if operation is None:
-        raise QueryError("no operation in the query")
-    operation.fragments = fragments
-    return operation
-
-
-def tokens(text: str) -> list[str]:
-    found, position = [], 0
-    while position < len(text):
-        match = TOKEN.match(text, position)
-        if match is None:
-            raise QueryError(f"cannot read the query at {text[position : position + 30]!r}")
-        position = match.end()
-        if match.lastgroup != "skip":
-            found.append(match.group())
-    return found
-
-
-class Reader:
-    """Recursive descent over the tokens of one document."""
-
-    def __init__(self, found: list[str]):
-        self.tokens = found
-        self.position = 0
-
-    def done(self) -> bool:
-        return self.position >= len(self.tokens)
-
-    def peek(self) -> str:
-        return "" if self.done() else self.tokens[self.position]
-
-    def next(self) -> str:
-        if self.done():
-            raise QueryError("the query ends too early")
-        self.position += 1
-        return self.tokens[self.position - 1]
-
-    def accept(self, token: str) -> bool:
-        if self.peek() != token:
-            return False
-        self.position += 1
-        return True
-
-    def expect(self, token: str) -> None:
-        if self.next() != token:
-            raise QueryError(
-                f"expected {token!r} before {' '.join(self.tokens[self.position :][:5])!r}"
-            )
-
-    def until(self, token: str) -> Iterator[None]:
-        while not self.accept(token):
-            yield
-
-    def operation(self) -> Operation:
-        name, defaults, lists = "", {}, set()
-        if self.peek() != "{":
-            self.next()  # query or mutation
-            if self.peek() not in "({":
-                name = self.next()
-            if self.accept("("):
-                for _ in self.until(")"):
-                    self.variable_definition(defaults, lists)
-        return Operation(name, defaults, lists, self.selections())
-
-    def variable_definition(self, defaults: dict, lists: set[str]) -> None:
-        self.expect("$")
-        name = self.next()
-        self.expect(":")
-        if self.peek() == "[":
-            lists.add(name)
-        self.type()
-        if self.accept("="):
-            defaults[name] = self.value()
-
-    def type(self) -> None:
-        if self.accept("["):
-            self.type()
-            self.expect("]")
-        else:
-            self.next()
-        self.accept("!")
-
-    def selections(self) -> list:
-        if not self.accept("{"):
-            return []
-        return [self.selection() for _ in self.until("}")]
-
-    def selection(self) -> Field | Spread:
-        if self.accept("..."):
-            if self.accept("on"):
-                self.next()
-                return Spread(None, self.selections())
-            return Spread(self.next(), [])
-        alias = name = self.next()
-        if self.accept(":"):
-            name = self.next()
-        arguments = self.arguments()
-        directives = {}
-        while self.accept("@"):
-            directive = self.next()
-            directives[directive] = self.arguments()
-        return Field(name, alias, arguments, directives, self.selections())
-
-    def arguments(self) -> dict:
-        return dict(self.pair() for _ in self.until(")")) if self.accept("(") else {}
-
-    def pair(self) -> tuple[str, object]:
-        name = self.next()
-        self.expect(":")
-        return name, self.value()
-
-    def value(self) -> object:
-        token = self.next()
-        if token == "$":
-            return Variable(self.next())
-        if token == "[":
-            return [self.value() for _ in self.until("]")]
-        if token == "{":
-            return dict(self.pair() for _ in self.until("}"))
-        if token[0] == '"' or token[0] in "-0123456789" or token in ("true", "false", "null"):
-            return json.loads(token)
-        return token  # an enum
+@functools.lru_cache
+def parse(text: str) -> tuple[OperationDefinitionNode, dict[str, SelectionSetNode]]:
+    """The operation in ``text`` and its fragments by name. Raises ``QueryError``."""
+    try:
+        definitions = parse_graphql(text, no_location=True).definitions
+    except GraphQLError as error:
+        raise QueryError(str(error)) from None
+    [operation] = [d for d in definitions if isinstance(d, OperationDefinitionNode)]
+    fragments = [d for d in definitions if isinstance(d, FragmentDefinitionNode)]
+    return operation, {f.name.value: f.selection_set for f in fragments}
 
 
 class Execution:
-    """One answer: `data` for `operation` from the root node; `unknown` lists fields nobody has."""
+    """One answer; ``unknown`` lists the fields that no node has."""
 
-    def __init__(self, operation: Operation, variables: dict):
-        self.operation = operation
-        given = {
-            # GraphQL takes one value where a list is asked for as a list of one.
-            name: [value] if name in operation.lists and not isinstance(value, list) else value
-            for name, value in variables.items()
-            if value is not None
-        }
-        self.variables = operation.defaults | given
+    def __init__(self, text: str, variables: dict):
+        self.operation, self.fragments = parse(text)
+        self.variables: dict = {}
         self.unknown: list[str] = []
+        for definition in self.operation.variable_definitions or ():
+            name, kind = definition.variable.name.value, definition.type
+            value = variables.get(name)
+            if value is None and definition.default_value:
+                value = value_from_ast_untyped(definition.default_value)
+            kind = kind.type if isinstance(kind, NonNullTypeNode) else kind
+            if isinstance(kind, ListTypeNode) and value is not None and not isinstance(value, list):
+                value = [value]  # as GraphQL takes one value where a list is asked for
+            self.variables[name] = value
 
-    def data(self, root: dict) -> dict:
-        return self.node(root, self.operation.selections, self.operation.name)
+    def data(self, root: dict) -> object:
+        name = self.operation.name.value if self.operation.name else ""
+        return self.node(root, [self.operation.selection_set], name)
 
-    def node(self, value: object, selections: list, path: str) -> object:
+    def node(self, value: object, selections: list[SelectionSetNode], path: str) -> object:
         if isinstance(value, list):
             return [self.node(item, selections, path) for item in value]
         if value is None or not selections:
             return value
-        answer: dict = {}
-        for selected in self.fields(selections):
-            if not all(self.allowed(selected)):
-                continue
-            below = f"{path}.{selected.name}"
-            answer[selected.alias] = self.node(
-                self.resolve(value, selected, below), selected.selections, below
-            )
+        merged: dict[str, list[FieldNode]] = {}
+        for field in self.fields(selections):
+            merged.setdefault((field.alias or field.name).value, []).append(field)
+        answer = {}
+        for key, fields in merged.items():
+            below = f"{path}.{fields[0].name.value}"
+            found = self.resolve(value, fields[0], below)
+            inner = [field.selection_set for field in fields if field.selection_set]
+            answer[key] = self.node(found, inner, below)
         return answer
 
-    def fields(self, selections: list) -> Iterator[Field]:
-        merged: dict[str, Field] = {}
-        for selected in self.flat(selections):
-            if selected.alias in merged:
-                known = merged[selected.alias]
-                both = known.selections + selected.selections
-                selected = Field(known.name, known.alias, known.arguments, known.directives, both)
-            merged[selected.alias] = selected
-        yield from merged.values()
-
-    def flat(self, selections: list) -> Iterator[Field]:
-        for selected in selections:
-            if isinstance(selected, Field):
+    def fields(self, selections: list[SelectionSetNode]) -> Iterator[FieldNode]:
+        for selected in (one for group in selections for one in group.selections):
+            if not self.is_included(selected):
+                continue
+            if isinstance(selected, FieldNode):
                 yield selected
-            elif selected.fragment is None:
-                yield from self.flat(selected.selections)
+            elif isinstance(selected, FragmentSpreadNode):
+                yield from self.fields([self.fragments[selected.name.value]])
             else:
-                yield from self.flat(self.operation.fragments[selected.fragment])
+                yield from self.fields([selected.selection_set])
 
-    def allowed(self, selected: Field) -> Iterator[bool]:
-        for directive, arguments in selected.directives.items():
-            condition = bool(self.fill(arguments.get("if")))
-            yield condition if directive == "include" else not condition
+    def is_included(self, selected: object) -> bool:
+        return all(
+            bool(self.arguments(directive).get("if")) == (directive.name.value == "include")
+            for directive in selected.directives or ()
+        )
 
-    def resolve(self, value: dict, selected: Field, path: str) -> object:
-        if selected.name not in value:
+    def resolve(self, value: dict, field: FieldNode, path: str) -> object:
+        if field.name.value not in value:
             self.unknown.append(path)
             return None
-        found = value[selected.name]
-        return found(**self.fill(selected.arguments)) if callable(found) else found
+        found = value[field.name.value]
+        return found(**self.arguments(field)) if callable(found) else found
 
-    def fill(self, value: object) -> object:
-        if isinstance(value, Variable):
-            return self.variables.get(value.name)
-        if isinstance(value, dict):
-            return {key: self.fill(item) for key, item in value.items()}
-        if isinstance(value, list):
-            return [self.fill(item) for item in value]
-        return value
+    def arguments(self, node: object) -> dict:
+        values = self.variables
+        return {a.name.value: value_from_ast_untyped(a.value, values) for a in node.arguments or ()}

@@ -12,15 +12,14 @@ import yaml
 from .dispatch import find_sweep, heartbeat
 from .grid import GridError, grid_points
 from .nodes import VIEWER, Nodes
-from .query import Execution, QueryError, parse
+from .query import Execution, QueryError
 from .store import Agent, Artifact, Report, Run, Store, Sweep, blob_key, storage_id
 
 
 def answer(store: Store, address: str, request: dict) -> tuple[dict, list[str]]:
     """The GraphQL response to `request`, and the fields in it that this server does not know."""
     try:
-        operation = parse(request["query"])
-        execution = Execution(operation, request.get("variables") or {})
+        execution = Execution(request["query"], request.get("variables") or {})
         with store.lock:
             data = execution.data(Schema(store, address).root())
         return {"data": data}, execution.unknown

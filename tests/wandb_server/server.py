@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -53,16 +52,13 @@ class WandbServer:
         self.close()
 
     def listen(self) -> None:
-        listener = Listener(self.port, self.store, self.faults, self.unknown_calls)
-        self.port = listener.server_address[1]
-        threading.Thread(target=listener.serve_forever, args=(0.05,), daemon=True).start()
-        self.listener = listener
+        self.listener = Listener(self.port, self.store, self.faults, self.unknown_calls)
+        self.listener.start()
+        self.port = self.listener.port
 
     def close(self) -> None:
         if self.listener is not None:
-            self.listener.shutdown()
-            self.listener.server_close()
-            self.listener.hang_up()
+            self.listener.stop()
             self.listener = None
 
     @property
