@@ -129,6 +129,18 @@ def test_an_id_given_twice_is_refused_with_its_cause(cli, monkeypatch):
     assert len(list(Path("runs").iterdir())) == 1
 
 
+def test_an_id_given_twice_replaces_no_history_on_the_server(server, cli, monkeypatch):
+    monkeypatch.setenv("WANDB_RUN_ID", "exported")
+    monkeypatch.setenv("WANDB_DISABLE_CODE", "true")
+    assert cli("resconv", *TINY).code == 0
+    [run] = server.runs
+    rows = list(run.rows)
+    outcome = cli("resconv", *TINY, "--runs-dir", "other")
+    assert outcome.code == 0 and "did not take the run" in outcome.out, outcome
+    assert server.runs == [run] and run.rows == rows
+    assert not [a for a in server.artifacts if a.type == "code"], "the user forbade it"
+
+
 def test_the_data_artifact_refers_to_the_files_whatever_is_remarked(tmp_path):
     assert data_files({"source": str(tmp_path)}) == tmp_path
     remark = f"{tmp_path} (2 grey images repeated as RGB beside 3 in colour)"  # as 73bab81 wrote it

@@ -129,13 +129,13 @@ class RunFolder:
         write_text_atomically(self.path / "config.yaml", text)
 
     def write_summary(self, summary: dict[str, Any]) -> None:
-        """Write ``summary.json``: state, reason, last and best metrics, start and end (UTC).
+        """Write ``summary.json``: state, reason, last and best metrics, times.
 
-        ``ended_at`` is None while the run trains.
+        Adds ``started_at`` and ``ended_at`` (UTC; None while the run trains) to ``summary``.
         """
         ended = None if summary.get("state") == "running" else utc_now()
-        times = {"started_at": self.started_at, "ended_at": ended}
-        text = json_text(summary | times, indent=2)
+        summary |= {"started_at": self.started_at, "ended_at": ended}
+        text = json_text(summary, indent=2)
         write_text_atomically(self.path / "summary.json", text + "\n")
 
     @cached_property

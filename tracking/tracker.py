@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from tracking.values import (
     add_files_by_reference,
     artifact_name,
     cut,
+    encodable_command_line,
     wandb_table,
 )
 
@@ -66,7 +66,7 @@ class Tracker:
             "id": run_id,
             "config": encodable(config),
             "dir": str(folder),
-            "resume": "allow" if resumed else None,
+            "resume": "allow" if resumed else _resume_of_new_run(),
         }
         if os.environ.get("WANDB_SWEEP_ID"):  # W&B's agent has set these, and W&B warns of others
             arguments = {k: v for k, v in arguments.items() if k not in ("project", "entity", "id")}
@@ -119,17 +119,17 @@ class Tracker:
         """Open the run; where W&B refuses, offline; where that fails too, without tracking."""
         import wandb
 
-        wandb_settings()  # quiet, but for warnings
-        limits = wandb.Settings(
-            init_timeout=INIT_SECONDS, finish_timeout=FINISH_SECONDS, finish_timeout_raises=True
-        )
+        limits = wandb.Settings(finish_timeout=FINISH_SECONDS, finish_timeout_raises=True)
+        if "WANDB_INIT_TIMEOUT" not in os.environ:
+            limits.init_timeout = INIT_SECONDS
         for mode in dict.fromkeys((self.mode, "offline")):
             if mode == "offline":
                 arguments = arguments | {"resume": None}
             if mode != self.connection.mode:
                 arguments = arguments | {"mode": mode}
             try:
-                with _encodable_command_line():
+                wandb_settings()  # quiet, but for warnings
+                with encodable_command_line():
                     self.run = wandb.init(**arguments, settings=limits)
             except Exception as error:  # whatever W&B does, the run goes on
                 self.mode = "disabled"
@@ -221,7 +221,9 @@ class Tracker:
         self.run.log_artifact(artifact)
 
     def log_code(self, root: Path) -> None:
-        """Log the project's own source as an artifact."""
+        """Log the project's own source as an artifact, unless the user told W&B to save no code."""
+        if self.run is None or self.run.settings.save_code is False:  # WANDB_DISABLE_CODE
+            return
         self._call("log_code", str(root), name="convtune-source", include_fn=_is_source)
 
     def preempting(self) -> None:
@@ -278,14 +280,10 @@ class Tracker:
             self._failed = True
 
 
-@contextlib.contextmanager
-def _encodable_command_line() -> Iterator[None]:
-    """wandb.init sends the command line, and fails where an argument holds lone bytes."""
-    before, sys.argv = sys.argv, encodable(sys.argv)
-    try:
-        yield
-    finally:
-        sys.argv = before
+def _resume_of_new_run() -> str | None:
+    """Never replace the history of another run that was given the same id on the server."""
+    alone = "WANDB_RUN_ID" in os.environ and "WANDB_SWEEP_ID" not in os.environ
+    return "never" if alone and "WANDB_RESUME" not in os.environ else None
 
 
 def _one_line(error: Exception) -> str:

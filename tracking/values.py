@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, overload
 
@@ -62,3 +64,13 @@ def wandb_table(table: Table) -> Any:
 
     rows = [[cell(value) for value in row] for row in table.rows]
     return wandb.Table(columns=encodable(list(table.columns)), data=rows)
+
+
+@contextlib.contextmanager
+def encodable_command_line() -> Iterator[None]:
+    """wandb.init sends the command line, and fails where an argument holds lone bytes."""
+    before, sys.argv = sys.argv, encodable(sys.argv)
+    try:
+        yield
+    finally:
+        sys.argv = before
