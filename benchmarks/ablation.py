@@ -14,15 +14,16 @@ from typing import Any
 
 import click
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from benchmarks.common import benchmark, by_turns, make_training, ratios, write
+from benchmarks.common import benchmark, by_turns, make_trainer, ratios, write
 from benchmarks.textbook import deconvs_as_written, endless
 from common.media import Table
 from models.resconv import GELU, Layer
+from tasks.base import Sample
 from tracking.api import offline_run
 from training.hardware import Hardware
-from training.trainer import Training
+from training.trainer import Trainer
 
 CLAIM = (
     "How many times as long a step (or the validation of 500 images) takes with one thing "
@@ -38,9 +39,6 @@ class Contiguous(Hardware):
     def prepare(self, model: nn.Module) -> nn.Module:
         return model.to(self.device)
 
-    def to_float(self, images: Tensor) -> Tensor:
-        return images.to(self.device, torch.float32) / 255
-
 
 def gelus_of_pytorch(model: nn.Module) -> None:
     """Put PyTorch's own GELU in place of the one that reaches oneDNN's."""
@@ -49,37 +47,38 @@ def gelus_of_pytorch(model: nn.Module) -> None:
             layer.act = nn.GELU()
 
 
-def with_loader(training: Training) -> Step:
+def with_loader(training: Trainer) -> Step:
     """Batches from a ``DataLoader`` with two workers and transforms per image."""
     batches = endless(training.task.data.train.images, training.settings.batch_size)
     device = training.hardware.device
 
-    def prepare(batch: object, hardware: Hardware) -> tuple[Tensor, Tensor]:
-        inputs, targets = next(batches)
-        last = {"memory_format": torch.channels_last}
-        return inputs.to(device).contiguous(**last), targets.to(device).contiguous(**last)
+    def prepare(batch: object) -> Sample:
+        inputs, targets = (
+            x.to(device).contiguous(memory_format=torch.channels_last) for x in next(batches)
+        )
+        return Sample(inputs, targets)
 
     training.task.prepare = prepare
     return training.train_step
 
 
-def with_optimizer(training: Training, **options: Any) -> Step:
+def with_optimizer(training: Trainer, **options: Any) -> Step:
     """Another implementation of AdamW."""
     settings = training.settings
     training.optimizer = torch.optim.AdamW(
-        training.model.parameters(), settings.lr, weight_decay=settings.weight_decay, **options
+        training.net.parameters(), settings.lr, weight_decay=settings.weight_decay, **options
     )
     return training.train_step
 
 
-def with_zeroed_gradients(training: Training) -> Step:
+def with_zeroed_gradients(training: Trainer) -> Step:
     """Gradients filled with zeros in place of being dropped."""
     zero = training.optimizer.zero_grad
     training.optimizer.zero_grad = lambda set_to_none: zero(set_to_none=False)
     return training.train_step
 
 
-def with_log_every_step(training: Training, log: Callable[[dict[str, float]], object]) -> Step:
+def with_log_every_step(training: Trainer, log: Callable[[dict[str, float]], object]) -> Step:
     """The loss read and logged every step."""
 
     def step() -> None:
@@ -92,8 +91,8 @@ def with_log_every_step(training: Training, log: Callable[[dict[str, float]], ob
 def variants(options: dict[str, Any], log: Callable[[dict[str, float]], object]) -> dict[str, Step]:
     """The loop as it is, then with one thing off at a time."""
 
-    def make(**changes: Any) -> Training:
-        return make_training(**options | changes)
+    def make(**changes: Any) -> Trainer:
+        return make_trainer(**options | changes)
 
     plain = {"change_hardware": lambda hardware: Contiguous(**vars(hardware))}
     return {
@@ -114,11 +113,11 @@ def variants(options: dict[str, Any], log: Callable[[dict[str, float]], object])
 ALLOCATOR = """
 import sys, time
 from training import hardware
-from benchmarks.common import make_training
+from benchmarks.common import make_trainer
 if sys.argv[1] == "off":
     hardware._keep_freed_memory = lambda: None
 for precision in sys.argv[4:]:
-    training = make_training(
+    training = make_trainer(
         layers=3, size=sys.argv[2], batch_size=int(sys.argv[3]), precision=precision, device="cpu"
     )
     for step in range(2):
@@ -147,14 +146,14 @@ def allocator(
     return seconds
 
 
-def validation(training: Training, *, gradients: bool) -> Step:
+def validation(training: Trainer, *, gradients: bool) -> Step:
     """One validation, with or without what a backward pass would need."""
 
     def step() -> None:
-        training.model.eval()
+        training.net.eval()
         with torch.set_grad_enabled(gradients):
-            training.task.validate(training.forward, training.hardware)
-        training.model.train()
+            training.task.validate(training.forward, training.hardware.device)
+        training.net.train()
 
     return step
 
@@ -178,9 +177,9 @@ def main(
             middle = sorted(mine)[len(mine) // 2]
             rows.append((where, name, round(middle * 1000, 1), *ratios(mine, seconds["as it is"])))
 
-    training = make_training(**options)
+    training = make_trainer(**options)
     hardware = training.hardware
-    where = f"{layers} layers, {'x'.join(map(str, training.settings.height_width))}"
+    where = f"{layers} layers, {'x'.join(map(str, training.task.data.train.images.shape[2:]))}"
     with tempfile.TemporaryDirectory() as folder:
         run = offline_run(folder, "ablation")
         steps = variants(options, run.log)

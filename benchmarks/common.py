@@ -29,10 +29,11 @@ from common.files import write_output
 from common.media import Table
 from data.images import ImageData
 from data.load import load_data
-from experiment.settings import settings_from
+from experiment.settings import Settings
 from tasks.restoration import Restoration
+from tasks.settings import RestorationSettings
 from training.hardware import Hardware, choose_hardware, environment
-from training.trainer import Training
+from training.trainer import Trainer
 
 
 def benchmark(function: Callable[..., None]) -> click.Command:
@@ -48,26 +49,31 @@ def benchmark(function: Callable[..., None]) -> click.Command:
 
 
 @cache
-def images(height: int, width: int, count: int | None = 6_000) -> ImageData:
+def images(height: int, width: int, count: int | None = 6_400) -> ImageData:
     """Fashion-MNIST where it lies on this machine, else garments."""
     size = (height, width)
     return load_data("auto", root=None, size=size, train_images=count, val_images=500)
 
 
-def make_training(
+def make_trainer(
     *,
     change_model: Callable[[torch.nn.Module], object] = lambda model: None,
     change_hardware: Callable[[Hardware], Hardware] = lambda hardware: hardware,
     **options: Any,
-) -> Training:
+) -> Trainer:
     """The project's loop for the logbook's task, seed 0, with a million steps ahead of it."""
-    settings = settings_from("resconv", {"images": 10**8} | options)
-    task = Restoration(settings, images(*settings.height_width))
-    torch.manual_seed(settings.seed)
-    model = task.build_model()
+    settings = Settings.parse("resconv", {"images": 10**8} | options)
+    data = images(*settings.data.height_width)
+    if not isinstance(settings.task, RestorationSettings):
+        raise TypeError("resconv is a restoration")
+    task = Restoration(settings.command, settings.net, settings.task, data)
+    torch.manual_seed(settings.training.seed)
+    model = task.build_net()
     change_model(model)
-    training = Training(task, model, change_hardware(choose_hardware(settings)))
-    training.model.train()
+    hardware = change_hardware(choose_hardware(settings.hardware))
+    every = settings.tracking.log_every
+    training = Trainer(task, model, settings.training, hardware, log_every=every)
+    training.net.train()
     return training
 
 

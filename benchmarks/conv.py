@@ -17,22 +17,22 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.common import SavedBytes, wait, write
-from common.media import Showing, Table
-from experiment.settings import RunSettings
+from common.media import Examples, Table
 from models.channel_selection import ChannelSelectionConv2d
 from models.classifiers import build_classifier
 from models.fastest import WAYS
 from tracking.folder import new_run_id
 from tracking.server import choose_connection
+from tracking.settings import TrackingSettings
 from tracking.tracker import Tracker
 from training.hardware import choose_hardware, environment
+from training.settings import HardwareSettings
 
 SHAPE = (3, 32, 32)
 TURN = 10  # steps of one variant before the next has its turn
@@ -85,7 +85,7 @@ class Trainer:
     def __init__(self, variant: Variant, rank: int, device: torch.device):
         torch.manual_seed(0)
         self.variant, self.device = variant, device
-        net = build_classifier("small", classes=3, shape=SHAPE, conv=variant.conv, rank=rank)
+        net = build_classifier(model="small", classes=3, shape=SHAPE, conv=variant.conv, rank=rank)
         for layer in net.modules():
             if isinstance(layer, ChannelSelectionConv2d):
                 layer.way = variant.way
@@ -223,13 +223,6 @@ def command_of(plan: Plan) -> str:
     return command + (" --compile" if plan.compiled else "")
 
 
-@dataclass(frozen=True, kw_only=True)
-class BenchSettings(RunSettings):
-    """What the tracker asks for."""
-
-    task: ClassVar[str] = "bench"
-
-
 def bench(
     plan: Plan, *, device: str, out: Path, mode: str | None, project: str | None,
     say: Callable[[str], None],
@@ -239,18 +232,17 @@ def bench(
     bf16 is left out where the device has none. Raises ``InputError`` for a wrong device or rank.
     """
     connection = choose_connection(mode, project)
-    settings = BenchSettings(device=device, mode=mode, project=project)
-    hardware = choose_hardware(settings)
+    hardware = choose_hardware(HardwareSettings(device=device))
     plan = replace(plan, bf16=hardware.dtype == torch.bfloat16)
     table = table_of(measure(plan, hardware.device, say), plan)
     about = environment(hardware)
     claim = f"Medians over the runs; ten epochs here are {10 * plan.images:,} images."
     write(out, "conv", table, hardware, claim, command_of(plan))
-    tracker = Tracker(settings, connection, out, "bench", say)
+    tracker = Tracker(TrackingSettings(mode=mode, project=project), connection, out, "bench")
     config = asdict(plan) | {"task": "bench", "environment": about}
     tracker.start(
         run_id=new_run_id(), name="bench-conv", config=config, tags=["bench"], resumed=False
     )
-    tracker.show(Showing([table]), step=0)
+    tracker.log_examples(Examples([table]), step=0)
     tracker.finish(0, {})
     return table

@@ -13,9 +13,9 @@ from pathlib import Path
 import click
 import torch
 
-from benchmarks.common import SavedBytes, benchmark, by_turns, make_training, ratios, write
+from benchmarks.common import SavedBytes, benchmark, by_turns, make_trainer, ratios, write
 from common.media import Table
-from training.trainer import Training
+from training.trainer import Trainer
 
 CLAIM = (
     "Memory of a training step (CUDA: peak allocated; CPU: saved for the backward pass), and how "
@@ -23,7 +23,7 @@ CLAIM = (
 )
 
 
-def memory_mib(training: Training) -> float:
+def memory_mib(training: Trainer) -> float:
     """Of one step."""
     device = training.hardware.device
     if device.type == "cuda":
@@ -49,7 +49,7 @@ def main(layers: int, size: int, batch_size: int, device: str, out: Path, rounds
         "bf16": {"precision": "bf16"},
         "bf16, --checkpoint-activations": {"precision": "bf16"} | recomputed,
     }
-    trainings = {name: make_training(**options | more) for name, more in variants.items()}
+    trainings = {name: make_trainer(**options | more) for name, more in variants.items()}
     memory = {name: memory_mib(training) for name, training in trainings.items()}
     hardware = trainings["bf16"].hardware
     steps = {name: training.train_step for name, training in trainings.items()}

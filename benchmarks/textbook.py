@@ -23,14 +23,14 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from benchmarks.common import Elsewhere, benchmark, by_turns, images, make_training, ratios, write
+from benchmarks.common import Elsewhere, benchmark, by_turns, images, make_trainer, ratios, write
 from common.media import Table
-from experiment.settings import settings_from
+from experiment.settings import Settings
 from models.resconv import Deconv, ResConv
-from tasks.restoration import model_arguments
 from tracking.api import offline_run
 from training.hardware import choose_hardware
-from training.trainer import Training
+from training.settings import HardwareSettings
+from training.trainer import Trainer
 
 PREFETCHED = 4  # batches that a DataLoader with two workers holds ready
 CLAIM = (
@@ -95,14 +95,14 @@ def textbook_step(
 ) -> Callable[[], None]:
     """The step of the textbook loop, logging to an offline W&B run in ``folder``."""
     run = offline_run(folder, "textbook")
-    settings = settings_from("resconv", options)
-    pixels = images(*settings.height_width).train.images
-    model = ResConv(**model_arguments(settings, pixels.shape[1]))
+    settings = Settings.parse("resconv", options)
+    pixels = images(*settings.data.height_width).train.images
+    model = ResConv(**settings.net.arguments(), image_channels=pixels.shape[1])
     deconvs_as_written(model)
     model.to(device).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.lr)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.training.lr)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=10**6)
-    batches = endless(pixels, settings.batch_size)
+    batches = endless(pixels, settings.training.batch_size)
 
     def step() -> None:
         inputs, targets = next(batches)
@@ -117,12 +117,12 @@ def textbook_step(
     return step
 
 
-def our_step(run: Any, training: Training) -> Callable[[], None]:
+def our_step(run: Any, training: Trainer) -> Callable[[], None]:
     """The project's step, with the row that it logs every so many steps."""
 
     def step() -> None:
         training.train_step()
-        if training.step % training.settings.log_every == 0:
+        if training.at_log_interval:
             means = training.meter.read()
             training.check_finite()
             run.log({f"train/{name}": mean for name, mean in means.items()})
@@ -141,7 +141,7 @@ def main(
     device: str, out: Path, rounds: int,
 ) -> None:  # fmt: skip
     """The project's loop against a textbook loop, fp32 and the default precision."""
-    hardware = choose_hardware(settings_from("resconv", {"device": device}))
+    hardware = choose_hardware(HardwareSettings(device=device))
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         run = offline_run(folder, "textbook")
@@ -153,7 +153,7 @@ def main(
             with Elsewhere(hardware.device, textbook_step, folder, hardware.device, options) as its:
                 steps: dict[str, Any] = {"textbook": its}
                 for name, more in ours.items():
-                    steps[name] = our_step(run, make_training(**options | more))
+                    steps[name] = our_step(run, make_trainer(**options | more))
                 seconds = by_turns(
                     steps, rounds=rounds, turn=turn, device=hardware.device, run_in=PREFETCHED
                 )

@@ -19,15 +19,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
+import experiment.run
 from benchmarks.common import benchmark, ratios, write
 from common.media import Table
 from experiment.run import run
-from experiment.settings import settings_from
+from experiment.settings import Settings
 from training.hardware import choose_hardware
-from training.trainer import Training
+from training.settings import HardwareSettings
 
 CLAIM = (
     "Medians of whole runs, one mode after the other in each round. `loop` is the time from the "
@@ -61,19 +63,20 @@ def loopback_server() -> Iterator[None]:
 @contextmanager
 def timed_loop(seconds: list[float], processor: list[float]) -> Iterator[None]:
     """Note how long each training takes from its first step to its last row, by both clocks."""
-    fit = Training.fit
+    train = experiment.run.train
 
-    def timed(training: Training, after_step):
+    def timed(*arguments: Any) -> bool:
         start, work = time.perf_counter(), time.process_time()
-        yield from fit(training, after_step)
+        complete = train(*arguments)
         seconds.append(time.perf_counter() - start)
         processor.append(time.process_time() - work)
+        return complete
 
-    Training.fit = timed
+    experiment.run.train = timed
     try:
         yield
     finally:
-        Training.fit = fit
+        experiment.run.train = train
 
 
 @benchmark
@@ -90,7 +93,7 @@ def main(layers: int, images: int, val_images: int, device: str, out: Path, roun
                    "device": device, "mode": mode, "runs_dir": folder}  # fmt: skip
         start = time.perf_counter()
         with timed_loop(loops[mode], processor[mode]):
-            run(settings_from("resconv", options), progress=lambda row: None)
+            run(Settings.parse("resconv", options), observer=lambda row: None)
         around[mode].append(time.perf_counter() - start - loops[mode][-1])
 
     with loopback_server(), tempfile.TemporaryDirectory() as folder:
@@ -113,7 +116,7 @@ def main(layers: int, images: int, val_images: int, device: str, out: Path, roun
     ]
     columns = ("mode", "loop_seconds", "times_disabled", "range", "processor_seconds",
                "times_disabled_processor", "range_processor", "around_seconds")  # fmt: skip
-    hardware = choose_hardware(settings_from("resconv", {"device": device}))
+    hardware = choose_hardware(HardwareSettings(device=device))
     click.echo(write(out, "tracking", Table("tracking", columns, rows), hardware, CLAIM))
 
 

@@ -13,9 +13,10 @@ from common.errors import InputError, RunError, nearest
 
 
 class LazyGroup(click.Group):
-    """Commands given as ``{name: ("module:attribute", "short help")}``, imported on use.
+    """Commands given as ``{name: ("module:attribute", "help")}``, imported on use.
 
-    Wrong input ends in one line on stderr and exit code 2, a failed run in one line and 1.
+    An attribute that is a function makes the command from its name. Wrong input ends in one line
+    on stderr and exit code 2, a failed run in one line and exit code 1.
     """
 
     def __init__(self, *args: Any, lazy: dict[str, tuple[str, str]], **kwargs: Any) -> None:
@@ -29,7 +30,8 @@ class LazyGroup(click.Group):
         if cmd_name not in self.lazy:
             return None
         module, _, attribute = self.lazy[cmd_name][0].partition(":")
-        return getattr(importlib.import_module(module), attribute)
+        found = getattr(importlib.import_module(module), attribute)
+        return found if isinstance(found, click.Command) else found(cmd_name)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args and args[0] not in self.lazy:
@@ -41,7 +43,8 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in self.lazy.items()])
+            rows = [(name, text.strip().splitlines()[0]) for name, (_, text) in self.lazy.items()]
+            formatter.write_dl(rows)
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         _replace_unencodable()

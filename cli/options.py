@@ -1,19 +1,19 @@
-"""A settings class to the options of a Click command, with help grouped by purpose."""
+"""The options of a Click command from the settings groups, with help by section."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
-from dataclasses import Field, fields
 from typing import Any
 
 import click
 
 from common.options import Boolean, flag
-from experiment.settings import RunSettings, settings_from
+from experiment.settings import Option, Settings, groups_of, options_of
 
 
 class Value(click.ParamType):
-    """Passes text on unread: ``settings_from`` reads every value in one place."""
+    """Keeps the raw text; values are parsed by ``Settings.parse``."""
 
     def __init__(self, metavar: str) -> None:
         self.name = metavar
@@ -23,84 +23,70 @@ class Value(click.ParamType):
 
 
 class SettingsCommand(click.Command):
-    """A command whose options are the fields of ``settings_class``.
+    """A command whose options are those of ``options_of(name)``.
 
     Options take underscores as well as hyphens. A boolean takes ``--x``, ``--no-x`` and
     ``--x=True`` (the form of W&B's agent).
     """
 
-    settings_class: type[RunSettings]
-
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, [self._spelled_out(arg) for arg in args])
-
-    def _spelled_out(self, arg: str) -> str:
-        if not arg.startswith("--"):
-            return arg
-        option, equals, value = arg.partition("=")
-        option = flag(option[2:])
-        booleans = {flag(f.name) for f in fields(self.settings_class) if _is_boolean(f)}
-        if not equals and option in booleans:
-            return f"{option}=True"
-        if not equals and option.startswith("--no-") and "--" + option[5:] in booleans:
-            return f"--{option[5:]}=False"
-        return option + equals + value
+        options = options_of(self.name or "")
+        booleans = {flag(name) for name, option in options.items() if _is_boolean(option)}
+        return super().parse_args(ctx, [_normalise_argument(arg, booleans) for arg in args])
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        groups: dict[str, list[tuple[str, str]]] = {}
-        for field in fields(self.settings_class):
-            groups.setdefault(field.metadata["group"], []).append(_help_row(field))
-        order = sorted(groups, key=lambda group: group != "Model")
-        for group in order:
-            with formatter.section(f"{group} options"):
-                formatter.write_dl(groups[group], col_max=26)
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for option in options_of(self.name or "").values():
+            sections.setdefault(option.section, []).append(_help_row(option))
+        for section, rows in sections.items():
+            with formatter.section(f"{section} options"):
+                formatter.write_dl(rows, col_max=26)
         with formatter.section("Other options"):
             formatter.write_dl([("--help", "Show this message.")], col_max=26)
 
 
-def _is_boolean(field: Field) -> bool:
-    return isinstance(field.metadata["read"], Boolean)
+def _normalise_argument(arg: str, booleans: set[str]) -> str:
+    """``--batch_size=8`` as ``--batch-size=8``; ``--no-x`` as ``--x=False``."""
+    if not arg.startswith("--"):
+        return arg
+    option, equals, value = arg.partition("=")
+    option = flag(option[2:])
+    if not equals and option in booleans:
+        return f"{option}=True"
+    if not equals and option.startswith("--no-") and "--" + option[5:] in booleans:
+        return f"--{option[5:]}=False"
+    return option + equals + value
 
 
-def _help_row(field: Field) -> tuple[str, str]:
-    name = flag(field.name)
-    if _is_boolean(field):
+def _is_boolean(option: Option) -> bool:
+    return isinstance(option.read, Boolean)
+
+
+def _help_row(option: Option) -> tuple[str, str]:
+    name = flag(option.name)
+    if _is_boolean(option):
         usage = f"{name} / --no-{name[2:]}"
     else:
-        usage = f"{name} {getattr(field.metadata['read'], 'metavar', None) or 'NAME'}"
-    text = field.metadata["help"]
-    choices = getattr(field.metadata["read"], "names", ())
+        usage = f"{name} {getattr(option.read, 'metavar', None) or 'NAME'}"
+    text = option.help
+    choices = getattr(option.read, "names", ())
     if choices and not any(choice in text for choice in choices[1:2]):
         text += f" One of: {', '.join(choices)}."
-    shown = field.default not in (None, ()) and "[default" not in text
-    return usage, f"{text} [default: {field.default}]" if shown else text
+    shown = option.default not in (None, ()) and "[default" not in text
+    return usage, f"{text} [default: {option.default}]" if shown else text
 
 
-def settings_command(
-    settings_class: type[RunSettings], **attributes: Any
-) -> Callable[[Callable[[RunSettings], int]], click.Command]:
-    """Decorator: a function of the settings becomes a command with an option for each field."""
+def settings_command(name: str, function: Callable[[Settings], int]) -> SettingsCommand:
+    """The command ``name``: its options are parsed and given to ``function``."""
 
-    def decorate(function: Callable[[RunSettings], int]) -> click.Command:
-        def call(**given: Any) -> int:
-            if given.get("resume") is not None:
-                from experiment.resume import with_stored
+    def call(**given: Any) -> int:
+        given = {k: v for k, v in given.items() if v is not None}
+        if "resume" in given:
+            from experiment.resume import merge_stored_settings
 
-                given = with_stored(settings_class.task, given)
-            return function(settings_from(settings_class.task, given))
+            given = merge_stored_settings(name, given)
+        return function(Settings.parse(name, given))
 
-        options = [
-            click.Option([flag(f.name)], type=Value(f.name), default=None)
-            for f in fields(settings_class)
-        ]
-        command = SettingsCommand(
-            settings_class.task,
-            callback=lambda **kw: call(**{k: v for k, v in kw.items() if v is not None}),
-            params=list(options),
-            help=function.__doc__,
-            **attributes,
-        )
-        command.settings_class = settings_class
-        return command
-
-    return decorate
+    options = [click.Option([flag(o)], type=Value(o), default=None) for o in options_of(name)]
+    help_text = inspect.getdoc(groups_of(name)["net"])
+    return SettingsCommand(name, callback=call, params=list(options), help=help_text)

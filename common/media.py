@@ -1,12 +1,13 @@
-"""Pictures and tables as plain values, so that W&B and the run folder show the same."""
+"""Pictures, tables and examples as plain values, so that W&B and the run folder hold the same."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
     from torch import Tensor
 
 
@@ -29,8 +30,8 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Showing:
-    """What a task shows of a net: tables, a gallery of equal-sized pictures, an overview."""
+class Examples:
+    """Evaluation artifacts of a net: tables, a gallery of equal-sized pictures, an overview."""
 
     tables: list[Table] = field(default_factory=list)
     gallery: list[Picture] = field(default_factory=list)
@@ -41,3 +42,16 @@ def to_pixels(image: Tensor) -> np.ndarray:
     """A float image [c h w] in [0, 1], c = 1 or 3, to uint8 pixels [h w] or [h w 3]."""
     pixels = (image.detach().float().clamp(0, 1) * 255).round().byte().cpu()
     return pixels[0].numpy() if len(pixels) == 1 else pixels.permute(1, 2, 0).numpy()
+
+
+def grid(pictures: list[np.ndarray], columns: int, margin: int = 2) -> np.ndarray:
+    """Equal-sized uint8 pictures [h w] or [h w 3] in rows of ``columns``, on white."""
+    height, width = pictures[0].shape[:2]
+    rows = -(-len(pictures) // columns)
+    step_y, step_x = height + margin, width + margin
+    shape = (rows * step_y + margin, columns * step_x + margin, *pictures[0].shape[2:])
+    sheet = np.full(shape, 255, dtype=np.uint8)
+    for index, picture in enumerate(pictures):
+        y, x = (index // columns) * step_y + margin, (index % columns) * step_x + margin
+        sheet[y : y + height, x : x + width] = picture
+    return sheet

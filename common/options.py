@@ -1,19 +1,60 @@
-"""How one option's value is read, from the command line, from YAML, or as W&B's agent passes it.
+"""Options: how one is declared, and how its value is read from the command line, YAML or an agent.
 
-Each reader is called with the option's name and a value (text or already typed), returns the
-value to keep, and raises ``InputError`` with what is allowed and an example.
+A reader is called with the option's name and a value (text or already typed), returns the value to
+keep, and raises ``InputError`` with what is allowed and an example.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, field
+from typing import Any, ClassVar
 
 from common.errors import InputError, nearest
 
-NOTHING = (None, "", "none", "None", "null")
+NONE_SPELLINGS = (None, "", "none", "None", "null")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptionGroup:
+    """Base of the settings groups. Each field is made by ``option``."""
+
+    section: ClassVar[str]  # heading in --help
+
+
+def option(
+    neutral: Any,
+    read: Callable[[str, Any], Any],
+    help: str,
+    *,
+    default: Any = MISSING,
+    section: str | None = None,
+    version: int = 1,
+    identity: bool = True,
+    only_if: tuple[str, Any] | None = None,
+) -> Any:
+    """A field of an ``OptionGroup`` that is also a command-line option and a key of ``run.config``.
+
+    ``neutral`` is the default that the option was born with; it never changes, because a run's
+    identity holds just the options that differ from it. To change the default, give ``default``.
+    To change what the values mean, raise ``version``. ``identity=False`` marks an option that
+    cannot change the results. ``only_if=("conv", "select")`` limits the option's effect to that
+    value of another option. ``section`` overrides the group's heading in --help.
+    """
+    return field(
+        default=neutral if default is MISSING else default,
+        metadata={
+            "neutral": neutral,
+            "read": read,
+            "help": help,
+            "section": section,
+            "version": version,
+            "identity": identity,
+            "only_if": only_if,
+        },
+    )
 
 
 def flag(name: str) -> str:
@@ -21,8 +62,8 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def refuse(name: str, value: Any, allowed: str) -> InputError:
-    """The error every reader raises, so that all of them read alike."""
+def invalid_value(name: str, value: Any, allowed: str) -> InputError:
+    """The error that every reader raises."""
     return InputError(f"{flag(name)} {value!s}: {allowed}")
 
 
@@ -36,18 +77,18 @@ class Integer:
     metavar: str = "N"
 
     def __call__(self, name: str, value: Any) -> int | None:
-        if self.optional and value in NOTHING:
+        if self.optional and value in NONE_SPELLINGS:
             return None
         limits = f"from {self.low}" + (f" to {self.high}" if self.high is not None else " up")
         allowed = f"must be a whole number {limits}, for example {flag(name)} {max(self.low, 1)}"
         if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
-            raise refuse(name, value, allowed)
+            raise invalid_value(name, value, allowed)
         try:
             number = int(value)
         except (TypeError, ValueError):
-            raise refuse(name, value, allowed) from None
+            raise invalid_value(name, value, allowed) from None
         if number < self.low or (self.high is not None and number > self.high):
-            raise refuse(name, value, allowed)
+            raise invalid_value(name, value, allowed)
         return number
 
 
@@ -68,10 +109,10 @@ class Real:
         try:
             number = float(value)
         except (TypeError, ValueError):
-            raise refuse(name, value, allowed) from None
+            raise invalid_value(name, value, allowed) from None
         too_low = number <= self.low if self.above else number < self.low
         if isinstance(value, bool) or not math.isfinite(number) or too_low or number > self.high:
-            raise refuse(name, value, allowed)
+            raise invalid_value(name, value, allowed)
         return number
 
 
@@ -88,7 +129,7 @@ class Boolean:
             return known[str(value).lower()]
         except KeyError:
             allowed = f"must be True or False, for example {flag(name)}=True"
-            raise refuse(name, value, allowed) from None
+            raise invalid_value(name, value, allowed) from None
 
 
 @dataclass(frozen=True)
@@ -101,18 +142,18 @@ class Choice:
     metavar: str | None = None
 
     def __call__(self, name: str, value: Any) -> str | None:
-        if self.optional and value in NOTHING and value != "none":
+        if self.optional and value in NONE_SPELLINGS and value != "none":
             return None
         known = {_plain(n): n for n in self.names} | self.aliases
         try:
             return known[_plain("none" if value is None else str(value))]
         except KeyError:
             allowed = f"must be one of {', '.join(self.names)}.{nearest(value, self.names)}"
-            raise refuse(name, value, allowed) from None
+            raise invalid_value(name, value, allowed) from None
 
 
 def _plain(text: str) -> str:
-    """Spelling that case, hyphens and underscores do not change."""
+    """Lower case, without hyphens, underscores and spaces between letters."""
     return re.sub(r"(?<=\w)[-_ ]", "", text.strip().lower())
 
 
@@ -124,11 +165,11 @@ class Text:
     metavar: str = "TEXT"
 
     def __call__(self, name: str, value: Any) -> str | None:
-        if self.optional and value in NOTHING:
+        if self.optional and value in NONE_SPELLINGS:
             return None
         text = str(value)
         if not text.strip() or "\0" in text:
-            raise refuse(name, value, f"must not be empty, for example {flag(name)} abc")
+            raise invalid_value(name, value, f"must not be empty, for example {flag(name)} abc")
         return text
 
 
@@ -142,10 +183,11 @@ class PerLayer:
     metavar: str = "N|A:B|A,B,…"
 
     def __call__(self, name: str, value: Any) -> int | str:
-        text = re.sub(r"[\[\]()\s]", "", str(value))
-        if isinstance(value, bool) or not re.fullmatch(r"\d+(:\d+|(,\d+)*)", text):
+        inside = re.fullmatch(r"\s*(\[.*\]|\(.*\)|.*)\s*", str(value))
+        text = re.sub(r"\s*([,:])\s*", r"\1", (inside[1] if inside else "").strip("[]() "))
+        if isinstance(value, bool) or not re.fullmatch(r"\d{1,5}(:\d{1,5}|(,\d{1,5})*)", text):
             allowed = "must be a whole number (3), a range (3:9) or one value a layer (3,5,7)"
-            raise refuse(name, value, f"{allowed}, for example {flag(name)} 3:9")
+            raise invalid_value(name, value, f"{allowed}, for example {flag(name)} 3:9")
         return int(text) if text.isdigit() else text
 
 
@@ -164,10 +206,10 @@ class Size:
         )
         match = re.fullmatch(r"(\d+)(?:x(\d+))?", str(value).strip().lower())
         if not match:
-            raise refuse(name, value, allowed)
+            raise invalid_value(name, value, allowed)
         height, width = int(match[1]), int(match[2] or match[1])
         if not (self.low <= height <= self.high and self.low <= width <= self.high):
-            raise refuse(name, value, allowed)
+            raise invalid_value(name, value, allowed)
         return height if height == width else f"{height}x{width}"
 
 
@@ -178,7 +220,7 @@ class Words:
     metavar: str = "A,B"
 
     def __call__(self, name: str, value: Any) -> tuple[str, ...]:
-        if value in NOTHING:
+        if value in NONE_SPELLINGS:
             return ()
         parts = value if isinstance(value, (list, tuple)) else str(value).strip("[]").split(",")
         return tuple(text for part in parts if (text := str(part).strip().strip("'\"")))
@@ -191,10 +233,10 @@ class Interval:
     metavar: str = "IMAGES|MINm"
 
     def __call__(self, name: str, value: Any) -> int | str | None:
-        if value in NOTHING:
+        if value in NONE_SPELLINGS:
             return None
         match = re.fullmatch(r"(\d+)(m?)", str(value).strip().lower())
         if not match or int(match[1]) < 1:
             allowed = "must be a number of images (20000) or of minutes (10m)"
-            raise refuse(name, value, f"{allowed}, for example {flag(name)} 10m")
+            raise invalid_value(name, value, f"{allowed}, for example {flag(name)} 10m")
         return match[0] if match[2] else int(match[1])

@@ -128,3 +128,9 @@ def check_memory(images: int, channels: int, size: tuple[int, int]) -> None:
             f"than half of the {memory / 2**30:,.0f} GiB of main memory: lower --size or use fewer "
             "images, for example --train-images 1000."
         )
+
+
+def to_float(images: Tensor, device: torch.device | None = None) -> Tensor:
+    """uint8 [n c h w] to float32 in [0, 1] on ``device``, channels last."""
+    images = images.to(device or images.device).float() / 255  # moved first: bytes, not floats
+    return images.contiguous(memory_format=torch.channels_last)

@@ -17,6 +17,7 @@ from data.images import (
     with_channels,
 )
 from data.registry import check_data, load_source
+from data.settings import DataSettings
 
 GREY_DATA_SETS = ("fashion-mnist",)
 NEARLY_BLACK = 20  # of 255
@@ -137,3 +138,18 @@ def _fit(split: Split, request: Request) -> Split:
     images = resize_nearest(split.images, request.size)
     images = with_channels(images, request.channels or images.shape[1])
     return Split(images.contiguous(), split.labels)
+
+
+def load_settings(
+    settings: DataSettings, *, channels: int | None = None, auto: str = "fashion-mnist"
+) -> ImageData:
+    """``load_data`` for the options of a command."""
+    return load_data(
+        settings.data,
+        root=Path(settings.data_root).expanduser() if settings.data_root else None,
+        size=settings.height_width,
+        train_images=settings.train_images,
+        val_images=settings.val_images,
+        channels=channels,
+        auto=auto,
+    )

@@ -1,11 +1,11 @@
-"""Checkpoints: whole or absent on disk, loaded without running code, recognised when foreign."""
+"""Checkpoints: written atomically, loaded with weights_only, checked on load; when they are due."""
 
 from __future__ import annotations
 
 import io
+import time
 import zipfile
 from collections.abc import Iterable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ import torch
 
 from common.errors import InputError
 from common.files import write_atomically
-from experiment.settings import SETTINGS, RunSettings, settings_from
 
 FORMAT = "convtune-1"
 
@@ -36,14 +35,14 @@ def load(path: Path) -> dict[str, Any]:
     Raises ``InputError``, with the file's name, for one that is missing, truncated or not ours.
     """
     try:
-        with zipfile.ZipFile(path) as file:  # torch itself does not look at the checksums
+        with zipfile.ZipFile(path) as file:  # torch does not verify the checksums
             damaged = file.testzip()
         if damaged:
             raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
         contents = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(f"{path}: no such checkpoint; give a .pt file of a run folder") from None
-    except Exception as error:  # a damaged file can break torch's reader anywhere
+    except Exception as error:  # a damaged file can raise anything in torch's reader
         if "Weights only load failed" in str(error):
             raise _foreign(path) from None
         detail = str(error).splitlines()[0][:80] if str(error) else type(error).__name__
@@ -58,8 +57,8 @@ def _foreign(path: Path) -> InputError:
 
 
 def load_first(paths: Iterable[Path], run_id: str) -> tuple[Path | None, dict[str, Any], list[str]]:
-    """The first checkpoint of run ``run_id`` that is whole: its path, contents, and what was
-    wrong with those before it. A path that does not exist is passed over; None if none exists.
+    """The first whole checkpoint of run ``run_id``: its path, contents, and the problems of those
+    before it. A path that does not exist is passed over; None if none exists.
 
     Raises ``InputError`` where there are some and none is whole.
     """
@@ -76,19 +75,24 @@ def load_first(paths: Iterable[Path], run_id: str) -> tuple[Path | None, dict[st
             return path, contents, problems
         problems.append(f"{path}: a checkpoint of another run, {contents['config']['run_id']}")
     if problems:
-        raise InputError(f"no checkpoint to go on from: {'; '.join(problems)}")
+        raise InputError(f"no checkpoint to resume from: {'; '.join(problems)}")
     return None, {}, []
 
 
-def load_trained(path: Path, task: str, hint: str) -> tuple[Path, dict[str, Any], RunSettings]:
-    """The file, contents and settings of a trained net of ``task``; a run folder means its best.
+class SaveSchedule:
+    """When to save between validations: every N images, or minutes (``"10m"``)."""
 
-    Raises ``InputError``, ending in ``hint``, for a checkpoint of another task.
-    """
-    path = path / "checkpoints" / "best.pt" if path.is_dir() else path
-    contents = load(path)
-    config = contents["config"]
-    if config["task"] != task:
-        raise InputError(f"{path}: a checkpoint of {config['task']}, not of {task}; {hint}")
-    known = {f.name: config[f.name] for f in fields(SETTINGS[task]) if f.name in config}
-    return path, contents, settings_from(task, known)
+    def __init__(self, every: int | str | None, images_seen: int) -> None:
+        self.images = every if isinstance(every, int) else None
+        self.seconds = 60 * int(every[:-1]) if isinstance(every, str) else None
+        self.saved(images_seen)
+
+    def saved(self, images_seen: int) -> None:
+        """Count from here."""
+        self.at_images, self.at_time = images_seen, time.monotonic()
+
+    def is_due(self, images_seen: int) -> bool:
+        """Whether the interval has passed since the last save."""
+        if self.images:
+            return images_seen - self.at_images >= self.images
+        return self.seconds is not None and time.monotonic() - self.at_time >= self.seconds

@@ -1,4 +1,4 @@
-"""What is said about a run: its config, its summary, its results row, why it failed."""
+"""Run config, summary, results row, command line and failure messages."""
 
 from __future__ import annotations
 
@@ -8,45 +8,47 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from common.errors import RunError
 from common.media import Table
-from experiment.command import command_line
-from tasks.base import Task
+from common.options import flag
+from data.images import ImageData
+from experiment.identity import identity
+from experiment.settings import Settings, options_of
 from training.hardware import Hardware, environment
+from training.trainer import Trainer
 
-if TYPE_CHECKING:
-    from training.trainer import Training
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-GIT_SECONDS = 10  # a checkout on a dead network drive would be waited for without end
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 ROOT = Path(__file__).resolve().parent.parent
+GIT_SECONDS = 10
 
 
-def run_config(task: Task, hardware: Hardware, network: dict[str, Any]) -> dict[str, Any]:
-    """All of ``run.config``: every setting, the data set with its checksum, network, versions."""
-    data = task.data
-    return task.settings.to_config() | {
-        "task": task.settings.task,
-        "fingerprint": task.settings.fingerprint(),
+def run_config(
+    settings: Settings, data: ImageData, hardware: Hardware, network: dict[str, Any]
+) -> dict[str, Any]:
+    """All of ``run.config``: every option, the data set with its checksum, network, versions."""
+    return settings.flat() | {
+        "command": settings.command,
+        "task": settings.task_name,
+        "identity": identity(settings),
         "dataset": {
             "name": data.name,
             "checksum": data.checksum,
             "source": data.source,
             "train": len(data.train),
             "val": len(data.val),
-            "test": len(data.test) if data.test else 0,
+            "test": 0 if data.test is None else len(data.test),
             "image_channels": data.train.images.shape[1],
             "classes": list(data.class_names),
             "skipped": data.skipped,
-            "fallback_reason": data.fallback_reason,
             "remarks": list(data.remarks),
+            "fallback_reason": data.fallback_reason,
         },
         "network": network,
-        "environment": environment(hardware) | {"commit": _commit(), "command": _command(task)},
+        "environment": environment(hardware) | {"commit": _commit(), "command": _typed(settings)},
     }
 
 
@@ -60,27 +62,39 @@ def _commit() -> str | None:
         changes = subprocess.run(
             [*git, "status", "--porcelain", "-uno"], capture_output=True, timeout=GIT_SECONDS
         )
-    except (OSError, subprocess.TimeoutExpired):
+    except (FileNotFoundError, subprocess.TimeoutExpired):
         return None
     if head.returncode:
         return None
     return head.stdout.strip() + ("+" if changes.stdout else "")
 
 
-def _command(task: Task) -> str:
-    """What was typed, or what could have been where another program (a sweep's worker) runs."""
+def _typed(settings: Settings) -> str:
+    """The command line, or an equivalent one for sweep workers."""
     program = Path(sys.argv[0]).name
     if program == "train.py":
         return shlex.join(["python", program, *sys.argv[1:]])
-    return command_line(task.settings.task, task.settings.to_config())
+    return command_line(settings.command, settings.flat())
+
+
+def command_line(command: str, values: Mapping[str, Any]) -> str:
+    """``python train.py COMMAND`` with the options of the identity that are not the default."""
+    words = ["python", "train.py", command]
+    for name, option in options_of(command).items():
+        value = values.get(name)
+        has_effect = not option.only_if or values.get(option.only_if[0]) == option.only_if[1]
+        if option.identity and has_effect and value is not None and value != option.default:
+            words.append(f"{flag(name)}={value}")
+    return shlex.join(words)
 
 
 def results_table(config: Mapping[str, Any], summary: Mapping[str, Any]) -> Table:
-    """One row: settings, countable facts and figures, to be joined across runs."""
+    """One row: settings, counts and figures, to be joined across runs."""
     plain = (int, float, str, bool)
-    row = {key: summary[key] for key in ("run_id", "name", "task")}
-    row |= {"data_used": config["dataset"]["name"], "fingerprint": config["fingerprint"]}
-    row |= {k: v for k, v in config.items() if isinstance(v, plain) and k not in row}
+    row = {key: summary[key] for key in ("run_id", "name", "command", "task")}
+    row |= {"data_used": config["dataset"]["name"], "identity": config.get("identity")}
+    left_out = {*row, "started_at"}
+    row |= {k: v for k, v in config.items() if isinstance(v, plain) and k not in left_out}
     row |= {k: v for k, v in config["network"].items() if isinstance(v, plain)}
     row |= {k: summary[k] for k in ("seconds", "training_seconds", "images_per_second")}
     row |= {k: v for k, v in summary["last"].items() if k.startswith(("val/", "test/"))}
@@ -88,31 +102,33 @@ def results_table(config: Mapping[str, Any], summary: Mapping[str, Any]) -> Tabl
     return Table("results", tuple(row), [tuple(row.values())])
 
 
-def run_summary(training: Training, config: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-    """What ``summary.json`` says of the work done; the rest of it is added by the run."""
-    speed = training.images_seen / training.watch.seconds if training.watch.seconds else 0.0
+def run_summary(trainer: Trainer, config: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    """The part of ``summary.json`` about the work done."""
+    training = trainer.timer.seconds
     return {
         "run_id": config["run_id"],
         "name": config["run_name"],
+        "command": config.get("command", config["task"]),
         "task": config["task"],
         **{k: v for k, v in config["network"].items() if isinstance(v, int)},
         "seconds": round(seconds, 3),
-        "training_seconds": round(training.watch.seconds, 3),
-        "images_seen": training.images_seen,
-        "images_total": training.steps * training.settings.batch_size,
-        "images_per_second": round(speed, 1),
+        "training_seconds": round(training, 3),
+        "images_seen": trainer.images_seen,
+        "images_total": trainer.total_images,
+        "images_per_second": round(trainer.images_seen / training, 1) if training else 0.0,
     }
 
 
-def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """What has changed between two environments of run configs, a line each."""
     ignored = ("command", "platform", "python")
-    keys = [k for k in before | now if k not in ignored and before.get(k) != now.get(k)]
-    return [f"{k} {now.get(k)}, was {before.get(k)}" for k in keys]
+    keys = {**before, **after}
+    changed = [k for k in keys if k not in ignored and before.get(k) != after.get(k)]
+    return [f"{k} {after.get(k)}, was {before.get(k)}" for k in changed]
 
 
 def explain(error: BaseException, last_good: Path | None) -> BaseException:
-    """``error``, or a ``RunError`` of one line where the reason and what to do are known."""
+    """``error``, or a ``RunError`` of one line where the reason and the remedy are known."""
     kept = f"; last good checkpoint: {last_good}" if last_good else "; no checkpoint was written"
     text = str(error)
     if isinstance(error, RunError):
@@ -123,8 +139,8 @@ def explain(error: BaseException, last_good: Path | None) -> BaseException:
             f"--checkpoint-activations{kept}"
         )
     if isinstance(error, RuntimeError) and ("gloo" in text or "NCCL" in text):
-        reason = "another process of this run is gone; torchrun --max-restarts 3 would go on"
+        reason = "another process of this run has ended; torchrun --max-restarts 3 restarts all"
         return RunError(reason + kept)
-    if isinstance(error, OSError) and error.errno in FULL:
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
         return RunError(f"the disk is full ({error.filename or 'while writing'}){kept}")
     return error

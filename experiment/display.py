@@ -1,4 +1,4 @@
-"""What a run says while it trains and when it ends: a live display, or plain lines in a pipe."""
+"""The display of a run: a live progress bar in a terminal, plain lines in a pipe."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from tracking.tracker import Tracker
-    from training.trainer import Training
+    from training.trainer import Trainer
 
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 PLAIN_SECONDS = 10  # between two lines where there is no terminal
@@ -30,12 +30,12 @@ def clock(seconds: float) -> str:
 
 
 def data_line(data: dict[str, Any]) -> str:
-    """What was read: images by split, the first classes, files passed over."""
+    """What was read: images by split, the first classes, skipped files."""
     parts = [f"{data[kind]:,} {name}" for kind, name in SPLITS.items() if data[kind]]
     names = data["classes"]
     shown = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
     classes = f"; {len(names)} classes: {shown}" if len(names) > 1 else ""
-    passed = f"; {data['skipped']:,} files not used" if data["skipped"] else ""
+    passed = f"; {data['skipped']:,} files skipped" if data["skipped"] else ""
     return f"data {data['name']}: {', '.join(parts)} images{classes}{passed}"
 
 
@@ -44,8 +44,8 @@ def fallback_reason(data: dict[str, Any]) -> str | None:
     return data.get("fallback_reason", data.get("stand_in"))  # "stand_in" until November 2026
 
 
-class LastingConsole(Console):
-    """A console that falls silent when its reader goes away (``| head``): the work goes on."""
+class BrokenPipeSafeConsole(Console):
+    """A console that prints nothing more after its pipe was closed (``| head``)."""
 
     def on_broken_pipe(self) -> None:
         with contextlib.suppress(SystemExit):
@@ -53,21 +53,21 @@ class LastingConsole(Console):
 
 
 class PhaseColumn(ProgressColumn):
-    """What a run is doing right now, read anew at each refresh."""
+    """The current phase (train, validate), read at each refresh."""
 
     def __init__(self, display: Display) -> None:
         super().__init__()
         self.display = display
 
     def render(self, task: Task) -> Text:
-        return Text(f"{self.display.training.phase:8}", style="bold")
+        return Text(f"{self.display.trainer.phase:8}", style="bold")
 
 
 class Display:
-    """Shows a run's rows; knows nothing of what they mean but the keys it prints."""
+    """Shows a run's rows: progress, the trained loss and the objective."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or LastingConsole(highlight=False)
+        self.console = console or BrokenPipeSafeConsole(highlight=False)
         self.bar = Progress(
             PhaseColumn(self), BarColumn(None), TaskProgressColumn(), console=self.console
         )
@@ -79,45 +79,48 @@ class Display:
         self.started = self.printed = time.monotonic()
         self.first_images: int | None = None
 
-    def start(self, training: Training, config: dict[str, Any], tracker: Tracker, folder: Path):
-        """Say what begins, and show the first bar."""
+    def start(
+        self, trainer: Trainer, config: dict[str, Any], tracker: Tracker, folder: Path
+    ) -> None:
+        """Print net, data and tracking, and show the first bar."""
         data = config["dataset"]
-        if fallback_reason(data):
-            self.warn_fallback(fallback_reason(data))
-        self.loss = f"train/{training.task.loss_name}"
-        self.objective = training.settings.objective
-        self.total = training.steps * training.settings.batch_size
+        reason = fallback_reason(data)
+        if reason:
+            self.warn_fallback(reason)
+        self.loss = f"train/{trainer.task.loss_name}"
+        self.objective = trainer.task.objective
+        self.total = trainer.total_images
         self.epochs = self.total / data["train"]
-        self.say(
+        self.print(
             f"{config['run_name']}: {config['network']['parameters']:,} parameters, "
             f"{self.total:,} images of {data['name']}, {config['environment']['device']} in "
             f"{config['environment']['precision']}, run folder {folder}"
         )
-        self.say(data_line(data))
+        self.print(data_line(data))
         for remark in data.get("remarks", ()):
-            self.say(f"data: {remark}")
+            self.print(f"data: {remark}")
         if tracker.reason:
-            self.say(f"W&B is {tracker.mode}: {tracker.reason}")
-        self.training = training
+            self.print(f"W&B is {tracker.mode}: {tracker.reason}")
+        self.trainer = trainer
         self.task = self.bar.add_task("", total=self.total)
         if self.console.is_terminal:
             self.live.start()
 
-    def say(self, text: str) -> None:
+    def print(self, text: str) -> None:
         """A plain line."""
         self.console.print(text, markup=False, soft_wrap=True)
 
     def warn_fallback(self, reason: str) -> None:
         """Warn that synthetic images replace the data set."""
         text = (
-            f"Training on GARMENTS, synthetic images built into this program, because {reason}\n"
+            f"Training on GARMENTS, synthetic images built into this project, because {reason}\n"
             "The results do NOT compare with the logbooks. Give the real files' folder with "
-            "--data-root, or name the data set with --data; --data garments silences this notice."
+            "--data-root, or name the data set with --data; --data garments hides this warning."
         )
         self.console.print(Panel(Text(text), title="NOT THE REAL DATA", border_style="bold red"))
 
     def update(self, row: dict[str, Any]) -> None:
-        """Show what is known now. Called a few times a second; prints a line now and then."""
+        """Show the current figures; in a pipe, print a line at validations and every 10 seconds."""
         self.known |= row
         seen = int(self.known["images_seen"])
         if self.first_images is None:
@@ -128,7 +131,7 @@ class Display:
         due = self.objective in row or now - self.printed > PLAIN_SECONDS
         if due and not self.console.is_terminal:
             self.printed = now
-            self.say(f"train {self._text(seen)}")
+            self.print(f"train {self._text(seen)}")
 
     def _text(self, seen: int) -> str:
         done = seen - (self.first_images or 0)
@@ -145,12 +148,12 @@ class Display:
         return "  ".join(parts if seen == self.total else [*parts, f"{left} left"])
 
     def stop(self) -> None:
-        """Take the live display away."""
+        """Remove the live display."""
         self.live.stop()
 
     def summary(self, summary: dict[str, Any], config: dict[str, Any], folder: Path) -> None:
-        """The closing table, then the lines that are meant to be copied."""
-        self.say(summary["name"])  # a table's title would wrap at the table's width
+        """The closing table, then the paths and commands to copy."""
+        self.print(summary["name"])  # a table's title would wrap at the table's width
         table = Table(show_header=False)
         table.add_column(style="bold")
         table.add_column(overflow="fold")
@@ -168,8 +171,8 @@ class Display:
             table.add_row("data", f"{config['dataset']['name']}, NOT the real data: see above")
         self.console.print(table)
         where = summary["wandb"]
-        self.say(f"run folder  {folder}")
-        self.say(f"pictures    {folder / 'pictures' / 'final.png'}")
-        self.say(f"W&B run     {where['url'] or where['folder'] or where['mode']}")
+        self.print(f"run folder  {folder}")
+        self.print(f"pictures    {folder / 'pictures' / 'final.png'}")
+        self.print(f"W&B run     {where['url'] or where['folder'] or where['mode']}")
         if where["mode"] == "offline":
-            self.say(f"upload it   {where['sync_command']}")
+            self.print(f"upload it   {where['sync_command']}")

@@ -1,28 +1,27 @@
-"""Which earlier run goes on, and what it knew when it stopped."""
+"""Which earlier run a command continues."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from common.errors import InputError
+from common.log import log
 from common.options import flag
-from experiment.settings import SETTINGS, RunSettings
-from tracking.folder import RunFolder
+from experiment.identity import experiment_settings, identity
+from experiment.settings import Settings, command_of, options_of, stored_values
+from tracking.folder import RunFolder, find_run_folder, read_config, state_of
 
-OVER = ("finished", "stopped")  # states after which there is nothing left to do
-ELSEWHERE = ("resume", "runs_dir")  # options that a command given again may change
+TERMINAL_STATES = ("finished", "stopped")
+IGNORED_ON_RESUME = ("resume", "runs_dir")  # options that the command given again may change
 
 
 @dataclass(frozen=True)
-class Earlier:
-    """A run that stopped too early: its folder (locked) and its config."""
+class ResumedRun:
+    """An unfinished run: its folder (locked) and its config."""
 
     folder: RunFolder
     config: dict[str, Any]
@@ -37,45 +36,39 @@ class Earlier:
             )
 
 
-def with_stored(task: str, given: Mapping[str, Any]) -> dict[str, Any]:
+def merge_stored_settings(command: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """The options ``given``, on top of those of the run that ``resume`` among them names."""
     resume = given.get("resume")
     if resume in (None, "", "none", "auto"):
         return dict(given)
-    cls = SETTINGS[task]
-    folder = locate(str(resume), Path(given.get("runs_dir") or cls.runs_dir))
-    config = read_config(folder)
-    if config["task"] != task:
-        raise InputError(f"--resume {resume}: a run of {config['task']}, not of {task}")
-    return stored_settings(config, cls) | dict(given)
+    runs_dir = given.get("runs_dir") or options_of(command)["runs_dir"].default
+    config = read_config(_locate(str(resume), Path(runs_dir)))
+    if command_of(config) != command:
+        raise InputError(f"--resume {resume}: a run of {command_of(config)}, not of {command}")
+    kept = {k: v for k, v in stored_values(config).items() if k not in IGNORED_ON_RESUME}
+    return kept | dict(given)
 
 
-def stored_settings(config: Mapping[str, Any], cls: type[RunSettings]) -> dict[str, Any]:
-    """The settings of ``cls`` that a run's config holds, but for where and whether to resume."""
-    names = {f.name for f in fields(cls)} - set(ELSEWHERE)
-    return {name: config[name] for name in names if name in config}
+def find(settings: Settings) -> ResumedRun | None:
+    """The run that ``--resume`` names, or None where a new one begins.
 
-
-def find(settings: RunSettings) -> Earlier | None:
-    """The run that ``settings.resume`` names, or None where a new one begins.
-
-    ``auto`` is the newest unfinished run of the same settings in the same place. It is implied
+    ``auto`` is the newest unfinished run of the same identity in ``--runs-dir``. It is implied
     where a worker is started again: by torchrun after a failure, and by W&B's agent, which then
-    gives the run's id. Raises ``InputError`` for a run that is not there, is over, is at work in
+    gives the run's id. Raises ``InputError`` for a run that is not there, is over, is running in
     another process, or had other settings.
     """
-    if settings.resume and settings.resume != "auto":
-        return _named(settings)
+    resume = settings.run.resume
+    if resume and resume != "auto":
+        return _named(settings, resume)
     restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
     in_sweep = {"WANDB_SWEEP_ID", "WANDB_RUN_ID"} <= os.environ.keys()
-    if settings.resume == "auto" or restarted or in_sweep:
+    if resume == "auto" or restarted or in_sweep:
         return _newest(settings, os.environ.get("WANDB_RUN_ID"))
     return None
 
 
-def locate(run: str, runs_dir: Path) -> Path:
-    """The run folder called ``run``, see ``look_up``. Raises ``InputError`` where there is none."""
-    folder = look_up(run, runs_dir)
+def _locate(run: str, runs_dir: Path) -> Path:
+    folder = find_run_folder(run, runs_dir)
     if folder is None:
         raise InputError(
             f"--resume {run}: no such run; give a run folder, an id found in {runs_dir}, or auto, "
@@ -84,64 +77,55 @@ def locate(run: str, runs_dir: Path) -> Path:
     return folder
 
 
-def look_up(run: str, runs_dir: Path) -> Path | None:
-    """The run folder called ``run``: a path, or an id or folder name in ``runs_dir``."""
-    for path in (Path(run), runs_dir / run):
-        if (path / "config.yaml").is_file():
-            return path
-    here = [p.parent for p in runs_dir.glob("*/config.yaml") if p.parent.name.endswith(f"-{run}")]
-    return here[0] if len(here) == 1 else None
+def _settings_in(config: Mapping[str, Any]) -> Settings:
+    return Settings.parse(command_of(config), stored_values(config))
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """A run folder's config.yaml. Raises ``InputError`` where it is not one."""
-    path = folder / "config.yaml"
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        detail = " ".join(str(error).split())[:80]
-        raise InputError(f"{path}: cannot be read ({detail}); give another run folder") from None
-    if not isinstance(config, dict) or not {"task", "run_id", "dataset"} <= config.keys():
-        raise InputError(f"{path}: not the config of a run; give the folder of a run")
-    return config
-
-
-def state_of(folder: Path) -> str:
-    """The run's state by its summary.json, ``running`` where that was never written."""
-    try:
-        return json.loads((folder / "summary.json").read_text(encoding="utf-8"))["state"]
-    except (OSError, ValueError, KeyError):
-        return "running"
-
-
-def _named(settings: RunSettings) -> Earlier:
-    path = locate(str(settings.resume), Path(settings.runs_dir))
+def _named(settings: Settings, resume: str) -> ResumedRun:
+    path = _locate(resume, Path(settings.run.runs_dir))
     config = read_config(path)
-    now = settings.deciding()
-    changed = [k for k, v in now.items() if k in config and config[k] != v]
-    if config["task"] != settings.task or changed:
-        what = ", ".join(f"{flag(k)} {now[k]} (was {config[k]})" for k in changed) or settings.task
-        raise InputError(f"--resume {settings.resume}: not the settings of that run: {what}")
-    if state_of(path) in OVER:
-        state = state_of(path)
-        raise InputError(f"--resume {settings.resume}: the run is {state}; start a new one")
+    if command_of(config) != settings.command:
+        raise InputError(
+            f"--resume {resume}: not the settings of that run: {settings.command} "
+            f"(was {command_of(config)})"
+        )
+    now, then = experiment_settings(settings), experiment_settings(_settings_in(config))
+    values, before = settings.flat(), stored_values(config)
+    changed = [k for k in values if now.get(k) != then.get(k)]
+    if changed:
+        what = ", ".join(f"{flag(k)} {values[k]} (was {before[k]})" for k in changed)
+        raise InputError(f"--resume {resume}: not the settings of that run: {what}")
+    state = state_of(path)
+    if state in TERMINAL_STATES:
+        raise InputError(f"--resume {resume}: the run is {state}; start a new one")
     folder = RunFolder(path)
     if not folder.lock():
-        raise InputError(f"--resume {settings.resume}: another process is at work on this run")
-    return Earlier(folder, config)
+        raise InputError(f"--resume {resume}: another process is working on this run")
+    return ResumedRun(folder, config)
 
 
-def _newest(settings: RunSettings, run_id: str | None) -> Earlier | None:
-    wanted = stored_settings(settings.to_config(), type(settings))
-    start = RunFolder.safe_name(settings.name or settings.default_name())
-    found = Path(settings.runs_dir).glob(f"{start}*/config.yaml")
-    for path in sorted(found, key=lambda path: RunFolder(path.parent).time, reverse=True):
-        if state_of(path.parent) in OVER:
+def _newest(settings: Settings, run_id: str | None) -> ResumedRun | None:
+    wanted = identity(settings)
+    found = []
+    for path in Path(settings.run.runs_dir).glob("*/config.yaml"):
+        if state_of(path.parent) in TERMINAL_STATES:
             continue
-        config = read_config(path.parent)
-        same = stored_settings(config, type(settings)) == wanted
-        if config["task"] == settings.task and same and run_id in (None, config["run_id"]):
-            folder = RunFolder(path.parent)
-            if folder.lock():
-                return Earlier(folder, config)
+        try:
+            config = read_config(path.parent)
+            same = command_of(config) == settings.command and (
+                identity(_settings_in(config)) == wanted
+            )
+            if same and run_id in (None, config["run_id"]):
+                found.append((RunFolder(path.parent).time, path, config))
+        except (InputError, OSError) as error:
+            log.warning(f"passed over: {error}")
+    for _, path, config in sorted(found, key=lambda item: item[:2], reverse=True):
+        folder = RunFolder(path.parent)
+        try:
+            locked = folder.lock()
+        except OSError as error:
+            log.warning(f"passed over: {path.parent} ({error.strerror})")
+            continue
+        if locked:
+            return ResumedRun(folder, config)
     return None

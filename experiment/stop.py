@@ -1,4 +1,4 @@
-"""SIGTERM, SIGHUP and SIGINT ask a run to stop after the step in hand."""
+"""Stopping a run between two steps: one request, set by signals, pruning, limits or supervisors."""
 
 from __future__ import annotations
 
@@ -7,58 +7,74 @@ import os
 import signal
 import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
+
+from common.log import log
+
+# SIGUSR1, SIGUSR2 and SIGXCPU are what batch schedulers send before a time limit.
+SIGNALS = (
+    signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU,
+)  # fmt: skip
+
+
+class StopRequest:
+    """Asks a run to stop after the current step. The first request counts.
+
+    A ``preempted`` run is saved and can be resumed; any other ends as ``stopped``.
+    """
+
+    def __init__(self) -> None:
+        self.reason: str | None = None
+        self.preempted = False
+        self.exit_code = 0
+
+    @property
+    def requested(self) -> bool:
+        return self.reason is not None
+
+    def request(self, reason: str, *, preempted: bool = False, exit_code: int = 0) -> None:
+        """Ask to stop; later requests are ignored."""
+        if self.reason is None:
+            self.reason, self.preempted, self.exit_code = reason, preempted, exit_code
+
+
+@contextlib.contextmanager
+def stop_on_signals(stop: StopRequest) -> Iterator[None]:
+    """``with``: the first of ``SIGNALS`` requests a stop; after it SIGINT ends the process.
+
+    Has no effect outside the main thread, where Python handles no signals. A signal that was
+    ignored before (a job in the background, ``nohup``) stays ignored.
+    """
+    before: dict[int, Any] = {}
+
+    def handle(number: int, frame: Any) -> None:
+        exit_code, name = 128 + number, signal.Signals(number).name
+        if stop.requested and number == signal.SIGINT:
+            # Exit without cleanup: wandb's exit hook can block for a minute.
+            os._exit(exit_code)
+        if number == signal.SIGHUP:
+            leave_terminal()
+        if not stop.requested:
+            stop.request(f"stopped by {name}", preempted=True, exit_code=exit_code)
+            log.info(f"{name}: stopping after this step (SIGINT now stops at once)")
+
+    if threading.current_thread() is threading.main_thread():
+        for number in SIGNALS:
+            if signal.getsignal(number) != signal.SIG_IGN:
+                before[number] = signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def leave_terminal() -> None:
-    """After a SIGHUP: print to nowhere, since writing to a terminal that has gone is an error."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+    """After SIGHUP: print to /dev/null, since writing to a closed terminal is an error."""
+    null = os.open(os.devnull, os.O_WRONLY)
     for descriptor in (1, 2):
-        with contextlib.suppress(OSError):  # closed from the start: nothing to leave
+        with contextlib.suppress(OSError):  # closed from the start
             if stat.S_ISCHR(os.fstat(descriptor).st_mode):
-                os.dup2(nowhere, descriptor)
-    os.close(nowhere)
-
-
-class StopSignals:
-    """``with``: the first of these signals is only noted; after it a SIGINT ends the process.
-
-    Outside the main thread, where Python takes no signals, this does nothing. A signal that was
-    ignored before (a job in the background, ``nohup``) stays so.
-    """
-
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self.say = say
-        self.number: int | None = None
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> StopSignals:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-                if signal.getsignal(number) != signal.SIG_IGN:
-                    self._before[number] = signal.signal(number, self._take)
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    @property
-    def exit_code(self) -> int:
-        """The shell's code for a process ended by the signal: 143 (SIGTERM), 129 or 130."""
-        return 128 + (self.number or 0)
-
-    @property
-    def name(self) -> str:
-        return signal.Signals(self.number or 0).name
-
-    def _take(self, number: int, frame: Any) -> None:
-        if self.number is not None and number == signal.SIGINT:
-            # At once means at once: W&B's own goodbye can wait for a server for a minute.
-            os._exit(self.exit_code)
-        if number == signal.SIGHUP:
-            leave_terminal()
-        if self.number is None:
-            self.number = number
-            self.say(f"{self.name}: stopping after this step (SIGINT now stops at once)")
+                os.dup2(null, descriptor)
+    os.close(null)

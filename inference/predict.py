@@ -1,58 +1,33 @@
-"""A trained classifier labels a folder of images: the logbook's submission file."""
+"""Label a folder of images with a trained classifier: the logbook's submission file."""
 
 from __future__ import annotations
 
 import csv
 import io
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from common.errors import InputError
 from common.files import write_output
 from data.folder import read_unlabelled
-from experiment import checkpoints as checkpoint
-from experiment.settings import ClassifySettings
+from inference.load import TrainedNet, load_trained
 from models.channel_selection import to_plain_convs
-from tasks.classification import make_net, outputs_of
+from tasks.classification import logits_of
+from tasks.settings import ClassificationSettings
 from training.hardware import choose_hardware
 
 
-@dataclass(frozen=True)
-class Classifier:
-    """A trained net with what it needs to be used."""
-
-    net: nn.Module
-    settings: ClassifySettings
-    class_names: tuple[str, ...]
-    channels: int
-
-
-def load_classifier(path: Path) -> Classifier:
-    """The net of a checkpoint, its channel selections turned into the plain convs they equal.
+def load_classifier(path: Path) -> TrainedNet:
+    """The classifier of a checkpoint, its channel selections merged into the equal plain convs.
 
     ``path`` may be a run folder: then its best checkpoint. Raises ``InputError`` for a checkpoint
-    of another task, or whose weights do not fit the net it names.
+    of another task, or whose weights do not fit the net that it names.
     """
-    path, contents, settings = checkpoint.load_trained(
-        path, ClassifySettings.task, "give the best.pt of a classify run"
-    )
-    config = contents["config"]
-    class_names = tuple(config["dataset"]["classes"])
-    channels = config["dataset"]["image_channels"]
-    net = make_net(settings, len(class_names), channels)
-    try:
-        net.load_state_dict(contents["model"])
-    except RuntimeError as error:
-        raise InputError(
-            f"{path}: its weights are not those of --model {settings.model} --conv "
-            f"{settings.conv} --rank {settings.rank}, which it names; give a checkpoint as it "
-            f"was saved"
-        ) from error
-    to_plain_convs(net)
-    return Classifier(net.eval(), settings, class_names, channels)
+    trained = load_trained(path, "classification", "give the best.pt of a classify run")
+    to_plain_convs(trained.net)
+    return trained
 
 
 def predict_folder(path: Path, folder: Path, out: Path, *, device: str = "auto") -> str:
@@ -61,22 +36,23 @@ def predict_folder(path: Path, folder: Path, out: Path, *, device: str = "auto")
     Returns one line for the user. Raises ``InputError`` for a bad checkpoint, folder or ``out``.
     """
     classifier = load_classifier(path)
-    settings = replace(classifier.settings, device=device, compile=False)
-    hardware = choose_hardware(settings)
+    settings, options = classifier.settings, classifier.settings.task
+    mirror = isinstance(options, ClassificationSettings) and options.mirror_eval
+    hardware = choose_hardware(replace(settings.hardware, device=device, compile=False))
     names, images, skipped = read_unlabelled(
-        folder, settings.height_width, channels=classifier.channels
+        folder, settings.data.height_width, channels=classifier.channels
     )
     net = hardware.prepare(classifier.net)
     with torch.no_grad(), hardware.autocast():
-        outputs = outputs_of(images, net, hardware, mirror=settings.mirror_eval)
-    chances = outputs.softmax(1).cpu()
-    guesses = chances.argmax(1).tolist()
-    labels = [classifier.class_names[guess] for guess in guesses]
+        logits = logits_of(images, net, hardware.device, mirror=mirror)
+    probabilities = logits.softmax(1).cpu()
+    predictions = probabilities.argmax(1).tolist()
+    labels = [classifier.class_names[prediction] for prediction in predictions]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["id", "label", *(f"p_{name}" for name in classifier.class_names)])
-    for name, label, row in zip(names, labels, chances.tolist(), strict=True):
-        writer.writerow([name, label, *(f"{chance:.6f}" for chance in row)])
+    for name, label, row in zip(names, labels, probabilities.tolist(), strict=True):
+        writer.writerow([name, label, *(f"{probability:.6f}" for probability in row)])
     try:
         write_output(out, text.getvalue())
     except OSError as error:
@@ -84,5 +60,5 @@ def predict_folder(path: Path, folder: Path, out: Path, *, device: str = "auto")
             f"--out {out}: cannot be written ({error.strerror}), for example --out submission.csv"
         ) from error
     counts = ", ".join(f"{name} {labels.count(name):,}" for name in classifier.class_names)
-    passed = f", {skipped:,} files passed over" if skipped else ""
-    return f"{len(names):,} images labelled ({counts}){passed}: {out}"
+    skipped_files = f", {skipped:,} files skipped" if skipped else ""
+    return f"{len(names):,} images labelled ({counts}){skipped_files}: {out}"

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from common.errors import InputError
-from experiment.resume import OVER, look_up
-from experiment.settings import SETTINGS, RunSettings, settings_from
+from experiment.describe import differences
+from experiment.resume import TERMINAL_STATES
+from experiment.run import run
+from experiment.settings import Settings, command_of, stored_values
 from reports.collect import collect
-from tracking.record import FolderRun, RunRecord
+from tasks.registry import make_task
+from tracking.folder import find_run_folder
+from tracking.record import FolderRun, RunRecord, read_run_folder
 
 NOISE = 1e-3  # relative: what other devices, threads or library versions do to a figure at most
-NOT_AGAIN = ("resume", "runs_dir", "mode", "device", "data_root", "name", "checkpoint_every")
+NOT_REPLAYED = ("resume", "runs_dir", "mode", "device", "data_root", "name", "checkpoint_every")
 
 
 def rerun(source: str, given: Mapping[str, str], say: Callable[[str], None]) -> int:
@@ -27,16 +30,11 @@ def rerun(source: str, given: Mapping[str, str], say: Callable[[str], None]) -> 
     before = _one_run(source, Path(given.get("runs_dir", "runs")))
     settings = settings_of(before.config, given)
     _check_data(before, settings)
-    from experiment.describe import differences
-    from experiment.run import run
-
     extra = {"rerun_of": before.id}
     say(f"training {before.name} ({before.id}) again")
     result = run(settings, extra_config=extra)
     if result.state != "finished":
         return result.exit_code
-    from tracking.record import read_run_folder
-
     after = read_run_folder(result.folder)
     now, then = after.config["environment"], before.config.get("environment", {})
     for line in differences(then, now) or ["nothing: same code, libraries and device"]:
@@ -48,17 +46,15 @@ def rerun(source: str, given: Mapping[str, str], say: Callable[[str], None]) -> 
     return 0 if worst <= NOISE else 1
 
 
-def settings_of(config: Mapping[str, Any], given: Mapping[str, str]) -> RunSettings:
+def settings_of(config: Mapping[str, Any], given: Mapping[str, str]) -> Settings:
     """The settings of a run's config, on the data and in the arithmetic that it really used."""
-    task = config["task"]
-    names = {f.name for f in fields(SETTINGS[task])} - set(NOT_AGAIN)
-    stored = {name: config[name] for name in names if name in config}
+    stored = {k: v for k, v in stored_values(config).items() if k not in NOT_REPLAYED}
     dataset, environment = config.get("dataset", {}), config.get("environment", {})
     if stored.get("data") == "auto":
         stored["data"] = dataset.get("name", "auto")
     stored["precision"] = environment.get("precision", stored.get("precision", "auto"))
     stored["name"] = f"{config.get('run_name', 'run')}-rerun"
-    return settings_from(task, stored | dict(given))
+    return Settings.parse(command_of(config), stored | dict(given))
 
 
 def compare(
@@ -80,7 +76,7 @@ def compare(
 
 
 def _one_run(source: str, runs_dir: Path) -> RunRecord:
-    records = collect([str(look_up(source, runs_dir) or source)], runs_dir)
+    records = collect([str(find_run_folder(source, runs_dir) or source)], runs_dir)
     if len(records) != 1:
         raise InputError(f"{source}: {len(records)} runs; give one, for example runs/NAME-ID")
     [record] = records
@@ -96,7 +92,7 @@ def _one_run(source: str, runs_dir: Path) -> RunRecord:
 
 def _instead(record: RunRecord) -> str:
     """What to do with a run that cannot be repeated, and what will come of it."""
-    if record.state in OVER:
+    if record.state in TERMINAL_STATES:
         return f"train a new one with python train.py {record.task}"
     resume = f"python train.py {record.task} --resume {record.id}"
     checkpoints = record.folder / "checkpoints" if isinstance(record, FolderRun) else Path()
@@ -105,11 +101,9 @@ def _instead(record: RunRecord) -> str:
     return f"{resume} goes on from its last checkpoint, where its run folder is"
 
 
-def _check_data(before: RunRecord, settings: RunSettings) -> None:
-    from tasks.registry import make_task
-
+def _check_data(before: RunRecord, settings: Settings) -> None:
     wanted = before.config.get("dataset", {}).get("checksum")
-    found = make_task(replace(settings, name=None)).data
+    found = make_task(settings).data
     if wanted and wanted != found.checksum:
         raise InputError(
             f"the data are not those of {before.id} (checksum {found.checksum[:12]} of "

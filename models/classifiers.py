@@ -13,8 +13,8 @@ from models.resnet import SmallResNet
 
 
 def build_classifier(
-    name: str,
     *,
+    model: str,
     classes: int,
     shape: tuple[int, int, int],
     conv: str,
@@ -27,12 +27,12 @@ def build_classifier(
     selection of ``rank``, capped at 1 for 1x1 convs. Raises ``InputError`` for an unknown name,
     a net that cannot take ``shape``, or a rank that no kernel of the net can have.
     """
-    if name == "small":
+    if model == "small":
         net: nn.Module = SmallResNet(classes=classes, in_channels=shape[0], dropout=dropout)
         swapped = net.blocks
     else:
-        net = swapped = _torchvision(name, classes)
-        _check_shape(net, name, shape)
+        net = swapped = _torchvision(model, classes)
+        _check_shape(net, model, shape)
     if conv == "select":
         most = max(
             (math.prod(m.kernel_size) for m in swapped.modules() if isinstance(m, nn.Conv2d)),
@@ -41,7 +41,7 @@ def build_classifier(
         if not 1 <= rank <= most:
             raise InputError(
                 f"--rank {rank}: must be from 1 to {most}, the area of the largest kernel of "
-                f"--model {name}, for example --rank 1"
+                f"--model {model}, for example --rank 1"
             )
         replace_convs(swapped, rank=rank)
     return net

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from common.media import Table
 from models.fastest import forced_way
 
 
@@ -42,3 +43,24 @@ def layer_rows(name: str, block: nn.Module) -> list[tuple[Any, ...]]:
             size = "x".join(map(str, kernel)) if isinstance(kernel, tuple) else kernel
             rows.append((path, type(module).__name__, inputs, outputs, size, own))
     return rows
+
+
+def describe(net: nn.Module, shape: tuple[int, ...]) -> tuple[dict[str, Any], Table]:
+    """Counts of a net for inputs of ``shape`` [c h w], and the table of its layers.
+
+    A net may have ``receptive_field()`` (pixels; None is the whole image),
+    ``layer_receptive_fields()`` (by the name of a submodule), ``kernels`` and ``channels``.
+    """
+    stats: dict[str, Any] = {"parameters": parameter_count(net)}
+    receptive_field = getattr(net, "receptive_field", None)
+    if receptive_field:
+        stats["receptive_field"] = receptive_field() or "whole image"
+    stats["multiply_adds"] = multiply_adds(net, shape)
+    stats |= {name: getattr(net, name) for name in ("kernels", "channels") if hasattr(net, name)}
+    columns = ("layer", "kind", "in", "out", "kernel", "parameters")
+    rows = layer_rows("", net)
+    by_layer = getattr(net, "layer_receptive_fields", dict)()
+    if by_layer:
+        columns = (*columns, "receptive_field")
+        rows = [(*row, by_layer.get(".".join(row[0].split(".")[:2]))) for row in rows]
+    return stats, Table("params", columns, rows)

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from models.channel_selection import ChannelSelectionConv2d, ChannelSelectionConvTranspose2d
-from models.names import BN_POSITIONS
 from models.per_layer import channels_per_layer, kernels_per_layer
+from models.registry import BN_POSITIONS
 
 
 class GELU(nn.GELU):
@@ -121,6 +121,7 @@ class ResConv(nn.Module):
         self,
         *,
         image_channels: int = 1,
+        extra_channels: int = 0,
         layers: int = 11,
         ks: int | str = 3,
         ch: int | str = 32,
@@ -138,6 +139,7 @@ class ResConv(nn.Module):
         super().__init__()
         _check(layers, bn_encoder=bn_encoder, bn_decoder=bn_decoder, act=act)
         self.image_channels, self.residual_weight = image_channels, residual_weight
+        self.input_channels = image_channels + extra_channels
         self.stride, self.checkpoint_activations = stride, checkpoint_activations
         self.channels = channels_per_layer(ch, layers)
         self.kernels = kernels_per_layer(ks, layers)
@@ -152,9 +154,10 @@ class ResConv(nn.Module):
                 "groups": 1 if outermost else groups,
                 "rank": 0 if outermost else rank,
             }
+            inputs = self.input_channels if outermost else i
             self.encoder.append(
                 Layer(
-                    make_conv(i, o, k, **geometry), i, o,
+                    make_conv(inputs, o, k, **geometry), inputs, o,
                     bn="none" if innermost and not bn_last else bn_encoder,
                     act=nn.Identity() if innermost else ACTIVATION_CLASSES[act](),
                 )
@@ -169,9 +172,9 @@ class ResConv(nn.Module):
             )  # fmt: skip
 
     def forward(self, images: Tensor) -> Tensor:
-        if images.ndim != 4 or images.shape[1] != self.image_channels:
+        if images.ndim != 4 or images.shape[1] != self.input_channels:
             raise ValueError(
-                f"images must be [n {self.image_channels} h w], got {list(images.shape)}"
+                f"images must be [n {self.input_channels} h w], got {list(images.shape)}"
             )
         x, outputs, sizes = images, [], []
         for layer in self.encoder:
@@ -184,6 +187,16 @@ class ResConv(nn.Module):
             x = torch.add(x, outputs.pop(), alpha=self.residual_weight)
             x = self._run(layer, x, sizes.pop())
         return x
+
+    def receptive_field(self) -> int:
+        """Pixels, in one direction, that an output pixel can see."""
+        return receptive_fields(self.kernels, self.stride, self.paddings)[-1]
+
+    def layer_receptive_fields(self) -> dict[str, int]:
+        """The same after each layer, by the layer's name."""
+        names = [f"{part}.{n}" for part in ("encoder", "decoder") for n in range(len(self.encoder))]
+        fields = receptive_fields(self.kernels, self.stride, self.paddings)
+        return dict(zip(names, fields, strict=True))
 
     def _run(self, layer: Layer, x: Tensor, *size: tuple[int, int]) -> Tensor:
         if not (self.checkpoint_activations and self.training):

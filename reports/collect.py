@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from common.errors import InputError
-from experiment.settings import SETTINGS
+from models.registry import NETS
 from reports.published import logbook_table
 from reports.studies import study_runs
 from sweeps.yaml_file import read_yaml
@@ -33,7 +33,7 @@ def collect(sources: Sequence[str], runs_dir: Path) -> list[RunRecord]:
             runs = [dataclasses.replace(runs[0], named=True)]
         for record in runs:
             question = record.question or question_of(record.sweep, record.sweep_file)
-            if record.command in SETTINGS:
+            if record.command in NETS:
                 found.setdefault(record.id, dataclasses.replace(record, question=question))
     records = sorted(found.values(), key=lambda r: r.order)
     _refuse_mixture("tasks", (r.task for r in records))

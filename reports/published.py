@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from experiment.settings import ResConvSettings, settings_from
+from experiment.settings import Settings, options_of
 
 FOLDER = Path(__file__).parent / "published"
 BUDGET = 180_000  # training images of every published ResConv run
@@ -31,8 +31,8 @@ def _resconv() -> dict[str, dict[tuple[Any, ...], float]]:
     with open(FOLDER / "resconv.csv", newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             row["bn_last"] = row.pop("bn_last_layer")
-            settings = settings_from("resconv", {key: row[key] for key in KEYS})
-            key = tuple(getattr(settings, name) for name in KEYS + _SAME_NET)
+            settings = Settings.parse("resconv", {key: row[key] for key in KEYS}).flat()
+            key = tuple(settings[name] for name in KEYS + _SAME_NET)
             tables.setdefault(row["table"], {})[key] = float(row["validation_loss"])
     return tables
 
@@ -73,8 +73,8 @@ def _is_the_logbooks(settings: Mapping[str, Any]) -> bool:
 
 
 def other_training(settings: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """The training settings of a ResConv run that are not the logbook's: its own, the logbook's."""
-    logbook = {name: getattr(ResConvSettings, name) for name in _SAME_TRAINING}
+    """The training settings that differ from the logbook's: the run's value, the logbook's."""
+    logbook = {name: options_of("resconv")[name].default for name in _SAME_TRAINING}
     return {
         name: (settings[name], value) for name, value in logbook.items() if settings[name] != value
     }

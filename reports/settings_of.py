@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import Field
 from typing import Any
 
 from common.errors import InputError
-from experiment.command import command_line, deciding_fields
+from experiment.describe import command_line
+from experiment.settings import Option, options_of
 from tracking.record import RunRecord
 
-_OF_THE_PLACE = ("device", "data_root", "checkpoint_activations")
-_LEFT_OUT = ("seed", "epochs", *_OF_THE_PLACE)
-_WHEN_NONE_VARIES = {"resconv": ("layers", "ks", "ch"), "classify": ("model", "conv", "rank")}
+_MACHINE_SETTINGS = ("checkpoint_activations",)
+_LEFT_OUT = ("seed", "epochs", *_MACHINE_SETTINGS)
+_DEFAULT_LABELS = {"resconv": ("layers", "ks", "ch"), "classify": ("model", "conv", "rank")}
 
 
-def setting_fields(task: str) -> list[Field[Any]]:
+def setting_fields(command: str) -> list[Option]:
     """The settings that can change a run's numbers, model settings first."""
-    return [f for f in deciding_fields(task) if f.name not in _LEFT_OUT]
+    return [o for n, o in options_of(command).items() if o.identity and n not in _LEFT_OUT]
 
 
 def settings_of(record: RunRecord) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def settings_of(record: RunRecord) -> dict[str, Any]:
     ``checksum`` tells two data sets of one name apart.
     """
     dataset, environment = (record.config.get(key) or {} for key in ("dataset", "environment"))
-    settings = {f.name: _canonical(f, record) for f in setting_fields(record.task)}
+    settings = {o.name: _canonical(o, record) for o in setting_fields(record.task)}
     settings["data"] = dataset.get("name") or settings["data"]
     settings["images"] = record.summary.get("images_total") or settings["images"]
     settings["precision"] = environment.get("precision") or settings["precision"]
@@ -35,29 +35,31 @@ def settings_of(record: RunRecord) -> dict[str, Any]:
     return settings
 
 
-def _canonical(field: Field[Any], record: RunRecord) -> Any:
-    """The value as the settings class keeps it; a W&B sweep records it as the YAML has it."""
-    value = record.config.get(field.name, field.default)
+def _canonical(option: Option, record: RunRecord) -> Any:
+    """The value as the settings keep it; a W&B sweep records it as the YAML has it."""
+    value = record.config.get(option.name, option.neutral)
     try:
-        return field.metadata["read"](field.name, value)
+        return option.read(option.name, value)
     except InputError:
         return value
 
 
 def command_of(record: RunRecord) -> str:
     """The command that repeats the run elsewhere: every setting that is not the default."""
-    known = {f.name: _canonical(f, record) for f in deciding_fields(record.task)}
-    elsewhere = {k: v for k, v in known.items() if k not in _OF_THE_PLACE}
-    return command_line(record.task, elsewhere)
+    options = options_of(record.task).values()
+    known = {o.name: _canonical(o, record) for o in options if o.identity}
+    return command_line(
+        record.task, {k: v for k, v in known.items() if k not in _MACHINE_SETTINGS}
+    )
 
 
 def varying(settings: Sequence[dict[str, Any]], task: str) -> list[str]:
     """The names of the settings that differ between these experiments."""
-    names = [name for name in settings[0] if len({str(s[name]) for s in settings}) > 1]
+    names = [name for name in settings[0] if len({str(s.get(name)) for s in settings}) > 1]
     explained = {"data", "size", "train_images", "val_images"} & set(names)
     if "checksum" in names and explained:
         names.remove("checksum")
-    return names or list(_WHEN_NONE_VARIES[task])
+    return names or list(_DEFAULT_LABELS.get(task, ("seed",)))
 
 
 def natural(value: Any) -> tuple[Any, ...]:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from common.errors import InputError, nearest
-from experiment.settings import SETTINGS
+from experiment.settings import objective_of
 from reports.published import BUDGET, other_training, published, rows_of
 from reports.settings_of import natural, settings_of, varying
 from reports.statistics import RULE, Spread, differ, spread
+from tasks.metrics import goal_of
 from tracking.record import RunRecord
 
 TITLES = {
@@ -134,7 +135,8 @@ def _table(records: Sequence[RunRecord], named: bool) -> Table:
     task, sweep = records[0].task, records[0].sweep
     if any(record.sweep != sweep for record in records):
         sweep = None
-    metric, goal = SETTINGS[task].objective, SETTINGS[task].goal
+    metric = objective_of(records[0].config)
+    goal = goal_of(metric)
     usable = [r for r in records if _state(r) == "finished"]
     rows, repeats = _rows(usable, named)
     for row in rows:
@@ -173,7 +175,7 @@ def _state(record: RunRecord) -> str:
 
     A killed run could not say so: its state is still running.
     """
-    metric = SETTINGS[record.task].objective
+    metric = objective_of(record.config)
     if record.state == "finished" and record.summary.get("last", {}).get(metric) is None:
         return f"without {metric}"
     return "running or killed" if record.state == "running" else record.state

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import InputError
-from common.options import NOTHING
+from common.options import NONE_SPELLINGS
 from data.registry import check_data
 from sweeps.space import Sweep
 
@@ -20,7 +20,7 @@ def check_here(sweep: Sweep, folder: Path = Path()) -> None:
         try:
             check_data(
                 "auto" if name is None else str(name),
-                root=None if root in NOTHING else Path(str(root)),
+                root=None if root in NONE_SPELLINGS else Path(str(root)),
                 working_folder=folder,
             )
         except InputError as error:

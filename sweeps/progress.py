@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from common.files import relative_to_cwd
-from experiment.display import LastingConsole, clock
+from experiment.display import BrokenPipeSafeConsole, clock
 from sweeps.space import Point, Sweep
 from sweeps.study import Standing
 
@@ -47,7 +47,7 @@ class Board:
     """Points done of total, the best so far, time left, one line per run in hand."""
 
     def __init__(self, sweep: Sweep, jobs: int, console: Console | None = None) -> None:
-        self.console = console or LastingConsole()
+        self.console = console or BrokenPipeSafeConsole()
         self.sweep, self.jobs = sweep, jobs
         self.varied = varied_names(sweep)
         self.seconds: list[float] = []

@@ -15,10 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import InputError, nearest
-from common.options import NOTHING
+from common.options import NONE_SPELLINGS
 from data.registry import folder_val_images
-from experiment.settings import SETTINGS, RunSettings, settings_from
+from experiment.identity import identity, legacy_identity
+from experiment.settings import Settings
+from models.registry import NETS
 from sweeps.yaml_file import read_yaml
+from tasks.metrics import goal_of, optimizable
 from tracking.folder import RunFolder
 
 TOP_KEYS = (
@@ -26,10 +29,6 @@ TOP_KEYS = (
     "command", "early_terminate", "run_cap",
 )  # fmt: skip
 METHODS = ("grid", "random", "bayes")
-METRICS = {
-    "resconv": ("val/l1", "val/l1_erased", "val/mse", "val/psnr", "val/ssim"),
-    "classify": ("val/accuracy", "val/loss", "test/accuracy", "test/loss"),
-}
 DISTRIBUTIONS = {
     "constant": ("value",),
     "categorical": ("values",),
@@ -76,6 +75,7 @@ class Point:
 
     args: dict[str, Any]
     key: str
+    legacy_key: str | None = None  # the same by the rule of commit 73bab81
 
     def command(self, task: str) -> list[str]:
         """The arguments after ``train.py``, exactly as W&B's agent passes them."""
@@ -116,16 +116,17 @@ class Sweep:
     def early_terminate(self) -> dict[str, Any] | None:
         return self.config.get("early_terminate")
 
-    def settings(self, args: dict[str, Any]) -> RunSettings:
+    def settings(self, args: dict[str, Any]) -> Settings:
         """The settings of a run with ``args``; raises ``InputError``."""
         try:
-            return settings_from(self.task, args)
+            return Settings.parse(self.task, args)
         except InputError as error:
             raise InputError(f"{self.file}: {error}") from None
 
     def point(self, args: dict[str, Any]) -> Point:
         """The point with ``args``; raises ``InputError`` where they do not fit the command."""
-        return Point(args, self.settings(args).fingerprint())
+        settings = self.settings(args)
+        return Point(args, identity(settings), legacy_identity(settings))
 
     def grid(self) -> list[Point]:
         """Every point of a grid sweep, in W&B's order. Raises ``InputError`` for a wrong one."""
@@ -159,7 +160,7 @@ class Sweep:
             own = self.parameters["val_images"].listed() if "val_images" in self.parameters else ()
             data = self.parameters["data"].listed() if "data" in self.parameters else ()
             limits = [*own, *(folder_val_images(str(name)) for name in data)]
-            few = min([images // 6, *(int(n) for n in limits if n not in NOTHING)])
+            few = min([images // 6, *(int(n) for n in limits if n not in NONE_SPELLINGS)])
             changed = changed.with_parameter("val_images", Parameter("constant", (max(1, few),)))
         return replace(changed, name=f"{self.name}-images-{images}")
 
@@ -236,24 +237,23 @@ def _task(file: Path, command: Any) -> str:
     if len(kept) != 3 or kept[0] != "${program}" or kept[2] != "${args}":
         raise InputError(
             f"{file}: command must be [${{env}}, ${{interpreter}}, ${{program}}, COMMAND, "
-            f"${{args}}] with COMMAND one of {', '.join(SETTINGS)}"
+            f"${{args}}] with COMMAND one of {', '.join(NETS)}"
         )
-    return _one_of(file, "command", kept[1], tuple(SETTINGS))
+    return _one_of(file, "command", kept[1], tuple(NETS))
 
 
 def _metric(file: Path, metric: Any, task: str) -> tuple[str, str]:
     if not isinstance(metric, dict) or set(metric) != {"name", "goal"}:
         raise InputError(f"{file}: metric must have name and goal, for example name: val/l1")
-    known = METRICS[task]
+    known = optimizable(NETS[task].task)
     if metric["name"] not in known:
         raise InputError(
             f"{file}: metric {metric['name']} is never logged by {task}, which logs "
             f"{', '.join(known)}.{nearest(metric['name'], known)}"
         )
     goal = _one_of(file, "goal", metric["goal"], ("minimize", "maximize"))
-    settings = SETTINGS[task]
-    if metric["name"] == settings.objective and goal != settings.goal:
-        raise InputError(f"{file}: goal {goal}: the best {settings.objective} has {settings.goal}")
+    if goal != goal_of(metric["name"]):
+        raise InputError(f"{file}: goal {goal}: {metric['name']} is to {goal_of(metric['name'])}")
     return metric["name"], goal
 
 

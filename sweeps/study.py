@@ -66,6 +66,8 @@ class Study:
         self.sweep, self.where, self.id = sweep, where, uuid.uuid4().hex
         self.runs_dir = str(Path(runs_dir).resolve())
         self.points = points_of(sweep)
+        self.keys = {point.legacy_key: point.key for point in self.points}
+        self.keys |= {point.key: point.key for point in self.points}
         self.storage = open_storage(where)
         self.study = _open_study(self.storage, where, sweep)
 
@@ -104,7 +106,7 @@ class Study:
             # A study opened afresh: samplers keep the trials they saw first in the old one.
             study = _open_study(self.storage, self.where, self.sweep)
             trial = optuna.Trial(study, waiting._trial_id)
-            point = next(p for p in self.points if p.key == waiting.user_attrs["point"])
+            point = next(p for p in self.points if p.key == self._key(waiting))
             if self.sweep.method == "bayes":
                 point = Point(suggest(trial, self.sweep.parameters), point.key)
             key = self.sweep.point(point.args).key
@@ -149,9 +151,13 @@ class Study:
 
     def _in_state(self, state: TrialState) -> list[FrozenTrial]:
         """The trials of this sweep's points in ``state``, oldest first."""
-        keys = {point.key for point in self.points}
         trials = self.study.get_trials(deepcopy=False, states=(state,))
-        return [trial for trial in trials if trial.user_attrs.get("point") in keys]
+        return [trial for trial in trials if self._key(trial) in self.keys.values()]
+
+    def _key(self, trial: FrozenTrial) -> str:
+        """The key of a trial's point, also where a journal of commit 73bab81 names it."""
+        name = trial.user_attrs.get("point", "")
+        return self.keys.get(name, name)
 
     def _take(self, trial_id: int) -> bool:
         """Make a waiting trial run here; False if another process was first.
@@ -168,7 +174,7 @@ class Study:
         found: dict[str, list[FrozenTrial]] = defaultdict(list)
         for trial in self.study.get_trials(deepcopy=False):
             if trial.user_attrs.get("kind") != "spare":
-                found[trial.user_attrs.get("point", "")].append(trial)
+                found[self._key(trial)].append(trial)
         return found
 
     def _is_spare(self, trial: FrozenTrial) -> bool:
@@ -176,7 +182,7 @@ class Study:
         open_states = (TrialState.WAITING, TrialState.RUNNING)
         return any(
             other.state in DONE or (other.state in open_states and other.number < trial.number)
-            for other in self._trials()[trial.user_attrs["point"]]
+            for other in self._trials()[self._key(trial)]
             if other.number != trial.number
         )
 

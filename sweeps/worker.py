@@ -55,11 +55,12 @@ class Worker:
         self._news.write(json.dumps({"kind": kind, **content}) + "\n")
 
     def _run(self, order: dict[str, Any]) -> bool:
-        from experiment.run import StopRun, run
-        from experiment.settings import settings_from
+        from experiment.run import run
+        from experiment.settings import Settings
+        from experiment.stop import StopRequest
 
         self._stop_early.clear()
-        told = 0.0
+        told, stop = 0.0, StopRequest()
 
         def progress(event: dict[str, Any]) -> None:
             nonlocal told
@@ -67,11 +68,11 @@ class Worker:
                 told = time.monotonic()
                 self._tell("progress", event=event)
             if self._stop_early.is_set():
-                raise StopRun
+                stop.request("pruned")
 
         try:
-            settings = settings_from(order["task"], order["args"])
-            result = run(settings, progress=progress, extra_config=order["extra"])
+            settings = Settings.parse(order["task"], order["args"])
+            result = run(settings, observer=progress, stop=stop, extra_config=order["extra"])
         except (InputError, RunError) as error:
             self._tell("failed", reason=str(error))
             return False

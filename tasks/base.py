@@ -1,61 +1,109 @@
-"""The interface between the loop and a task."""
+"""The interface between a task and everything around it, and the evaluation loop of its metrics."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from common.media import Showing, Table
+from common.media import Examples, Table
 from data.batches import Batch, RandomParameters
 from data.images import ImageData
-from experiment.settings import RunSettings
-from training.hardware import Hardware
+from tasks.metrics import Metric
 
 Forward = Callable[[Tensor], Tensor]
+DEMO_IMAGES = 20
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What the net sees and what it is judged by.
+
+    ``inputs`` float [n c h w]; ``targets`` float [n c h w] or labels int64 [n]; ``mask`` bool
+    [n 1 h w]: the pixels that the corruption changed, None in classification.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    mask: Tensor | None = None
 
 
 class Task(Protocol):
-    """One kind of experiment. The loop, tracking and run folder know nothing else of it.
+    """One kind of experiment: data, net, loss, metrics and examples.
 
-    ``loss_name`` is the key of the trained loss in ``losses`` and, as ``train/<name>`` and
-    ``val/<name>``, in every log.
+    ``loss_name`` is the key of the trained loss in ``losses``, logged as ``train/<loss_name>``.
+    ``metrics`` are all keys of a row, in the order of the CSV.
     """
 
-    settings: RunSettings
+    name: str
     data: ImageData
     loss_name: str
-    ends_with_best: bool  # whether the end is judged with the best weights, or with the last
-    metrics: tuple[str, ...]  # every key, train/… and val/… and test/…, in the order of the CSV
+    objective: str  # the metric that picks the best checkpoint
+    ends_with_best: bool  # whether the final evaluation uses the best weights or the last ones
+    metrics: tuple[str, ...]
 
-    @classmethod
-    def load(cls, settings: RunSettings) -> Task:
-        """The task with its data loaded; raises ``InputError`` where they cannot be had."""
+    def build_net(self) -> nn.Module:
+        """A freshly initialised net (from torch's global generator)."""
+        ...
 
-    def build_model(self) -> nn.Module:
-        """A freshly drawn network (from torch's global generator)."""
+    def describe_net(self, net: nn.Module) -> tuple[dict[str, Any], Table]:
+        """Counts for ``run.config`` and the params table."""
+        ...
 
-    def network_facts(self, model: nn.Module) -> tuple[dict[str, Any], Table]:
-        """Countable facts for ``run.config`` and the params table."""
+    def sample_parameters(self, generator: torch.Generator, n: int) -> RandomParameters:
+        """One epoch's random parameters for n images: tensors [n ...]."""
+        ...
 
-    def sample(self, generator: torch.Generator, n: int) -> RandomParameters:
-        """The random parameters of n images for one epoch: tensors [n ...]."""
+    def prepare(self, batch: Batch) -> Sample:
+        """The sample of a training batch, on the batch's device."""
+        ...
 
-    def prepare(self, batch: Batch, hardware: Hardware) -> tuple[Tensor, Tensor]:
-        """Network inputs and targets of a training batch, on the device."""
-
-    def losses(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    def losses(self, outputs: Tensor, sample: Sample) -> dict[str, Tensor]:
         """Scalars on the device, without a sync; the first one is trained."""
+        ...
 
-    def validate(self, forward: Forward, hardware: Hardware) -> dict[str, float]:
+    def validate(self, forward: Forward, device: torch.device) -> dict[str, float]:
         """Metrics of the validation images, ``val/…``."""
+        ...
 
     def final(
-        self, forward: Forward, hardware: Hardware, history: list[dict[str, float]]
+        self, forward: Forward, device: torch.device, history: list[dict[str, float]]
     ) -> dict[str, float]:
-        """Metrics taken once, at the end (``test/…``), or none; ``history``: all rows so far."""
+        """Metrics taken once, at the end; ``history`` holds all rows so far."""
+        ...
 
-    def show(self, forward: Forward, hardware: Hardware, *, final: bool) -> Showing:
-        """Tables and pictures of the fixed demo set."""
+    def examples(self, forward: Forward, device: torch.device, *, final: bool) -> Examples:
+        """Tables and pictures of the fixed demo images."""
+        ...
+
+
+def evaluate(
+    metrics: Sequence[Metric], parts: Iterable[tuple[Tensor, Tensor, Tensor | None]], split: str
+) -> dict[str, float]:
+    """``<split>/<metric>`` over all ``parts`` (outputs, targets, mask); one host-device sync.
+
+    A metric without any terms (the kept pixels of a corruption that keeps none) is left out.
+    """
+    sums = [
+        torch.stack([x.double().sum() for metric in metrics for x in metric.per_image(*part)])
+        for part in parts
+    ]
+    totals = torch.stack(sums).sum(0).tolist()
+    pairs = zip(metrics, totals[::2], totals[1::2], strict=True)
+    return {f"{split}/{metric.name}": total / terms for metric, total, terms in pairs if terms}
+
+
+def demo_indices(labels: Tensor) -> Tensor:
+    """Indices of the first images of each class in turn, ``DEMO_IMAGES`` or as many as there are.
+
+    For ten classes each class comes twice, with two different sides in restoration.
+    """
+    rank_in_class = torch.zeros_like(labels)
+    for label in labels.unique():
+        in_class = labels == label
+        rank_in_class[in_class] = torch.arange(int(in_class.sum()), dtype=labels.dtype)
+    interleaved = torch.argsort(rank_in_class * (int(labels.max()) + 1) + labels)
+    return interleaved[:DEMO_IMAGES]

@@ -2,141 +2,154 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from common.media import Picture, Showing, Table, to_pixels
+from common.media import Examples, Picture, Table, grid, to_pixels
 from data.augment import Augmentation
 from data.batches import Batch, RandomParameters
-from data.images import ImageData
-from data.load import load_data, require_classes
-from experiment.settings import ClassifySettings
+from data.images import ImageData, Split, to_float
+from data.load import load_settings, require_classes
+from data.settings import DataSettings
 from models.channel_selection import ChannelSelectionConv2d
-from models.classifiers import build_classifier
-from models.profile import layer_rows, multiply_adds, parameter_count
-from tasks.base import Forward
-from tasks.restoration import demo_indices
-from training.hardware import Hardware
+from models.profile import describe
+from models.registry import NETS, ClassifierSettings
+from tasks.base import Forward, Sample, demo_indices, evaluate
+from tasks.metrics import CLASSIFICATION
+from tasks.registry import load_object
+from tasks.settings import ClassificationSettings
 
 CHUNK = 500  # validation images a forward pass
 MISTAKES = 20  # most confident ones shown
+GREEN, RED = (0, 179, 0), (230, 0, 0)  # frames of right and wrong predictions
 
 
 class Classification:
     """Inputs are augmented images around zero, targets their labels.
 
-    Everything is drawn in training only; validation and test see the images as they are, and
-    with ``--mirror-eval`` their mirror images too (the mean of both outputs counts).
+    Images are augmented in training only. With ``--mirror-eval`` validation and test use the mean
+    output for each image and its mirror image.
     """
 
+    name = "classification"
     loss_name = "loss"
     ends_with_best = True
     metrics = (
         "train/loss", "train/accuracy", "train/lr", "perf/images_per_second",
-        "perf/peak_memory_mib", "val/loss", "val/accuracy", "test/loss", "test/accuracy",
+        "perf/peak_memory_mib",
+        *(f"{split}/{metric.name}" for split in ("val", "test") for metric in CLASSIFICATION),
         "overfit/epoch", "overfit/val_loss", "overfit/train_loss",
     )  # fmt: skip
 
-    def __init__(self, settings: ClassifySettings, data: ImageData) -> None:
+    def __init__(
+        self, net: ClassifierSettings, options: ClassificationSettings, data: ImageData
+    ) -> None:
         """Raises ``InputError`` for a data set without two classes with images."""
         require_classes(data)
-        self.settings = settings
-        self.data = data
-        self.augmentation = Augmentation(settings.flip, settings.shift, settings.cutout)
+        self.net_settings, self.options, self.data = net, options, data
+        self.objective = options.objective
+        self.augmentation = Augmentation(options.flip, options.shift, options.cutout)
 
     @classmethod
-    def load(cls, settings: ClassifySettings) -> Classification:
+    def load(
+        cls,
+        command: str,
+        net: ClassifierSettings,
+        options: ClassificationSettings,
+        data: DataSettings,
+    ) -> Classification:
         """With the data set of the settings; raises ``InputError`` where it cannot be had."""
-        data = load_data(
-            settings.data,
-            root=Path(settings.data_root).expanduser() if settings.data_root else None,
-            size=settings.height_width,
-            train_images=settings.train_images,
-            val_images=settings.val_images,
-            channels=None if settings.model == "small" else 3,
-            auto="dog-cat-bird",
-        )
-        return cls(settings, data)
+        channels = None if net.model == "small" else 3
+        return cls(net, options, load_settings(data, channels=channels, auto="dog-cat-bird"))
 
-    def build_model(self) -> nn.Module:
-        """The net of the settings for the data at hand. Raises ``InputError`` if there is none."""
-        return make_net(self.settings, len(self.data.class_names), self.data.train.images.shape[1])
-
-    def network_facts(self, model: nn.Module) -> tuple[dict[str, Any], Table]:
-        """Multiply-adds per image, and how many convs are channel selections."""
+    def build_net(self) -> nn.Module:
+        """The net of the settings for the data. Raises ``InputError`` where there is none."""
         shape = tuple(self.data.train.images.shape[1:])
-        selections = sum(isinstance(m, ChannelSelectionConv2d) for m in model.modules())
-        facts = {
-            "parameters": parameter_count(model),
-            "multiply_adds": multiply_adds(model, shape),
-            "channel_selections": selections,
-        }
-        rows = [row for name, block in model.named_children() for row in layer_rows(name, block)]
-        columns = ("layer", "kind", "in", "out", "kernel", "parameters")
-        return facts, Table("params", columns, rows)
+        return build_net(self.net_settings, len(self.data.class_names), shape)
 
-    def sample(self, generator: torch.Generator, n: int) -> RandomParameters:
-        return self.augmentation.sample(generator, n, self.settings.height_width)
+    def describe_net(self, net: nn.Module) -> tuple[dict[str, Any], Table]:
+        """Parameters, multiply-adds per image, number of channel selections, rows per layer."""
+        stats, table = describe(net, tuple(self.data.train.images.shape[1:]))
+        selections = sum(isinstance(m, ChannelSelectionConv2d) for m in net.modules())
+        return stats | {"channel_selections": selections}, table
 
-    def prepare(self, batch: Batch, hardware: Hardware) -> tuple[Tensor, Tensor]:
-        return to_input(self.augmentation(batch.images, batch.random), hardware), batch.labels
+    def sample_parameters(self, generator: torch.Generator, n: int) -> RandomParameters:
+        return self.augmentation.sample(generator, n, self.data.train.images.shape[2:])
 
-    def losses(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        smoothing = self.settings.label_smoothing
+    def prepare(self, batch: Batch) -> Sample:
+        images = self.augmentation(batch.images, batch.random)
+        return Sample(to_input(images), batch.labels)
+
+    def losses(self, outputs: Tensor, sample: Sample) -> dict[str, Tensor]:
+        smoothing = self.options.label_smoothing
         return {
-            "loss": F.cross_entropy(outputs, targets, label_smoothing=smoothing),
-            "accuracy": (outputs.argmax(1) == targets).float().mean(),
+            "loss": F.cross_entropy(outputs, sample.targets, label_smoothing=smoothing),
+            "accuracy": (outputs.argmax(1) == sample.targets).float().mean(),
         }
 
-    def validate(self, forward: Forward, hardware: Hardware) -> dict[str, float]:
-        """``val/loss``: mean cross-entropy (never smoothed); ``val/accuracy``: share correct."""
-        outputs = self._outputs(self.data.val.images, forward, hardware)
-        return _scores("val", outputs, self.data.val.labels)
+    def validate(self, forward: Forward, device: torch.device) -> dict[str, float]:
+        """Every metric of ``tasks.metrics.CLASSIFICATION`` on the validation images."""
+        return evaluate(CLASSIFICATION, self._parts(self.data.val, forward, device), "val")
 
     def final(
-        self, forward: Forward, hardware: Hardware, history: list[dict[str, float]]
+        self, forward: Forward, device: torch.device, history: list[dict[str, float]]
     ) -> dict[str, float]:
         """``test/…`` if the data set has test images, and where overfitting begins."""
         metrics = overfitting(history)
-        if self.data.test is not None:
-            outputs = self._outputs(self.data.test.images, forward, hardware)
-            metrics = _scores("test", outputs, self.data.test.labels) | metrics
-        return metrics
+        if self.data.test is None:
+            return metrics
+        parts = self._parts(self.data.test, forward, device)
+        return evaluate(CLASSIFICATION, parts, "test") | metrics
 
-    def show(self, forward: Forward, hardware: Hardware, *, final: bool) -> Showing:
-        """The demo set with probabilities; its overview frames right ones green, wrong ones red.
+    def _parts(
+        self, split: Split, forward: Forward, device: torch.device
+    ) -> Iterator[tuple[Tensor, Tensor, None]]:
+        for images, labels in zip(
+            split.images.split(CHUNK), split.labels.split(CHUNK), strict=True
+        ):
+            yield self._logits(images, forward, device), labels.to(device), None
 
-        At the end also what is confused with what: the confusion matrix, the accuracy per class and
-        the most confident mistakes, of the test images or, without any, of the validation images.
+    def _logits(self, images: Tensor, forward: Forward, device: torch.device) -> Tensor:
+        return logits_of(images, forward, device, mirror=self.options.mirror_eval)
+
+    def _probabilities(self, images: Tensor, forward: Forward, device: torch.device) -> Tensor:
+        return self._logits(images, forward, device).softmax(1).cpu()
+
+    def examples(self, forward: Forward, device: torch.device, *, final: bool) -> Examples:
+        """The demo images with probabilities; right ones framed green, wrong ones red.
+
+        At the end also the confusion matrix, the accuracy per class and the most confident
+        mistakes, of the test images or, without any, of the validation images.
         """
         index = demo_indices(self.data.val.labels)
         images, truths = self.data.val.images[index], self.data.val.labels[index]
-        chances = self._outputs(images, forward, hardware).softmax(1).cpu()
-        tables = [self._table("predictions", index, images, truths, chances)]
+        probabilities = self._probabilities(images, forward, device)
+        tables = [self._table("predictions", index, images, truths, probabilities)]
         gallery = [
-            replace(picture, caption=f"{i} {truth}, taken for {guess}")
+            replace(picture, caption=f"{i} {truth}, predicted as {guess}")
             for i, picture, truth, guess, *_ in tables[0].rows
         ]
         if final:
-            tables += self._final_tables(forward, hardware)
-        grid = _grid(images, chances.argmax(1) == truths)
-        return Showing(tables, gallery, Picture(grid, "overview"))
+            tables += self._final_tables(forward, device)
+        right = (probabilities.argmax(1) == truths).tolist()
+        framed = [
+            _framed(picture.pixels, GREEN if hit else RED)
+            for picture, hit in zip(gallery, right, strict=True)
+        ]
+        return Examples(tables, gallery, Picture(grid(framed, columns=5), "overview"))
 
-    def _final_tables(self, forward: Forward, hardware: Hardware) -> list[Table]:
-        names, data = self.data.class_names, self.data
-        images, truths = data.val.images, data.val.labels
-        if data.test is not None:
-            images, truths = data.test.images, data.test.labels
-        chances = self._outputs(images, forward, hardware).softmax(1).cpu()
-        sure, guesses = chances.max(1)
-        counts = torch.bincount(truths * len(names) + guesses, minlength=len(names) ** 2)
+    def _final_tables(self, forward: Forward, device: torch.device) -> list[Table]:
+        names, split = self.data.class_names, self.data.test or self.data.val
+        images, truths = split.images, split.labels
+        probabilities = self._probabilities(images, forward, device)
+        confidence, predictions = probabilities.max(1)
+        counts = torch.bincount(truths * len(names) + predictions, minlength=len(names) ** 2)
         counts = counts.view(len(names), len(names))
         confusion = [(n, *row) for n, row in zip(names, counts.tolist(), strict=True)]
         totals, right = counts.sum(1), counts.diagonal()
@@ -144,16 +157,16 @@ class Classification:
             (name, int(total), int(hits), round(int(hits) / int(total), 4) if total else None)
             for name, total, hits in zip(names, totals, right, strict=True)
         ]
-        wrong = (guesses != truths).nonzero().squeeze(1)
-        worst = wrong[sure[wrong].argsort(descending=True, stable=True)][:MISTAKES]
+        wrong = (predictions != truths).nonzero().squeeze(1)
+        worst = wrong[confidence[wrong].argsort(descending=True, stable=True)][:MISTAKES]
         return [
             Table("confusion", ("truth", *names), confusion),
             Table("classes", ("class", "images", "correct", "accuracy"), classes),
-            self._table("mistakes", worst, images[worst], truths[worst], chances[worst]),
+            self._table("mistakes", worst, images[worst], truths[worst], probabilities[worst]),
         ]
 
     def _table(
-        self, name: str, index: Tensor, images: Tensor, truths: Tensor, chances: Tensor
+        self, name: str, index: Tensor, images: Tensor, truths: Tensor, probabilities: Tensor
     ) -> Table:
         """One row an image: index, picture, truth, prediction, probability of each class."""
         names = self.data.class_names
@@ -163,81 +176,63 @@ class Classification:
                 names[truth], names[int(p.argmax())], *(round(float(x), 4) for x in p),
             )
             for i, image, truth, p in zip(
-                index.tolist(), images, truths.tolist(), chances, strict=True
+                index.tolist(), images, truths.tolist(), probabilities, strict=True
             )
         ]  # fmt: skip
         columns = ("index", "picture", "truth", "prediction", *(f"p_{n}" for n in names))
         return Table(name, columns, rows)
 
-    def _outputs(self, images: Tensor, forward: Forward, hardware: Hardware) -> Tensor:
-        return outputs_of(images, forward, hardware, mirror=self.settings.mirror_eval)
-
 
 def overfitting(history: list[dict[str, float]]) -> dict[str, float]:
-    """The validation of least loss: its epoch, its loss, and the training loss since the one
-    before it (logbook B, "train loss at min test loss").
+    """The validation of least loss: its epoch, its loss, and the mean training loss since the
+    validation before it, weighted by steps (logbook B, "train loss at min test loss").
     """
     lowest: dict[str, float] = {}
-    losses: list[float] = []
+    total, steps, last_step = 0.0, 0.0, 0.0
     for row in history:
         if "train/loss" in row:
-            losses.append(row["train/loss"])
+            total += row["train/loss"] * (row["step"] - last_step)
+            steps += row["step"] - last_step
+            last_step = row["step"]
         if "val/loss" in row:
-            if not lowest or row["val/loss"] < lowest["overfit/val_loss"]:
+            if steps and (not lowest or row["val/loss"] < lowest["overfit/val_loss"]):
                 lowest = {
                     "overfit/epoch": row["epoch"],
                     "overfit/val_loss": row["val/loss"],
-                    "overfit/train_loss": sum(losses) / len(losses),
+                    "overfit/train_loss": total / steps,
                 }
-            losses = []
+            total, steps = 0.0, 0.0
     return lowest
 
 
-def make_net(settings: ClassifySettings, classes: int, channels: int) -> nn.Module:
-    """The net of ``settings``; raises ``InputError`` for a net that cannot be made or fed."""
-    return build_classifier(
-        settings.model,
-        classes=classes,
-        shape=(channels, *settings.height_width),
-        conv=settings.conv,
-        rank=settings.rank,
-        dropout=settings.dropout,
-    )
+def build_net(settings: ClassifierSettings, classes: int, shape: tuple[int, ...]) -> nn.Module:
+    """The classifier of ``settings`` for images of ``shape`` [c h w].
+
+    Raises ``InputError`` for a net that cannot be made or fed.
+    """
+    constructor = load_object(NETS["classify"].path)
+    return constructor(classes=classes, shape=shape, **settings.arguments())
 
 
-def to_input(images: Tensor, hardware: Hardware) -> Tensor:
+def to_input(images: Tensor, device: torch.device | None = None) -> Tensor:
     """uint8 [n c h w] to floats in [-2, 2], about the spread of natural images around zero."""
-    return hardware.to_float(images).sub_(0.5).mul_(4)
+    return to_float(images, device).sub_(0.5).mul_(4)
 
 
-def outputs_of(
-    images: Tensor, forward: Forward, hardware: Hardware, *, mirror: bool
-) -> Tensor:
+def logits_of(images: Tensor, forward: Forward, device: torch.device, *, mirror: bool) -> Tensor:
     """Logits [n classes] on the device; with ``mirror`` the mean with the mirror images'."""
     outputs = []
     for chunk in images.split(CHUNK):
-        inputs = to_input(chunk, hardware)
+        inputs = to_input(chunk, device)
         logits = forward(inputs)
         outputs.append((logits + forward(inputs.flip(3))) / 2 if mirror else logits)
     return torch.cat(outputs).float()
 
 
-def _scores(split: str, outputs: Tensor, labels: Tensor) -> dict[str, float]:
-    labels = labels.to(outputs.device)
-    loss = F.cross_entropy(outputs, labels)
-    accuracy = (outputs.argmax(1) == labels).float().mean()
-    loss, accuracy = torch.stack([loss, accuracy]).tolist()
-    return {f"{split}/loss": loss, f"{split}/accuracy": accuracy}
-
-
-def _grid(images: Tensor, right: Tensor) -> np.ndarray:
-    """uint8 [n c h w] to one picture, five to a row, the frame green where ``right`` else red."""
-    n, _, height, width = images.shape
-    green, red = torch.tensor([0, 0.7, 0]), torch.tensor([0.9, 0, 0])
-    framed = torch.where(right[:, None], green, red)[:, :, None, None]
-    framed = framed.repeat(1, 1, height + 4, width + 4)
-    framed[:, :, 2:-2, 2:-2] = images / 255
-    blank = framed.new_ones(-n % 5, *framed.shape[1:])
-    return to_pixels(
-        rearrange(torch.cat([framed, blank]), "(rows five) c h w -> c (rows h) (five w)", five=5)
-    )
+def _framed(pixels: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
+    """uint8 [h w] or [h w 3] with a frame of two pixels: [h+4 w+4 3]."""
+    rgb = pixels if pixels.ndim == 3 else np.repeat(pixels[:, :, None], 3, axis=2)
+    sheet = np.empty((rgb.shape[0] + 4, rgb.shape[1] + 4, 3), dtype=np.uint8)
+    sheet[:] = colour
+    sheet[2:-2, 2:-2] = rgb
+    return sheet

@@ -1,6 +1,14 @@
-"""Erasing one half of each image, as one batched operation on the images' own device."""
+"""Corruptions: damage done to images, with the mask of what was changed.
+
+A corruption has three methods. ``sample(generator, n)`` gives one random value an image for an
+epoch of training; ``fixed(n)`` the values of validation, which are the same in every run; and the
+call damages a batch. All work on the images' own device. To add one, write its class here (deriving
+from ``Corruption`` gives ``sample`` and ``fixed``) and its line in ``tasks.registry``.
+"""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
@@ -8,11 +16,116 @@ from torch import Tensor
 SIDES = ("left", "right", "top", "bottom")
 
 
-def erased_mask(sides: Tensor, height: int, width: int) -> Tensor:
-    """Which pixels are erased: bool ``[n 1 height width]`` for ``sides`` ``[n]``.
+class Corruption:
+    """Base: the random value of an image is an integer in [0, 2**31)."""
 
-    ``sides`` holds indices into ``SIDES``. Halves split at ``size // 2``, so that of an odd size
-    the right and bottom halves are one pixel larger (logbook, section A).
+    def sample(self, generator: torch.Generator, n: int) -> Tensor:
+        """Random values int64 [n] for training."""
+        return torch.randint(2**31, (n,), generator=generator)
+
+    def fixed(self, n: int) -> Tensor:
+        """Values int64 [n] for validation images 0 .. n - 1: a hash of the index, no seed."""
+        return _hash31(torch.arange(n, dtype=torch.int64))
+
+    def demo(self, n: int) -> Tensor:
+        """Values int64 [n] for the demo images."""
+        return self.fixed(n)
+
+    def __call__(self, images: Tensor, random: Tensor) -> tuple[Tensor, Tensor]:
+        """Images float [n c h w] in [0, 1] and values [n] to inputs and mask, bool [n 1 h w]."""
+        raise NotImplementedError
+
+    def describe(self, random: int) -> str:
+        """What was done to an image, for captions: ``left erased``."""
+        raise NotImplementedError
+
+
+class Half(Corruption):
+    """One half is set to 0; the random value is an index into ``SIDES`` (logbook A)."""
+
+    def sample(self, generator: torch.Generator, n: int) -> Tensor:
+        """Each side with probability 1/4."""
+        return torch.randint(len(SIDES), (n,), generator=generator)
+
+    def fixed(self, n: int) -> Tensor:
+        """Every four consecutive images get the four sides, so multiples of 4 are balanced.
+
+        The order within a group of four is a fixed integer hash of the group's number.
+        """
+        index = torch.arange(n, dtype=torch.int64)
+        group, position = index // 4, index % 4
+        keys = torch.stack([_hash31(group * 4 + side) for side in range(4)], dim=1)
+        # Distinct keys: the two low bits are the side, so ties cannot depend on the sort.
+        keys = keys * 4 + torch.arange(4)
+        return keys.argsort(dim=1).gather(1, position[:, None]).squeeze(1)
+
+    def demo(self, n: int) -> Tensor:
+        """The four sides in turn."""
+        return torch.arange(n, dtype=torch.int64) % len(SIDES)
+
+    def __call__(self, images: Tensor, random: Tensor) -> tuple[Tensor, Tensor]:
+        mask = half_mask(random, *images.shape[-2:])
+        # A product rather than masked_fill, which would lose the channels_last layout.
+        return images * ~mask, mask
+
+    def describe(self, random: int) -> str:
+        return f"{SIDES[random]} erased"
+
+
+class Noise(Corruption):
+    """Gaussian noise of standard deviation ``sigma`` on the scale 0-255, added to every pixel.
+
+    Not clipped, as usual in denoising benchmarks (DnCNN, arXiv 1608.03981). A pixel's noise is a
+    hash of the image's random value and the pixel, so that it is the same on every device and in
+    every batch.
+    """
+
+    def __init__(self, sigma: float) -> None:
+        self.sigma = sigma
+
+    def __call__(self, images: Tensor, random: Tensor) -> tuple[Tensor, Tensor]:
+        count = images[0].numel()
+        pixel = torch.arange(count, device=images.device, dtype=torch.int64)
+        first = _unit(random[:, None] * 2_654_435_761 + pixel * 2)
+        second = _unit(random[:, None] * 2_654_435_761 + pixel * 2 + 1)
+        # Box-Muller: two uniform numbers make a normal one.
+        normal = (-2 * first.log()).sqrt() * (2 * math.pi * second).cos()
+        noise = normal.view(len(images), *images.shape[1:]) * (self.sigma / 255)
+        mask = images.new_ones((len(images), 1, *images.shape[-2:]), dtype=torch.bool)
+        return images + noise.to(images.dtype), mask
+
+    def describe(self, random: int) -> str:
+        return f"noise of sigma {self.sigma:g}"
+
+
+class Squares(Corruption):
+    """``count`` squares of a quarter of the shorter side are set to 0, at random positions."""
+
+    def __init__(self, count: float) -> None:
+        self.count = int(count)
+
+    def __call__(self, images: Tensor, random: Tensor) -> tuple[Tensor, Tensor]:
+        height, width = images.shape[-2:]
+        side = max(1, min(height, width) // 4)
+        number = torch.arange(self.count, device=images.device, dtype=torch.int64)
+        key = random[:, None] * 2_654_435_761 + number * 2
+        top = (_unit(key) * (height - side + 1)).long()[:, :, None, None]
+        left = (_unit(key + 1) * (width - side + 1)).long()[:, :, None, None]
+        row = torch.arange(height, device=images.device).view(1, 1, -1, 1)
+        column = torch.arange(width, device=images.device).view(1, 1, 1, -1)
+        inside = (row >= top) & (row < top + side) & (column >= left) & (column < left + side)
+        mask = inside.any(1, keepdim=True)
+        return images * ~mask, mask
+
+    def describe(self, random: int) -> str:
+        return f"{self.count} squares erased"
+
+
+def half_mask(sides: Tensor, height: int, width: int) -> Tensor:
+    """Which pixels are erased: bool [n 1 h w] for ``sides`` [n], indices into ``SIDES``.
+
+    Halves split at ``size // 2``, so that of an odd size the right and bottom halves are one pixel
+    larger (logbook A).
     """
     device = sides.device
     past_row = (torch.arange(height, device=device) >= height // 2).view(1, 1, height, 1)
@@ -22,25 +135,9 @@ def erased_mask(sides: Tensor, height: int, width: int) -> Tensor:
     return torch.where(side < 2, past_column, past_row) == (side % 2 == 1)
 
 
-def erase(images: Tensor, sides: Tensor) -> Tensor:
-    """A copy of ``images`` ``[n c h w]`` with the half named by ``sides`` ``[n]`` set to 0."""
-    # A product rather than masked_fill, which would lose the channels_last layout.
-    return images * ~erased_mask(sides, *images.shape[-2:])
-
-
-def fixed_sides(n: int, start: int = 0) -> Tensor:
-    """The side erased in validation for image indices ``start .. start + n - 1``: int64 ``[n]``.
-
-    Every four consecutive images (counted from index 0) get the four sides once each, in an order
-    drawn by a fixed integer hash of the group's number. No seed, no state: each run ever made
-    erases the same half of the same image, and any four times k images are exactly balanced.
-    """
-    index = torch.arange(start, start + n, dtype=torch.int64)
-    group, place = index // 4, index % 4
-    keys = torch.stack([_hash31(group * 4 + side) for side in range(4)], dim=1)
-    # Distinct keys: the two low bits are the side itself, so that ties cannot depend on the sort.
-    keys = keys * 4 + torch.arange(4)
-    return keys.argsort(dim=1).gather(1, place[:, None]).squeeze(1)
+def _unit(key: Tensor) -> Tensor:
+    """Uniform float32 numbers in (0, 1) from integer keys, by 24 bits of their hash."""
+    return ((_hash31(key) >> 7).float() + 0.5) * 2.0**-24
 
 
 def _hash31(x: Tensor) -> Tensor:

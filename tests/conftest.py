@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -105,3 +105,27 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbSer
 def run_folder(outcome: Outcome) -> Path:
     """The run folder that a finished command named."""
     return Path(re.search(r"^run folder\s+(\S+)$", outcome.out, re.MULTILINE)[1])
+
+
+class Rows:
+    """A recorder for tests: keeps the rows, and calls ``each_step`` after every step."""
+
+    def __init__(self, each_step: Callable[[], object] = lambda: None) -> None:
+        self.rows: list[dict[str, float]] = []
+        self.each_step = each_step
+
+    def row(self, row: dict[str, float], trainer: object) -> None:
+        self.rows.append(row)
+
+    def after_step(self, trainer: object) -> None:
+        self.each_step()
+
+
+def rows_of(trainer: Any, each_step: Callable[[], object] = lambda: None) -> list[dict[str, float]]:
+    """Train to the end; the rows."""
+    from experiment.stop import StopRequest
+    from training.loop import train
+
+    recorder = Rows(each_step)
+    assert train(trainer, recorder, StopRequest())
+    return recorder.rows

@@ -45,22 +45,23 @@ def _child(task: str, options: dict, place: str, count: int, folder: str, env: d
     os.environ.clear()
     os.environ.update(env)
     torch.set_num_threads(1)
+    from experiment import recorder
     from experiment import run as runs
-    from experiment.settings import settings_from
+    from experiment.settings import Settings
 
     places: dict[str, tuple[Any, str, bool]] = {
-        "step": (runs.ActiveRun, "_after_step", True),
-        "term": (runs.ActiveRun, "_after_step", True),
-        "interrupt": (runs.ActiveRun, "_after_step", True),
-        "row": (runs.MetricsFile, "write", True),
+        "step": (runs.Recorder, "after_step", True),
+        "term": (runs.Recorder, "after_step", True),
+        "interrupt": (runs.Recorder, "after_step", True),
+        "row": (recorder.MetricsFile, "write", True),
         "replace": (os, "replace", False),
-        "saved": (runs.ActiveRun, "_save", True),
-        "end": (runs.ActiveRun, "_conclude", True),
+        "saved": (runs.Recorder, "save", True),
+        "end": (runs.Recorder, "conclude", True),
     }
     if place:
         signals = {"term": [signal.SIGTERM], "interrupt": [signal.SIGINT, signal.SIGINT]}
         _kill_at(*places[place], count, signals.get(place, [signal.SIGKILL]))
-    result = runs.run(settings_from(task, options), progress=lambda row: None)
+    result = runs.run(Settings.parse(task, options), observer=lambda row: None)
     os._exit(result.exit_code)
 
 

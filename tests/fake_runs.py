@@ -11,7 +11,8 @@ from typing import Any
 import yaml
 from PIL import Image
 
-from experiment.settings import settings_from
+from experiment.identity import identity
+from experiment.settings import Settings
 
 SIDES = ("left", "right", "top", "bottom")
 CLASSES = ("T-shirt/top", "Trouser", "Bag")
@@ -24,14 +25,14 @@ def fake_run(
     pictures: bool = False, sweep_file: str | None = None, **settings: Any,
 ) -> Path:  # fmt: skip
     """Write ``folder/<name>-<run_id>`` and return it; ``settings`` are options of ``task``."""
-    chosen = settings_from(task, settings)
-    name = chosen.name or chosen.default_name()
+    chosen = Settings.parse(task, settings)
+    name = chosen.tracking.name or chosen.default_name()
     run = folder / f"{name.replace('/', '_')[:60]}-{run_id}"
     run.mkdir(parents=True)
-    config = chosen.to_config() | {
+    config = chosen.flat() | {
         "task": task,
-        "fingerprint": chosen.fingerprint(),
-        "project": chosen.project or "convtune",
+        "identity": identity(chosen),
+        "project": chosen.tracking.project or "convtune",
         "dataset": {"name": dataset, "checksum": "ab" * 32, "classes": list(CLASSES)},
         "network": {"parameters": parameters, "receptive_field": receptive_field},
     }
@@ -39,7 +40,7 @@ def fake_run(
         config["sweep"] = {"name": sweep, "file": sweep_file or f"{sweep}.yaml", "point": "0"}
     config |= {"run_id": run_id, "run_name": name}
     (run / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    metric = chosen.objective
+    metric = chosen.task.objective
     last = {metric: loss, "train/l1": loss * 0.9}
     if task == "classify":
         last |= {"test/accuracy": loss - 0.01}

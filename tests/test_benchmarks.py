@@ -17,12 +17,8 @@ from tests.conftest import ROOT
 TINY = {
     "textbook": "--layers 1 --ks 3 --batch-size 4 --turn 1",
     "ablation": "--layers 1 --batch-size 4 --turn 1 --large 16",
-    "profile": "--layers 2 --ks 5 --batch-size 8 --turn 1",
     "memory": "--layers 3 --size 16 --batch-size 8",
     "tracking": "--layers 1 --images 64 --val-images 4",
-    "startup": "--layers 1",
-    "scaling": "--base layers=1,size=14 --axes threads,ch",
-    "precision": "--layers 1 --images 64 --val-images 4 --data garments",
 }
 
 
@@ -45,12 +41,6 @@ def test_a_benchmark_writes_its_table(name, tmp_path):
         kept = {row["variant"]: float(row["of_fp32"]) for row in rows}
         assert kept["bf16"] == pytest.approx(0.5, abs=0.03)
         assert kept["fp32, --checkpoint-activations"] < 0.5
-    if name == "profile":
-        parts = {row["part"]: float(row["share"]) for row in rows}
-        assert sorted(parts)[:3] == ["activations", "batch norm", "convs"] and len(parts) == 5
-        assert sum(parts.values()) == pytest.approx(2, abs=0.01) and parts["convs"] > 0.3
-    if name == "scaling":
-        assert (tmp_path / "scaling.png").stat().st_size > 10_000
 
 
 def test_the_textbook_net_computes_the_same():

@@ -98,7 +98,7 @@ def test_full_rank_reproduces_any_dense_conv(inputs, outputs, kernel):
 
 @pytest.mark.parametrize(("conv", "count"), [("full", 174_787), ("select", 27_363)])
 def test_small_net_has_the_published_count(conv, count):
-    net = build_classifier("small", classes=3, shape=(3, 32, 32), conv=conv)
+    net = build_classifier(model="small", classes=3, shape=(3, 32, 32), conv=conv)
     assert sum(p.numel() for p in net.parameters()) == count
     assert net(torch.randn(2, 3, 32, 32)).shape == (2, 3)
 

@@ -7,16 +7,16 @@ import sys
 
 import pytest
 
-from cli.train import resconv
-from experiment.settings import ResConvSettings, settings_from
+from cli.train import train_command
+from experiment.settings import Settings
 from tests.conftest import ROOT
 
 
-def parsed(*args: str) -> ResConvSettings:
+def parsed(*args: str) -> Settings:
     """What ``resconv`` would train with."""
-    context = resconv.make_context("resconv", list(args))
+    context = train_command("resconv").make_context("resconv", list(args))
     given = {k: v for k, v in context.params.items() if v is not None}
-    return settings_from("resconv", given)
+    return Settings.parse("resconv", given)
 
 
 @pytest.mark.parametrize(
@@ -42,31 +42,25 @@ def parsed(*args: str) -> ResConvSettings:
         (["--padding=0"], "padding", 0),
         (["--size=32x48"], "size", "32x48"),
         (["--size=32x32"], "size", 32),
-        (["--tags=a,b"], "tags", ("a", "b")),
-        (["--tags=['a', 'b']"], "tags", ("a", "b")),
+        (["--tags=a,b"], "tags", ["a", "b"]),
+        (["--tags=['a', 'b']"], "tags", ["a", "b"]),
         (["--checkpoint-every=10m"], "checkpoint_every", "10m"),
         (["--loss=L2"], "loss", "l2"),
     ],
 )
 def test_accepted_forms(args, field, value):
-    assert getattr(parsed(*args), field) == value
+    assert parsed(*args).replace().flat()[field] == value
 
 
 def test_the_defaults_are_the_logbooks():
-    settings = ResConvSettings()
-    assert (settings.epochs, settings.batch_size, settings.lr) == (3, 64, 3e-4)
-    assert (settings.optimizer, settings.weight_decay) == ("adamw", 0.01)
-    assert (settings.scheduler, settings.loss, settings.size) == ("cosine", "l1", 28)
-    assert (settings.layers, settings.ks, settings.ch, settings.act) == (11, 3, 32, "gelu")
-    assert (settings.bn_encoder, settings.bn_decoder) == ("before", "before")
-    assert (settings.bn_last, settings.residual_weight) == (False, 1.0)
-
-
-def test_the_fingerprint_names_the_experiment_not_the_place():
-    same = settings_from("resconv", {"ks": "3:9"}).fingerprint()
-    places = {"name": "x", "tags": "a", "runs_dir": "/x", "device": "cpu", "mode": "offline"}
-    assert settings_from("resconv", {"ks": "3:9"} | places).fingerprint() == same
-    assert settings_from("resconv", {"ks": "3:9", "seed": 1}).fingerprint() != same
+    wanted = {
+        "epochs": 3, "batch_size": 64, "lr": 3e-4, "optimizer": "adamw", "weight_decay": 0.01,
+        "scheduler": "cosine", "loss": "l1", "size": 28, "layers": 11, "ks": 3, "ch": 32,
+        "act": "gelu", "bn_encoder": "before", "bn_decoder": "before", "bn_last": False,
+        "residual_weight": 1.0,
+    }  # fmt: skip
+    values = Settings.parse("resconv", {}).flat()
+    assert {name: values[name] for name in wanted} == wanted
 
 
 def test_help_groups_the_options_and_imports_nothing_heavy():

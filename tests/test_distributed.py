@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from experiment import checkpoints as checkpoint
-from experiment.settings import settings_from
 from tests.conftest import ROOT, TINY
 from tests.cut import only_run
-from training.distributed import Team
+from training.distributed import DistributedContext
+from training.settings import HardwareSettings
 
 # Without batch norm, whose statistics are each process's own on CPU.
 OPTIONS = [
@@ -27,13 +27,13 @@ LOSSY = """
 import os, signal, sys
 sys.path.insert(0, sys.argv.pop(1))
 from train import main
-from training.trainer import Training
-step = Training.train_step
+from training.trainer import Trainer
+step = Trainer.train_step
 def dying(self):
     step(self)
-    if (self.step, self.team.rank, os.environ["TORCHELASTIC_RESTART_COUNT"]) == (11, 1, "0"):
+    if (self.step, self.ranks.rank, os.environ["TORCHELASTIC_RESTART_COUNT"]) == (11, 1, "0"):
         os.kill(os.getpid(), signal.SIGKILL)
-Training.train_step = dying
+Trainer.train_step = dying
 main()
 """
 
@@ -56,7 +56,7 @@ def test_two_processes_one_of_them_lost_give_what_one_process_gives(cli, tmp_pat
     assert done.returncode == 0, done.stderr
     folder = only_run(Path("two"))
     # Rank 1 can be one step ahead when it dies: rank 0 has then saved after step 10.
-    assert f"going on with {folder} after 320 images" in done.stdout
+    assert f"Resuming {folder} at image 320" in done.stdout
     assert done.stdout.count("run folder  ") == 1
     assert json.loads((folder / "summary.json").read_text())["state"] == "finished"
     for row, wanted in zip(metrics_of(folder), metrics_of(only_run(Path("one"))), strict=True):
@@ -70,8 +70,8 @@ def test_two_processes_one_of_them_lost_give_what_one_process_gives(cli, tmp_pat
 def test_parts_of_a_batch_that_cannot_be_halved_still_average_to_its_mean():
     values = torch.arange(7.0)
     parts = values[:2], values[2:4], values[4:]
-    team = [Team(rank, 3) for rank in range(3)]
-    shares = [t.weighed(p.mean(), len(p), 7) for t, p in zip(team, parts, strict=True)]
+    team = [DistributedContext(rank, 3) for rank in range(3)]
+    shares = [t.scale_loss(p.mean(), len(p), 7) for t, p in zip(team, parts, strict=True)]
     assert sum(shares) / 3 == pytest.approx(values.mean())
     with pytest.raises(ValueError, match="one image for each of the 3 processes"):
-        team[0].own_device(settings_from("resconv", {"batch_size": 2}))
+        team[0].assign_device(HardwareSettings(), 2)

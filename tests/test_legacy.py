@@ -79,7 +79,7 @@ def test_an_unfinished_run_resumes_and_ends_at_the_figures_of_73bab81(
         )  # fmt: skip
     assert outcome.code == 0, outcome.err
     assert only(legacy, f"cut-{command}") == folder, "no second run folder"
-    assert rows_of(folder / "metrics.csv")[0] == kept, "not repeated from its start"
+    assert kept.items() <= rows_of(folder / "metrics.csv")[0].items(), "not repeated from its start"
     assert_ended_as_before(folder, f"cut-{command}")
 
 
@@ -136,7 +136,9 @@ def test_an_old_net_restores_as_it_did(cli, legacy):
     for row in rows_of(folder / "tables" / "reconstructions.csv"):
         target = legacy / f"image-{row['index']}.png"
         shutil.copy(folder / row["target"], target)
-        outcome = cli("restore", folder, target, "--erase", row["side"], "--device", "cpu")
+        outcome = cli(
+            "restore", folder, target, "--erase", row["side"], "--raw", "--device", "cpu"
+        )
         assert outcome.code == 0, outcome.err
         assert f"L1 {float(row['l1']):.4f}" in outcome.out
         restored = np.asarray(Image.open(target.with_name(f"{target.stem}-restored.png")))

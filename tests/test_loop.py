@@ -13,35 +13,36 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from data.batches import BatchStream
-from experiment.settings import settings_from
+from experiment.run import make_trainer
+from experiment.settings import Settings
+from experiment.stop import StopRequest
 from models.fastest import forced_way
 from tasks.corruptions import SIDES
-from tasks.registry import make_task
-from tests.conftest import TINY
-from training import trainer as loop
+from tests.conftest import TINY, Rows, rows_of
+from training import loop
+from training import trainer as trainer_module
 from training.hardware import Hardware, choose_hardware
 from training.schedule import learning_rate
-from training.trainer import NonFiniteLoss, Training
+from training.settings import HardwareSettings
+from training.trainer import NonFiniteLoss, Trainer
 
 NEEDS_COMPILER = pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs g++")
 OPTIONS = {k[2:]: v for k, v in zip(TINY[::2], TINY[1::2], strict=True)}
 
 
-def make_training(**options: object) -> Training:
-    settings = settings_from("resconv", OPTIONS | options)
-    torch.manual_seed(0)
-    task = make_task(settings)
-    return Training(task, task.build_model(), choose_hardware(settings))
+def make_training(**options: object) -> Trainer:
+    settings = Settings.parse("resconv", OPTIONS | options)
+    return make_trainer(settings, choose_hardware(settings.hardware))
 
 
 def stream(batch_size: int, shard: tuple[int, int] = (0, 1)) -> BatchStream:
     images = torch.arange(10, dtype=torch.uint8).view(10, 1, 1, 1)
 
-    def draw(generator: torch.Generator, n: int) -> dict[str, torch.Tensor]:
+    def sample(generator: torch.Generator, n: int) -> dict[str, torch.Tensor]:
         return {"number": torch.rand(n, generator=generator)}
 
     return BatchStream(
-        images, torch.arange(10), batch_size=batch_size, seed=3, sample=draw, shard=shard
+        images, torch.arange(10), batch_size=batch_size, seed=3, sample=sample, shard=shard
     )
 
 
@@ -71,7 +72,7 @@ def test_the_erased_side_is_drawn_anew_for_each_image_and_epoch():
     training = make_training()
     counts = torch.zeros(len(SIDES))
     for step in range(64):  # 8 epochs of 256 images
-        counts += training.stream.batch(step).random["sides"].bincount(minlength=len(SIDES))
+        counts += training.stream.batch(step).random["corruption"].bincount(minlength=len(SIDES))
     chi_squared = ((counts - 512) ** 2 / 512).sum()
     assert chi_squared < 16.3  # three degrees of freedom, p = 0.001
 
@@ -105,8 +106,9 @@ def test_a_step_never_waits_for_the_device_and_an_interval_waits_once(monkeypatc
         for _ in range(5):
             training.train_step()
         assert (syncs.count, reads) == (0, [])
-        rows = training.fit(lambda: False)
-        next(rows)
+        training.train_step()
+        training.train_step()
+        training.read_row()
         # One for the losses of the interval, one for the watch over NaN.
         assert (syncs.count, reads) == (1, ["tolist"])
 
@@ -130,16 +132,15 @@ class PlainDescent(torch.optim.Optimizer):
 )
 def test_a_step_needs_no_value_and_mixes_no_devices(command, options, monkeypatch):
     """On meta tensors reading a value raises, and so does a sum with a CPU tensor."""
-    monkeypatch.setattr(loop, "make_optimizer", lambda settings, model: PlainDescent(model))
+    monkeypatch.setattr(trainer_module, "make_optimizer", lambda _, net: PlainDescent(net))
     monkeypatch.setattr(Hardware, "autocast", lambda self: nullcontext())  # has no meta device
     given = OPTIONS | options if command == "resconv" else {"mode": "disabled"} | options
-    task = make_task(settings_from(command, given))
     hardware = Hardware(torch.device("meta"), torch.float32, compile=False)
-    training = Training(task, task.build_model(), hardware)
+    training = make_trainer(Settings.parse(command, given), hardware)
     with forced_way("pointwise"):
         for _ in range(3):
             training.train_step()
-        assert {p.device.type for p in training.model.parameters()} == {"meta"}
+        assert {p.device.type for p in training.net.parameters()} == {"meta"}
         for read in (training.meter.read, training.check_finite, training.validate):
             with pytest.raises((NotImplementedError, RuntimeError), match="meta tensor"):
                 read()
@@ -159,9 +160,9 @@ def test_a_step_never_waits_for_cuda():
 
 def test_logged_losses_are_means_over_their_interval():
     steps = make_training(log_every=1)
-    single = [row["train/l1"] for row in steps.fit(lambda: False)]
+    single = [row["train/l1"] for row in rows_of(steps)]
     assert len(single) == 8
-    intervals = [row["train/l1"] for row in make_training(log_every=3).fit(lambda: False)]
+    intervals = [row["train/l1"] for row in rows_of(make_training(log_every=3))]
     expected = [sum(single[:3]) / 3, sum(single[3:6]) / 3, sum(single[6:]) / 2]
     assert intervals == pytest.approx(expected, rel=1e-6)
 
@@ -181,9 +182,9 @@ def test_logged_losses_are_means_over_their_interval():
 def test_fast_paths_train_like_the_plain_one(options, tolerance):
     base = {"precision": "fp32", "log_every": 1, "layers": options.get("layers", 2)}
     for loss in ("train/l1", "val/l1"):
-        rows = make_training(**base).fit(lambda: False)
+        rows = rows_of(make_training(**base))
         plain = [row[loss] for row in rows if loss in row]
-        rows = make_training(**base | options).fit(lambda: False)
+        rows = rows_of(make_training(**base | options))
         other = [row[loss] for row in rows if loss in row]
         assert plain and other == pytest.approx(plain, rel=tolerance, abs=0)
 
@@ -191,32 +192,39 @@ def test_fast_paths_train_like_the_plain_one(options, tolerance):
 def test_a_recomputed_channel_selection_trains_whatever_way_is_measured():
     options = {"conv": "select", "layers": 3, "precision": "fp32", "log_every": 1}
     training = make_training(checkpoint_activations=True, **options)
-    losses = [row["train/l1"] for row in training.fit(lambda: False)]
-    plain = [row["train/l1"] for row in make_training(**options).fit(lambda: False)]
+    losses = [row["train/l1"] for row in rows_of(training)]
+    plain = [row["train/l1"] for row in rows_of(make_training(**options))]
     assert losses == pytest.approx(plain, rel=1e-4)
 
 
 def test_channels_last_computes_what_the_plain_layout_computes():
     training = make_training(precision="fp32")
-    inputs, _ = training.task.prepare(training.stream.batch(0), training.hardware)
+    inputs = training.task.prepare(training.stream.batch(0)).inputs
     assert inputs.is_contiguous(memory_format=torch.channels_last)
-    plain = training.task.build_model()
-    plain.load_state_dict(training.model.state_dict())
+    plain = training.task.build_net()
+    plain.load_state_dict(training.net.state_dict())
     torch.testing.assert_close(
-        training.model(inputs), plain(inputs.contiguous()), rtol=1e-5, atol=1e-6
+        training.net(inputs), plain(inputs.contiguous()), rtol=1e-5, atol=1e-6
     )
 
 
 def test_a_checkpoint_between_two_rows_keeps_the_time_spent():
     training = make_training(log_every=100)
-    states = []
-    rows = training.fit(lambda: states.append(training.state()) or len(states) == 3)
-    assert list(rows) == [] and training.step == 3
+    states, stop = [], StopRequest()
+
+    def keep() -> None:
+        states.append(training.state())
+        if len(states) == 3:
+            stop.request("enough")
+
+    recorder = Rows(keep)
+    assert not loop.train(training, recorder, stop)
+    assert recorder.rows == [] and training.step == 3
     seconds = [state["seconds"] for state in states]
-    assert 0 < seconds[0] < seconds[1] < seconds[2] <= training.watch.seconds
+    assert 0 < seconds[0] < seconds[1] < seconds[2] <= training.timer.seconds
     again = make_training()
     again.load_state(states[1])
-    assert again.watch.seconds == seconds[1]
+    assert again.timer.seconds == seconds[1]
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
@@ -224,14 +232,14 @@ def test_a_broken_loss_changes_no_weight(optimizer):
     training = make_training(optimizer=optimizer)
     for _ in range(2):
         training.train_step()
-    kept = [p.detach().clone() for p in training.model.parameters()]
+    kept = [p.detach().clone() for p in training.net.parameters()]
     task = training.task
     losses = task.losses
     task.losses = lambda out, target: {k: v * math.inf for k, v in losses(out, target).items()}
     training.train_step()
     task.losses = losses
     training.train_step()
-    assert all(torch.equal(a, b) for a, b in zip(kept, training.model.parameters(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(kept, training.net.parameters(), strict=True))
     with pytest.raises(NonFiniteLoss, match=r"at step 3 of 8 \(learning rate 0\.000256\)"):
         training.check_finite()
 
@@ -253,7 +261,7 @@ def test_learning_rates():
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="needs glibc")
 def test_large_tensors_are_made_from_memory_that_is_still_there():
-    choose_hardware(settings_from("resconv", {"device": "cpu"}))
+    choose_hardware(HardwareSettings(device="cpu"))
     pages = []
     for _ in range(12):
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -19,13 +19,13 @@ import os, signal, sys
 sys.path.insert(0, {root!r})
 from pathlib import Path
 from train import main
-from experiment.run import ActiveRun
-after_step = ActiveRun._after_step
-def stopping(self):
-    if self.training.step == 10 and not self.earlier:
+from experiment.recorder import Recorder
+after_step = Recorder.after_step
+def stopping(self, trainer):
+    if trainer.step == 10 and not self.info.resumed:
         os.kill(os.getpid(), signal.SIGTERM)
-    return after_step(self)
-ActiveRun._after_step = stopping
+    after_step(self, trainer)
+Recorder.after_step = stopping
 main()
 """
 SWEEP = """

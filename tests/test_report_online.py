@@ -21,10 +21,10 @@ ROOT = Path(__file__).resolve().parent.parent
 TRAIN = """
 import os, sys, wandb
 from experiment.run import run
-from experiment.settings import settings_from
+from experiment.settings import Settings
 
 def train(runs_dir, layers, seed, **extra):
-    settings = settings_from("resconv", {
+    settings = Settings.parse("resconv", {
         "data": "garments", "train_images": 64, "val_images": 40, "images": 64, "ch": 4,
         "epochs": 3, "layers": layers, "seed": seed, "device": "cpu", "runs_dir": runs_dir,
     })

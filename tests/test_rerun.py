@@ -72,7 +72,7 @@ def test_a_run_that_is_not_finished_or_nowhere_is_refused(cli):
     assert f"{run}: the run is failed (the loss became NaN or infinite at step" in outcome.err
     assert f"--resume {run} repeats it from the start, as there is no checkpoint" in outcome.err
     outcome = cli("resconv", "--resume", run)
-    assert outcome.code == 1 and f"going on with {folder} from the start" in outcome.out
+    assert outcome.code == 1 and f"Resuming {folder} from the start" in outcome.out
 
     outcome = cli("rerun", "nope")
     assert outcome.code == 2 and outcome.err.count("\n") == 1

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import csv
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from experiment.settings import ACTIVATIONS, BN_POSITIONS, ResConvSettings, settings_from
+from experiment.settings import Settings
 from models.profile import parameter_count
+from models.registry import ACTIVATIONS, BN_POSITIONS
 from models.resconv import GELU, Deconv, ResConv, receptive_fields
-from tasks.restoration import model_arguments
 from tests.conftest import ROOT
 
 PUBLISHED = ROOT / "reports" / "published" / "resconv.csv"
@@ -23,15 +24,15 @@ def published_rows() -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def published_settings(row: dict[str, str]) -> ResConvSettings:
+def published_settings(row: dict[str, str]) -> dict[str, Any]:
     names = ("size", "layers", "ks", "ch", "residual_weight", "bn_encoder", "bn_decoder", "act")
     options = {name: row[name] for name in names} | {"bn_last": row["bn_last_layer"] == "yes"}
-    return settings_from("resconv", options)
+    return Settings.parse("resconv", options).net.arguments()
 
 
 def test_every_published_parameter_count_is_met_to_the_unit():
     rows = published_rows()
-    counts = [parameter_count(ResConv(**model_arguments(published_settings(r), 1))) for r in rows]
+    counts = [parameter_count(ResConv(**published_settings(r))) for r in rows]
     assert counts == [int(row["parameters"]) for row in rows]
     assert len(rows) == 113
 

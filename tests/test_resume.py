@@ -12,15 +12,9 @@ import yaml
 
 from common.errors import InputError
 from experiment import checkpoints as checkpoint
-from experiment import run
-from experiment.settings import settings_from
-from models import fastest
-from tasks.registry import make_task
 from tests.conftest import TINY
 from tests.cut import assert_same_tensors, only_run, run_in_child
 from tracking.folder import RunFolder
-from training.hardware import choose_hardware
-from training.trainer import Training
 
 OPTIONS = dict(zip([o[2:].replace("-", "_") for o in TINY[::2]], TINY[1::2], strict=True))
 # 16 steps, validations after 8 and 16, rows every third step, saves every second.
@@ -56,7 +50,8 @@ def assert_same_runs(folder: Path, other: Path) -> None:
         saved, wanted = (checkpoint.load(f / "checkpoints" / name) for f in (folder, other))
         for contents in (saved, wanted):
             contents.pop("seconds", None)
-            contents.get("training", {}).pop("seconds", None)
+            for name in ("seconds", "validation_seconds"):
+                contents.get("training", {}).pop(name, None)
             contents.pop("config")
             last = contents.pop("last", {})
             contents["last"] = {k: v for k, v in last.items() if not k.startswith("perf/")}
@@ -104,7 +99,7 @@ def test_a_broken_or_foreign_checkpoint_is_named_and_the_one_before_it_used(cli,
     outcome = cli("resconv", "--resume", folder)
     assert outcome.code == 0
     assert f"{last}: not a whole checkpoint" in outcome.out
-    assert f"going on with {folder} after 256 images" in outcome.out
+    assert f"Resuming {folder} at image 256" in outcome.out
 
     checkpoint.save(last, foreign)
     previous.write_text("not a checkpoint")
@@ -156,7 +151,7 @@ def test_a_run_is_gone_on_with_by_folder_or_id_and_only_as_what_it_was(cli, tmp_
     holder = RunFolder(folder)
     assert holder.lock()
     outcome = cli("resconv", "--resume", folder)
-    assert "another process is at work on this run" in outcome.err
+    assert "another process is working on this run" in outcome.err
     holder.unlock()
 
     config = yaml.safe_load((folder / "config.yaml").read_text())
@@ -167,15 +162,15 @@ def test_a_run_is_gone_on_with_by_folder_or_id_and_only_as_what_it_was(cli, tmp_
 
     outcome = cli("resconv", "--resume", run_id, *there)
     assert outcome.code == 0, outcome.err
-    assert f"going on with {folder} after 256 images" in outcome.out
+    assert f"Resuming {folder} at image 256" in outcome.out
     assert only_run(folder.parent) == folder
     assert "the run is finished" in cli("resconv", "--resume", folder).err
 
 
 def test_a_checkpoint_is_due_by_images_or_by_minutes(monkeypatch):
     now = 0.0
-    monkeypatch.setattr(run.time, "monotonic", lambda: now)
-    by_images, by_time = run.SaveSchedule(100, 0), run.SaveSchedule("2m", 0)
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now)
+    by_images, by_time = checkpoint.SaveSchedule(100, 0), checkpoint.SaveSchedule("2m", 0)
     assert [by_images.is_due(seen) for seen in (64, 128)] == [False, True]
     by_images.saved(128)
     assert [by_images.is_due(seen) for seen in (192, 256)] == [False, True]
@@ -184,18 +179,4 @@ def test_a_checkpoint_is_due_by_images_or_by_minutes(monkeypatch):
     assert by_time.is_due(1)
     by_time.saved(1)
     assert not by_time.is_due(2)
-    assert not run.SaveSchedule(None, 0).is_due(10**9)
-
-
-def test_the_way_of_computing_that_was_measured_is_kept(monkeypatch):
-    monkeypatch.setattr(fastest, "_remembered", {})
-    settings = settings_from("classify", CLASSIFY | {"deterministic": False})
-    task = make_task(settings)
-    training = Training(task, task.build_model(), choose_hardware(settings))
-    training.train_step()
-    state = training.state()
-    ways = fastest.remembered_ways()
-    assert ways
-    monkeypatch.setattr(fastest, "_remembered", {})
-    training.load_state(state)
-    assert fastest.remembered_ways() == ways
+    assert not checkpoint.SaveSchedule(None, 0).is_due(10**9)

@@ -15,13 +15,13 @@ from PIL import Image
 
 from data import fashion_mnist
 from experiment.checkpoints import load
-from experiment.settings import settings_from
+from experiment.settings import Settings
 from models.resconv import ResConv
-from tasks.corruptions import SIDES, erase, fixed_sides
+from tasks.corruptions import SIDES, Half
 from tasks.registry import make_task
-from tasks.restoration import model_arguments
 from tests.conftest import TINY, run_folder
 from training.hardware import choose_hardware
+from training.settings import HardwareSettings
 
 STEPS = 8  # 256 images, batch 32
 
@@ -71,7 +71,7 @@ def test_a_run_leaves_the_same_story_in_its_folder_and_in_wandb(cli):
 def check_tables(folder: Path, summary: dict) -> None:
     demo = rows_of(folder / "tables" / "reconstructions.csv")
     assert len(demo) == 20
-    assert {row["side"] for row in demo} == set(SIDES)
+    assert {row["damage"] for row in demo} == {f"{side} erased" for side in SIDES}
     assert len({row["class"] for row in demo}) == 10
     for row in demo:
         for kind in ("input", "output", "target", "error"):
@@ -91,7 +91,7 @@ def check_tables(folder: Path, summary: dict) -> None:
 
 def check_wandb(folder: Path, config: dict, rows: list[dict[str, str]]) -> None:
     [found] = inspect(folder, "--summary", "--json")
-    for key in ("layers", "ks", "batch_size", "dataset", "network", "fingerprint", "environment"):
+    for key in ("layers", "ks", "batch_size", "dataset", "network", "identity", "environment"):
         assert found["config"][key] == config[key]
     assert found["summary"]["val/l1"].keys() == {"min", "last"}
     assert found["summary"]["val/psnr"].keys() == {"max", "last"}
@@ -119,15 +119,15 @@ def plain(history: dict) -> dict:
 def test_the_logged_metrics_are_those_of_the_saved_network(cli):
     folder = run_folder(cli("resconv", *TINY, "--mode", "disabled", "--precision", "fp32"))
     saved = load(folder / "checkpoints" / "best.pt")
-    settings = settings_from("resconv", {k: saved["config"][k] for k in ("layers", "ch", "size")})
-    net = ResConv(**model_arguments(settings, 1))
+    settings = Settings.parse("resconv", {k: saved["config"][k] for k in ("layers", "ch", "size")})
+    net = ResConv(**settings.net.arguments(), image_channels=1)
     net.load_state_dict(saved["model"])
     options = dict(zip(TINY[::2], TINY[1::2], strict=True))
-    task = make_task(settings_from("resconv", {k[2:]: v for k, v in options.items()}))
+    task = make_task(Settings.parse("resconv", {k[2:]: v for k, v in options.items()}))
     targets = task.data.val.images / 255
-    sides = fixed_sides(len(targets))
+    sides = Half().fixed(len(targets))
     with torch.no_grad():
-        error = (net.eval()(erase(targets, sides)) - targets).abs()
+        error = (net.eval()(Half()(targets, sides)[0]) - targets).abs()
     height, width = targets.shape[-2:]
     halves = {"left": (..., slice(width // 2)), "right": (..., slice(width // 2, None))}
     halves |= {"top": (..., slice(height // 2), slice(None))}
@@ -136,6 +136,9 @@ def test_the_logged_metrics_are_those_of_the_saved_network(cli):
     metrics = json.loads((folder / "summary.json").read_text())["last"]
     assert metrics["val/l1"] == pytest.approx(float(error.mean()), rel=1e-5)
     assert metrics["val/l1_erased"] == pytest.approx(float(erased.mean()), rel=1e-5)
+    kept = 2 * float(error.mean()) - float(erased.mean())
+    assert metrics["val/l1_kept"] == pytest.approx(kept, rel=1e-5)
+    assert metrics["val/l1_composite"] == pytest.approx(float(erased.mean()) / 2, rel=1e-5)
     assert metrics["val/mse"] == pytest.approx(float(error.square().mean()), rel=1e-5)
 
 
@@ -167,6 +170,6 @@ def test_a_failed_tracker_start_is_not_a_failed_run(cli, monkeypatch):
 
 
 def test_the_device_is_said_and_the_precision_can_be_overruled():
-    fp32 = choose_hardware(settings_from("resconv", {"device": "cpu", "precision": "fp32"}))
-    bf16 = choose_hardware(settings_from("resconv", {"device": "cpu", "precision": "bf16"}))
+    fp32 = choose_hardware(HardwareSettings(device="cpu", precision="fp32"))
+    bf16 = choose_hardware(HardwareSettings(device="cpu", precision="bf16"))
     assert (fp32.dtype, bf16.dtype) == (torch.float32, torch.bfloat16)

@@ -16,11 +16,11 @@ import pytest
 import torch
 
 from experiment import checkpoints as checkpoint
-from experiment import run
+from experiment.recorder import Recorder
 from tests.conftest import ROOT, TINY
 from tests.cut import only_run, run_in_child
 from tests.test_resume import RESCONV, assert_same_runs
-from training.trainer import Training
+from training.trainer import Trainer
 
 OFF = [*TINY, "--mode", "disabled"]
 
@@ -31,23 +31,26 @@ def summary_of(folder: Path) -> dict:
 
 def after_step(monkeypatch: pytest.MonkeyPatch, step: int, act: Callable[[], object]) -> None:
     """Do something between the steps ``step`` and ``step + 1`` of a run in this process."""
-    original = run.ActiveRun._after_step
+    original = Recorder.after_step
 
-    def acting(self) -> bool:
-        if self.training.step == step:
+    def acting(self: Recorder, trainer: Trainer) -> None:
+        if trainer.step == step:
             act()
-        return original(self)
+        original(self, trainer)
 
-    monkeypatch.setattr(run.ActiveRun, "_after_step", acting)
+    monkeypatch.setattr(Recorder, "after_step", acting)
 
 
-@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", 130)])
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", 130), ("SIGUSR1", 138), ("SIGXCPU", 152)],
+)
 def test_a_signal_lets_the_step_finish_saves_and_ends_with_its_code(name, code, cli, monkeypatch):
     after_step(monkeypatch, 5, lambda: os.kill(os.getpid(), getattr(signal, name)))
     outcome = cli("resconv", *OFF)
     assert (outcome.code, outcome.err) == (code, "")
     folder = only_run(Path("runs"))
-    assert f"the same command with --resume {folder}" in outcome.out
+    assert f"the same command and --resume {folder}" in outcome.out
     assert summary_of(folder)["state"] == "preempted"
     assert summary_of(folder)["reason"] == f"stopped by {name}"
     assert checkpoint.load(folder / "checkpoints" / "last.pt")["training"]["step"] == 5
@@ -88,14 +91,14 @@ def test_a_reader_that_goes_away_stops_nothing():
 
 def break_loss(monkeypatch: pytest.MonkeyPatch, step: int, value: float) -> None:
     """The loss of training step ``step`` (from 1) is ``value``."""
-    original = Training.train_step
+    original = Trainer.train_step
 
-    def breaking(self: Training) -> None:
+    def breaking(self: Trainer) -> None:
         if self.step + 1 == step:
-            self.task.losses = lambda outputs, targets: {"l1": outputs.mean() * value}
+            self.task.losses = lambda outputs, sample: {"l1": outputs.mean() * value}
         original(self)
 
-    monkeypatch.setattr(Training, "train_step", breaking)
+    monkeypatch.setattr(Trainer, "train_step", breaking)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

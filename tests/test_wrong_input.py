@@ -187,12 +187,12 @@ LINES = [
     ("restore evil.pt photo.png", "not a checkpoint of this project"),
     ("restore photo.png photo.png", "not a whole checkpoint"),
     ("restore classify.pt photo.png", "python train.py predict"),
-    ("restore resconv.pt photo.png", "its weights are not those"),
+    ("restore resconv.pt photo.png", "its weights do not fit"),
     ("restore resconv.pt photo.png --erase middle", "must be one of"),
     ("restore resconv.pt nothere.png", "no such file"),
     ("predict foreign.pt texts", "not a checkpoint of this project"),
     ("predict evil.pt texts", "not a checkpoint of this project"),
-    ("predict resconv.pt texts", "not of classify"),
+    ("predict resconv.pt texts", "not of classification"),
     ("rerun nothere1", "no W&B API key"),
     ("rerun old/nothere", "no W&B API key"),
     ("rerun old/cut-aaaaaaa2", "not finished"),
@@ -225,9 +225,9 @@ def test_a_wrong_line(line, hint, here, cli):
 
 @pytest.mark.parametrize("name", BROKEN_IMAGES)
 def test_a_wrong_image(name, here, cli, monkeypatch):
-    from inference import restore
+    from models.resconv import ResConv
 
-    monkeypatch.setattr(restore.ResConv, "load_state_dict", lambda self, state: None)
+    monkeypatch.setattr(ResConv, "load_state_dict", lambda self, state: None)
     before = set(Path().rglob("*"))
     assert_refused(cli("restore", "resconv.pt", name), name, before)
 

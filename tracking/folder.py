@@ -44,6 +44,36 @@ def new_run_id() -> str:
     return "".join(secrets.choice(ID_ALPHABET) for _ in range(8))
 
 
+def find_run_folder(run: str, runs_dir: Path) -> Path | None:
+    """The run folder called ``run``: a path, or an id or folder name in ``runs_dir``."""
+    for path in (Path(run), runs_dir / run):
+        if (path / "config.yaml").is_file():
+            return path
+    found = [p.parent for p in runs_dir.glob("*/config.yaml") if p.parent.name.endswith(f"-{run}")]
+    return found[0] if len(found) == 1 else None
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """A run folder's config.yaml. Raises ``InputError`` where it is not one."""
+    path = folder / "config.yaml"
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        detail = " ".join(str(error).split())[:80]
+        raise InputError(f"{path}: cannot be read ({detail}); give another run folder") from None
+    if not isinstance(config, dict) or not {"task", "run_id", "dataset"} <= config.keys():
+        raise InputError(f"{path}: not the config of a run; give the folder of a run")
+    return config
+
+
+def state_of(folder: Path) -> str:
+    """The run's state by its summary.json, ``running`` where that was never written."""
+    try:
+        return json.loads((folder / "summary.json").read_text(encoding="utf-8"))["state"]
+    except (OSError, ValueError, KeyError):
+        return "running"
+
+
 class RunFolder:
     """``<runs_dir>/<name>-<id>``: config.yaml, metrics.csv, summary.json and the rest.
 

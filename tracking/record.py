@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import InputError
+from models.registry import command_of
 
 PICTURE_KINDS = ("input", "output", "target", "error")
 COSTS = ("parameters", "receptive_field", "multiply_adds", "seconds", "images_per_second")
@@ -141,11 +142,6 @@ def _csv_rows(path: Path) -> list[dict[str, str]]:
         return []
     with open(path, newline="", encoding="utf-8", errors="replace") as file:
         return list(csv.DictReader(file))
-
-
-def command_of(config: Mapping[str, Any]) -> str:
-    """The training command of a run's config; 73bab81 wrote it as ``task``."""
-    return str(config.get("command") or config.get("task"))
 
 
 def is_run_folder(folder: Path) -> bool:

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.files import encodable, relative_to_cwd
-from common.media import Showing
+from common.log import log
+from common.media import Examples
+from tasks.metrics import goal_of
 from tracking.server import Connection, answers, wandb_settings
 from tracking.sync import Part, parts_of, sync_command
 from tracking.values import (
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
 INIT_SECONDS = 30
 FINISH_SECONDS = 60
 FIXED_PICTURES = 8  # of the gallery, also logged under a key each: W&B compares runs by key
-HIGHER_IS_BETTER = ("accuracy", "psnr", "ssim")
 
 
 class Tracker:
@@ -45,10 +46,9 @@ class Tracker:
         connection: Connection,
         folder: Path,
         job_type: str,
-        report: Callable[[str], None],
     ) -> None:
         self.settings, self.connection = settings, connection
-        self.folder, self.job_type, self.report = folder, job_type, report
+        self.folder, self.job_type = folder, job_type
         self.mode, self.reason = connection.mode, connection.reason
         self.run: Any = None
         self.first_step = 0  # of those that W&B does not have yet
@@ -88,7 +88,7 @@ class Tracker:
         cut_tags = [cut(tag.strip(), MAX_TAG) for tag in (*given, *tags)]
         return dict(self.connection.arguments) | {
             "group": cut(self.settings.group, MAX_NAME),
-            "notes": encodable(getattr(self.settings, "notes", None)),
+            "notes": encodable(self.settings.notes),
             "name": cut(name, MAX_NAME),
             "tags": list(dict.fromkeys(filter(None, cut_tags))),
             "job_type": None if self.connection.job_type else cut(self.job_type, MAX_NAME),
@@ -109,7 +109,7 @@ class Tracker:
             if os.access(folder, os.R_OK | os.W_OK | os.X_OK):
                 return folder
             reason = "no permission"
-        self.report(
+        log.warning(
             f"WANDB_DIR={given} cannot be written ({reason}): W&B's files are kept in "
             f"{relative_to_cwd(own / 'wandb')}"
         )
@@ -159,7 +159,7 @@ class Tracker:
             group, _, name = metric.partition("/")
             kept = "last"
             if group != "perf" and name != "lr":
-                kept = f"{'max' if name.startswith(HIGHER_IS_BETTER) else 'min'},last"
+                kept = f"{'max' if goal_of(metric) == 'maximize' else 'min'},last"
             self._call("define_metric", metric, step_metric="images_seen", summary=kept)
 
     def log(self, row: dict[str, Any], step: int) -> None:
@@ -171,25 +171,25 @@ class Tracker:
         if step >= self.first_step:
             self._call("log", encodable(finite), step=step)
 
-    def show(self, showing: Showing, step: int) -> None:
+    def log_examples(self, examples: Examples, step: int) -> None:
         """Log tables and the demo pictures: as a list, and the first ones under a key each."""
         if self.run is not None and step >= self.first_step:
-            self._try(lambda: self._show(showing, step))
+            self._try(lambda: self._log_examples(examples, step))
 
-    def _show(self, showing: Showing, step: int) -> None:
+    def _log_examples(self, examples: Examples, step: int) -> None:
         import wandb
 
         row: dict[str, Any] = {}
         if self._server_available():
-            row = {t.name: wandb_table(t) for t in showing.tables}
-        if showing.gallery:
+            row = {t.name: wandb_table(t) for t in examples.tables}
+        if examples.gallery:
             pictures = [
-                wandb.Image(p.pixels, caption=encodable(p.caption)) for p in showing.gallery
+                wandb.Image(p.pixels, caption=encodable(p.caption)) for p in examples.gallery
             ]
             row["demo"] = pictures
             row |= {f"demo/{n}": p for n, p in enumerate(pictures[:FIXED_PICTURES])}
-        if showing.overview:
-            row["overview"] = wandb.Image(showing.overview.pixels)
+        if examples.overview:
+            row["overview"] = wandb.Image(examples.overview.pixels)
         self.run.log(row, step=step)
 
     def log_files(self, name: str, kind: str, files: list[Path], aliases: list[str]) -> None:
@@ -251,7 +251,7 @@ class Tracker:
         try:
             self.run.finish(exit_code=exit_code)
         except TimeoutError:
-            self.report(
+            log.warning(
                 f"W&B has not taken everything within {FINISH_SECONDS} s; upload the rest with: "
                 f"{self._address['sync_command']}"
             )
@@ -261,7 +261,7 @@ class Tracker:
         available = self.mode == "offline" or answers(self.connection.host)
         if not available and not self._warned_of_silence:
             self._warned_of_silence = True
-            self.report(
+            log.warning(
                 "the W&B server does not answer; the run goes on, its tables and models stay in "
                 "the run folder until it does"
             )
@@ -276,7 +276,7 @@ class Tracker:
             call()
         except Exception as error:  # whatever W&B does, the run goes on
             if not self._failed:
-                self.report(f"W&B failed ({_one_line(error)}); the run goes on, see metrics.csv")
+                log.warning(f"W&B failed ({_one_line(error)}); the run goes on, see metrics.csv")
             self._failed = True
 
 

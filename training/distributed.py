@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, distributed, nn
 
 from common.errors import InputError
-from experiment.settings import RunSettings
+from training.settings import HardwareSettings
 
 
 @dataclass
-class Team:
+class DistributedContext:
     """The processes of a run. Rank 0 tracks, saves and validates; the others only compute.
 
-    A team of one does nothing here.
+    With one process every method is a no-op.
     """
 
     rank: int = 0
@@ -30,21 +30,21 @@ class Team:
         self._pending: tuple[Tensor, Any] | None = None
 
     @classmethod
-    def from_environment(cls) -> Team:
-        """The team that torchrun's variables describe; alone without them."""
+    def from_environment(cls) -> DistributedContext:
+        """From torchrun's environment variables; a single process without them."""
         names = ("RANK", "WORLD_SIZE", "MASTER_ADDR")
         if not all(name in os.environ for name in names):
             return cls()
         local_rank = int(os.environ.get("LOCAL_RANK", 0))
         return cls(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), local_rank)
 
-    def own_device(self, settings: RunSettings) -> RunSettings:
-        """``settings`` for this process: each its own GPU. Raises ``InputError``."""
+    def assign_device(self, settings: HardwareSettings, batch_size: int) -> HardwareSettings:
+        """The settings with this rank's device. Raises ``InputError`` for too small a batch."""
         if self.size == 1:
             return settings
-        if self.size > settings.batch_size:
+        if self.size > batch_size:
             raise InputError(
-                f"--batch-size {settings.batch_size}: must be at least one image for each of the "
+                f"--batch-size {batch_size}: must be at least one image for each of the "
                 f"{self.size} processes, for example --batch-size {self.size}"
             )
         on_cuda = settings.device == "auto" and torch.cuda.is_available()
@@ -54,7 +54,7 @@ class Team:
 
     @contextmanager
     def connected(self, device: torch.device) -> Iterator[None]:
-        """``with``: the processes can speak to each other, by NCCL on CUDA and by Gloo on CPU."""
+        """``with``: the process group, by NCCL on CUDA and by Gloo on CPU."""
         if self.size == 1:
             yield
             return
@@ -74,21 +74,21 @@ class Team:
         distributed.destroy_process_group()
 
     def prepare(self, model: nn.Module, device: torch.device) -> nn.Module:
-        """``model`` with batch statistics over all processes (CUDA; on CPU there is no such)."""
+        """``model`` with SyncBatchNorm (CUDA only)."""
         if self.size > 1 and device.type == "cuda":
             return nn.SyncBatchNorm.convert_sync_batchnorm(model)
         return model
 
-    def joined(self, net: nn.Module) -> nn.Module:
-        """``net`` with its gradients averaged over the processes in the backward pass."""
+    def wrap_ddp(self, net: nn.Module) -> nn.Module:
+        """``net`` in DistributedDataParallel: gradients are averaged in the backward pass."""
         return nn.parallel.DistributedDataParallel(net) if self.size > 1 else net
 
-    def weighed(self, loss: Tensor, images: int, batch_size: int) -> Tensor:
-        """This part's mean ``loss`` so that the average over processes is the batch's mean."""
+    def scale_loss(self, loss: Tensor, images: int, batch_size: int) -> Tensor:
+        """Scale the local loss so that DDP's average equals the global-batch mean."""
         return loss if self.size == 1 else loss * (images * self.size / batch_size)
 
     def mean(self, losses: dict[str, Tensor], images: int, batch_size: int) -> dict[str, Tensor]:
-        """The whole batch's means from this part's, alike in all processes (CUDA: no host sync)."""
+        """The global batch's means, the same on every rank (CUDA: no host sync)."""
         if self.size == 1:
             return losses
         values = torch.stack([loss.detach() for loss in losses.values()]) * (images / batch_size)
@@ -96,11 +96,11 @@ class Team:
         return dict(zip(losses, values.unbind(), strict=True))
 
     def seed(self, seed: int, step: int) -> None:
-        """Draws inside the net differ between processes, yet depend on the step alone."""
+        """Seed by step and rank, so that dropout differs between ranks and resumes exactly."""
         if self.size > 1:
             torch.manual_seed((seed * 1_000_003 + step) * self.size + self.rank)
 
-    def shared(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         """Rank 0's ``value`` in every process."""
         if self.size == 1:
             return value
@@ -108,10 +108,10 @@ class Team:
         distributed.broadcast_object_list(box, src=0, device=torch.device("cpu"))
         return box[0]
 
-    def all_stop(self, stop: bool) -> bool:
-        """Whether to stop after this step, alike in all processes, as rank 0 wanted.
+    def agree(self, stop: bool) -> bool:
+        """Whether to stop after this step: rank 0's wish, the same answer on every rank.
 
-        Alone at once; else one step later: the answer travels while that step is computed.
+        With several processes the answer comes one step later: it is sent during that step.
         """
         if self.size == 1:
             return stop

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from common.errors import InputError
-from experiment.settings import RunSettings
+from training.settings import HardwareSettings
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,6 @@ class Hardware:
         """``model`` or its compiled form, which shares its weights."""
         return torch.compile(model) if self.compile else model
 
-    def to_float(self, images: Tensor) -> Tensor:
-        """uint8 [n c h w] to float32 in [0, 1] on the device, channels last."""
-        images = images.to(self.device).float() / 255  # moved first: bytes, not floats
-        return images.contiguous(memory_format=torch.channels_last)
-
     def synchronize(self) -> None:
         """Wait for the device, so that a clock read next to it means something."""
         if self.device.type == "cuda":
@@ -56,7 +51,7 @@ class Hardware:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
-def choose_hardware(settings: RunSettings) -> Hardware:
+def choose_hardware(settings: HardwareSettings) -> Hardware:
     """Resolve ``--device``, ``--precision``, ``--deterministic``.
 
     Raises ``InputError`` for a device that is not there or not CPU or CUDA.
@@ -66,7 +61,7 @@ def choose_hardware(settings: RunSettings) -> Hardware:
         _keep_freed_memory()
     if device.type == "cuda":
         if device.index is not None:
-            torch.cuda.set_device(device)  # what asks "the current device" means this one
+            torch.cuda.set_device(device)  # for code that takes no device argument
         torch.set_float32_matmul_precision("high")
         torch.backends.cudnn.benchmark = not settings.deterministic
     elif settings.compile and not any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++"))):

@@ -1,10 +1,10 @@
-"""THE training loop and THE training step, shared by every task."""
+"""THE training step, and the state that a run resumes from."""
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -12,12 +12,14 @@ from torch import Tensor, nn
 
 from common.errors import InputError, RunError
 from data.batches import BatchStream
-from experiment.settings import RunSettings
-from models.fastest import remember_ways, remembered_ways
 from tasks.base import Task
-from training.distributed import Team
+from training.distributed import DistributedContext
 from training.hardware import Hardware
+from training.optimizers import make_optimizer
 from training.schedule import learning_rate
+from training.settings import TrainingSettings
+
+Row = dict[str, float]
 
 
 class NonFiniteLoss(RunError):
@@ -25,7 +27,7 @@ class NonFiniteLoss(RunError):
 
 
 class Meter:
-    """Sums of losses, kept on the device; reading them is the loop's only sync."""
+    """Sums of losses, kept on the device; reading them is the interval's only sync."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -42,14 +44,14 @@ class Meter:
         self.count += 1
 
     def read(self) -> dict[str, float]:
-        """Means since the last reading, which start anew. One host-device sync."""
+        """Means since the last reading; one host-device sync. Starts anew."""
         means = (self.sums / max(self.count, 1)).tolist()
         self.count = 0
         return dict(zip(self.names, means, strict=True))
 
 
 class Stopwatch:
-    """Seconds between ``start`` and ``stop``, summed; ``seconds`` counts while it runs, too."""
+    """Seconds between ``start`` and ``stop``, summed; ``seconds`` includes the current interval."""
 
     def __init__(self, seconds: float = 0.0) -> None:
         self.before, self.since = seconds, None
@@ -63,74 +65,97 @@ class Stopwatch:
         self.since = time.perf_counter()
 
     def stop(self) -> float:
-        """Seconds since ``start``."""
-        spent = time.perf_counter() - self.since
+        """Stop; returns the seconds since ``start``."""
+        spent = 0.0 if self.since is None else time.perf_counter() - self.since
         self.before, self.since = self.before + spent, None
         return spent
 
 
-class Training:
-    """A network, its optimizer and its batches; ``step`` counts the steps done."""
+class Trainer:
+    """A net, its optimizer and its batches; ``step`` counts the steps done."""
 
     def __init__(
         self,
         task: Task,
-        model: nn.Module,
+        net: nn.Module,
+        settings: TrainingSettings,
         hardware: Hardware,
-        team: Team | None = None,
+        ranks: DistributedContext | None = None,
+        *,
+        log_every: int = 25,
     ) -> None:
-        settings = task.settings
         self.task, self.settings, self.hardware = task, settings, hardware
-        self.team = team or Team()
-        self.model = hardware.prepare(self.team.prepare(model, hardware.device))
-        self.net = hardware.compiled(self.model)
-        self.trained_net = self.team.joined(self.net)
-        self.optimizer = make_optimizer(settings, self.model)
-        # Fused optimizers skip a step on the device where this is 1: no sync to watch the loss.
-        self.broken = torch.zeros((), device=hardware.device)
-        self.broken_steps = torch.zeros((), device=hardware.device)
-        self.optimizer.found_inf = self.broken
+        self.ranks, self.log_every = ranks or DistributedContext(), log_every
         device = hardware.device
+        self.net = hardware.prepare(self.ranks.prepare(net, device))
+        self.compiled_net = hardware.compiled(self.net)
+        self.trained_net = self.ranks.wrap_ddp(self.compiled_net)
+        self.optimizer = make_optimizer(settings, self.net)
+        # Fused optimizers skip a step on the device where this is 1: no sync to watch the loss.
+        self.found_inf = torch.zeros((), device=device)
+        self.skipped_steps = torch.zeros((), device=device)
+        self.optimizer.found_inf = self.found_inf  # pyright: ignore[reportAttributeAccessIssue]
+        train = task.data.train
         self.stream = BatchStream(
-            task.data.train.images.to(device),
-            task.data.train.labels.to(device),
+            train.images.to(device),
+            train.labels.to(device),
             batch_size=settings.batch_size,
             seed=settings.seed,
-            sample=task.sample,
-            shard=(self.team.rank, self.team.size),
+            sample=task.sample_parameters,
+            shard=(self.ranks.rank, self.ranks.size),
         )
-        self.total_images = settings.images or settings.epochs * len(self.stream)
-        self.steps = self.total_images // settings.batch_size
+        total_images = settings.total_images(len(train))
+        self.steps = total_images // settings.batch_size
         if not self.steps:
             raise InputError(
-                f"--batch-size {settings.batch_size}: {self.total_images} training images are "
-                f"less than one batch, for example --batch-size {self.total_images}"
+                f"--batch-size {settings.batch_size}: {total_images} training images are "
+                f"less than one batch, for example --batch-size {total_images}"
             )
-        self.validation_steps = {
-            min(math.ceil(epoch * len(self.stream) / settings.batch_size), self.steps)
-            for epoch in range(1, self.total_images // len(self.stream) + 1)
-        } | {self.steps}
         self.meter = Meter(device)
-        self.step = 0
-        self.watch = Stopwatch()  # runs during training steps
+        self.timer = Stopwatch()  # runs during training steps
+        self.validation_timer = Stopwatch()
         self.phase = "train"  # or "validate": what the display shows
+        self.step = self.interval_start = 0
 
     @property
     def images_seen(self) -> int:
         return self.step * self.settings.batch_size
 
+    @property
+    def total_images(self) -> int:
+        """The budget in whole steps, in images."""
+        return self.steps * self.settings.batch_size
+
+    @property
+    def epoch(self) -> float:
+        """Passes over the training images so far."""
+        return round(self.images_seen / len(self.stream), 4)
+
+    @property
+    def at_validation(self) -> bool:
+        """After the first step past the end of each epoch, and after the last step."""
+        before = (self.images_seen - self.settings.batch_size) // len(self.stream)
+        return self.step == self.steps or self.images_seen // len(self.stream) > before
+
+    @property
+    def at_log_interval(self) -> bool:
+        return self.step % self.log_every == 0
+
     def train_step(self) -> None:
         """Batch, forward, loss, backward, update. No value is read back here."""
-        self.team.seed(self.settings.seed, self.step)
-        inputs, targets = self.task.prepare(self.stream.batch(self.step), self.hardware)
+        if self.timer.since is None:
+            self.interval_start = self.step
+            self.timer.start()
+        self.ranks.seed(self.settings.seed, self.step)
+        sample = self.task.prepare(self.stream.batch(self.step))
         with self.hardware.autocast():
-            outputs = self.trained_net(inputs)
-        losses = self.task.losses(outputs.float(), targets)
-        part = len(inputs), self.settings.batch_size
-        self.team.weighed(next(iter(losses.values())), *part).backward()
-        losses = self.team.mean(losses, *part)
-        self.broken.logical_or_(~next(iter(losses.values())).detach().isfinite())
-        self.broken_steps += self.broken
+            outputs = self.trained_net(sample.inputs)
+        losses = self.task.losses(outputs.float(), sample)
+        part = len(sample.inputs), self.settings.batch_size
+        self.ranks.scale_loss(next(iter(losses.values())), *part).backward()
+        losses = self.ranks.mean(losses, *part)
+        self.found_inf.logical_or_(~next(iter(losses.values())).detach().isfinite())
+        self.skipped_steps += self.found_inf
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate()
         self.optimizer.step()
@@ -140,126 +165,109 @@ class Training:
 
     def learning_rate(self) -> float:
         """The rate of the next step."""
-        return learning_rate(self.settings.scheduler, self.settings.lr, self.step, self.steps)
+        settings = self.settings
+        return learning_rate(settings.scheduler, settings.lr, self.step, self.steps)
 
-    def fit(self, after_step: Callable[[], bool]) -> Iterator[dict[str, float]]:
-        """Train to the end, giving a row of metrics at each log interval and validation.
+    def read_row(self) -> Row:
+        """Means since the last row, rate and speed. The only host-device sync of the interval.
 
-        ``after_step`` is called between steps; where it returns True, training stops there.
-        Raises ``NonFiniteLoss`` at the end of the interval in which the loss broke.
+        Raises ``NonFiniteLoss`` if the loss broke in it.
         """
-        interval_start = self.step
-        self.watch.start()
-        self.model.train()
-        while self.step < self.steps:
-            self.train_step()
-            validating = self.step in self.validation_steps
-            if validating or self.step % self.settings.log_every == 0:
-                means = self.meter.read()
-                spent = self.watch.stop()
-                self.check_finite()
-                row = self._row(means, (self.step - interval_start) / spent)
-                yield row | (self.validate() if validating and self.team.rank == 0 else {})
-                interval_start = self.step
-                self.watch.start()
-            if self.team.all_stop(after_step()):
-                self.watch.stop()
-                return
-
-    def _row(self, means: dict[str, float], steps_per_second: float) -> dict[str, float]:
+        means = self.meter.read()
+        spent = self.timer.stop()
+        self.check_finite()
+        images = (self.step - self.interval_start) * self.settings.batch_size
         return {
             "step": self.step,
             "images_seen": self.images_seen,
-            "epoch": round(self.images_seen / len(self.stream), 4),
+            "epoch": self.epoch,
             **{f"train/{name}": mean for name, mean in means.items()},
             "train/lr": self.optimizer.param_groups[0]["lr"],
-            "perf/images_per_second": steps_per_second * self.settings.batch_size,
+            "perf/images_per_second": images / spent if spent else 0.0,
             "perf/peak_memory_mib": self.hardware.peak_memory_mib(),
         }
 
     def check_finite(self) -> None:
         """Raises ``NonFiniteLoss`` if the loss was NaN or infinite since the run began."""
-        count = int(self.broken_steps.item())
+        count = int(self.skipped_steps.item())
         if count:
             step = self.step - count
-            rate = learning_rate(self.settings.scheduler, self.settings.lr, step, self.steps)
+            settings = self.settings
+            rate = learning_rate(settings.scheduler, settings.lr, step, self.steps)
             raise NonFiniteLoss(
                 f"the loss became NaN or infinite at step {step + 1} of {self.steps} (learning "
                 f"rate {rate:.3g}); the weights are those before it; lower --lr"
             )
 
-    def validate(self) -> dict[str, float]:
-        """The task's metrics of the validation images."""
+    def validate(self) -> Row:
+        """The task's metrics of the validation images; {} on ranks above 0."""
+        if self.ranks.rank:
+            return {}
         with self.evaluating():
-            return self.task.validate(self.forward, self.hardware)
+            return self.task.validate(self.forward, self.hardware.device)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """The network's outputs in float32, in its arithmetic."""
+        """The net's outputs in float32, in its arithmetic."""
         with self.hardware.autocast():
-            return self.net(inputs).float()
+            return self.compiled_net(inputs).float()
 
-    def evaluating(self) -> Evaluating:
-        """A context in evaluation mode without gradients."""
-        return Evaluating(self)
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """``with``: evaluation mode without gradients; training mode again after it."""
+        self.phase = "validate"
+        self.net.eval()
+        self.validation_timer.start()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            self.validation_timer.stop()
+            self.net.train()
+            self.phase = "train"
 
     def state(self) -> dict[str, Any]:
-        """All that decides how training goes on, as tensors and plain values.
+        """Everything that the rest of the training depends on, as tensors and plain values.
 
-        Raises ``NonFiniteLoss``: what a broken loss has touched is not to be kept.
+        Raises ``NonFiniteLoss`` for a broken loss, and for weights or batch statistics that are
+        not finite: such a state must not replace a good checkpoint.
         """
         self.check_finite()
+        self._check_weights()
         cuda = self.hardware.device.type == "cuda"
         return {
             "step": self.step,
-            "seconds": self.watch.seconds,
-            "model": self.model.state_dict(),
+            "seconds": self.timer.seconds,
+            "validation_seconds": self.validation_timer.seconds,
+            "model": self.net.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "meter": {
                 "names": list(self.meter.names),
                 "sums": self.meter.sums,
                 "count": self.meter.count,
             },
-            "ways": remembered_ways(),
             "rng": torch.get_rng_state(),
             "rng_cuda": torch.cuda.get_rng_state(self.hardware.device) if cuda else None,
         }
 
+    def _check_weights(self) -> None:
+        values = self.net.state_dict()
+        finite = {k: v.isfinite().all() for k, v in values.items() if v.is_floating_point()}
+        if not torch.stack(list(finite.values())).all():
+            name = next(name for name, good in finite.items() if not good)
+            raise NonFiniteLoss(
+                f"{name} became NaN or infinite by step {self.step} of {self.steps}; lower --lr"
+            )
+
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from what ``state()`` gave, bit by bit."""
-        self.step, self.watch = state["step"], Stopwatch(state["seconds"])
-        self.model.load_state_dict(state["model"])
+        """Continue exactly from what ``state()`` gave, also at commit 73bab81."""
+        self.step = self.interval_start = state["step"]
+        self.timer = Stopwatch(state["seconds"])
+        self.validation_timer = Stopwatch(state.get("validation_seconds", 0.0))
+        self.net.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         meter = state["meter"]
         self.meter.names, self.meter.count = tuple(meter["names"]), meter["count"]
         self.meter.sums = meter["sums"].to(self.hardware.device)
-        remember_ways(state["ways"])
         torch.set_rng_state(state["rng"])
         if state["rng_cuda"] is not None and self.hardware.device.type == "cuda":
             torch.cuda.set_rng_state(state["rng_cuda"], self.hardware.device)
-
-
-class Evaluating:
-    """``with``: evaluation mode, no gradients; training mode again after it."""
-
-    def __init__(self, training: Training) -> None:
-        self.training = training
-        self.no_grad = torch.no_grad()
-
-    def __enter__(self) -> None:
-        self.training.phase = "validate"
-        self.training.model.eval()
-        self.no_grad.__enter__()
-
-    def __exit__(self, *error: Any) -> None:
-        self.no_grad.__exit__(*error)
-        self.training.model.train()
-        self.training.phase = "train"
-
-
-def make_optimizer(settings: RunSettings, model: nn.Module) -> torch.optim.Optimizer:
-    """The fused optimizer of the settings; betas 0.9 and 0.999 (logbook A), momentum 0.9."""
-    common = {"lr": settings.lr, "weight_decay": settings.weight_decay, "fused": True}
-    if settings.optimizer == "sgd":
-        return torch.optim.SGD(model.parameters(), momentum=0.9, nesterov=True, **common)
-    kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[settings.optimizer]
-    return kind(model.parameters(), **common)

@@ -1,0 +1,107 @@
+"""``restore``, ``predict`` and ``rerun``: use and check a finished run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from common.errors import InputError, nearest
+
+ERASE = ("left", "right", "top", "bottom", "none")
+_PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("checkpoint", type=_PATH)
+@click.argument("images", type=_PATH, nargs=-1, metavar="IMAGE...")
+@click.option(
+    "--erase", "side", default="none", show_default=True, metavar="|".join(ERASE),
+    help="Erase this half before restoring, and report the error.",
+)  # fmt: skip
+@click.option("--mask", type=_PATH, metavar="FILE", help="Restore the white pixels of this image.")
+@click.option("--raw", is_flag=True, help="Give the net's own output also where pixels are known.")
+@click.option(
+    "--out", type=_PATH, metavar="FOLDER", help="Folder of the results [default: beside the image]."
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+def restore(
+    checkpoint: Path,
+    images: tuple[Path, ...],
+    side: str,
+    mask: Path | None,
+    raw: bool,
+    out: Path | None,
+    device: str,
+) -> None:
+    """Restore each IMAGE (a file of any size, or a folder) with the net in CHECKPOINT.
+
+    CHECKPOINT is a .pt file or a run folder. The result is a PNG of the same size called
+    NAME-restored.png. With --erase or --mask, the other pixels are copied from the image.
+
+    Example: python train.py restore runs/NAME-ID photo.png --erase right
+    """
+    if side not in ERASE:
+        raise InputError(
+            f"--erase {side}: must be one of {', '.join(ERASE)}.{nearest(side, ERASE)}"
+        )
+    if mask and side != "none":
+        raise InputError("--mask with --erase: give one of them, for example --mask mask.png")
+    missing = [path for path in images if not path.exists()]
+    if missing or not images:
+        what = f"{missing[0]}: no such file" if missing else "no image given"
+        raise InputError(f"{what}; give images or folders of them, for example photo.png")
+    from inference.restore import Job, load_restorer, restore_files
+
+    restorer = load_restorer(checkpoint, device)
+    try:
+        for line in restore_files(restorer, images, Job(side, mask, raw), out=out):
+            _print_or_ignore(line)
+    except OSError as error:
+        raise InputError(
+            f"{error.filename}: cannot be written ({error.strerror}); give a folder with --out"
+        ) from None
+
+
+def _print_or_ignore(line: str) -> None:
+    """Print a line; a closed pipe (``| head -1``) must not end the work."""
+    from experiment.display import BrokenPipeSafeConsole
+
+    BrokenPipeSafeConsole().print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+@click.command()
+@click.argument("checkpoint", type=_PATH)
+@click.argument("folder", type=_PATH)
+@click.option(
+    "--out", type=_PATH, default="submission.csv", show_default=True,
+    help="The CSV file to write: id, label and the probability of each class.",
+)  # fmt: skip
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+def predict(checkpoint: Path, folder: Path, out: Path, device: str) -> None:
+    """Label every image in FOLDER with the classifier in CHECKPOINT (a .pt file or a run folder).
+
+    Example: python train.py predict runs/NAME-ID photos --out submission.csv
+    """
+    from inference.predict import predict_folder
+
+    click.echo(predict_folder(checkpoint, folder, out, device=device))
+
+
+@click.command()
+@click.argument("run")
+@click.option("--device", help="auto, cpu, cuda or cuda:N [default: auto].")
+@click.option("--mode", help="W&B mode: online, offline or disabled.")
+@click.option("--data-root", metavar="FOLDER", help="Where the data set's files are now.")
+@click.option("--runs-dir", metavar="FOLDER", help="Where run folders are [default: runs].")
+def rerun(run: str, **given: str | None) -> int:
+    """Retrain RUN (a run folder, its id or a W&B path) and check that its metrics reproduce.
+
+    The data must be the same bytes; differences in code, libraries and device are listed. Exit
+    code 0 if the final figures match exactly or within float noise (a thousandth), else 1.
+
+    Example: python train.py rerun runs/NAME-ID
+    """
+    from inference.rerun import rerun as retrain
+
+    return retrain(run, {k: v for k, v in given.items() if v is not None}, click.echo)

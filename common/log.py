@@ -1,0 +1,40 @@
+"""Messages to the user: one logger, shown where the command shows its output."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+log = logging.getLogger("convtune")
+
+
+class _Handler(logging.Handler):
+    """Passes each message to a function; by default one that prints to stderr."""
+
+    def __init__(self, show: Callable[[str], object]) -> None:
+        super().__init__()
+        self.show = show
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.show(record.getMessage())
+
+
+def _to_stderr(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def log_through(show: Callable[[str], object]) -> Iterator[None]:
+    """``with``: messages go to ``show``, for example a console with a live display."""
+    before, log.handlers = log.handlers, [_Handler(show)]
+    try:
+        yield
+    finally:
+        log.handlers = before
+
+
+log.setLevel(logging.INFO)
+log.propagate = False
+log.handlers = [_Handler(_to_stderr)]

@@ -1,0 +1,225 @@
+"""What a run writes while it trains: CSV, W&B, display, checkpoints, examples, summary."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from common.errors import RunError
+from common.media import Examples, Table
+from experiment import checkpoints
+from experiment.describe import ROOT, results_table, run_summary
+from experiment.settings import Settings
+from tasks.metrics import goal_of
+from tracking.folder import RunFolder
+from tracking.metrics_file import MetricsFile
+from tracking.tracker import Tracker
+from training.trainer import Row, Trainer
+
+SHOW_SECONDS = 0.5  # between two progress reports
+
+Observer = Callable[[Mapping[str, Any]], object]
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """A run as it is about to train."""
+
+    id: str
+    name: str
+    folder: RunFolder
+    config: dict[str, Any]
+    resumed: bool
+
+
+class Recorder:
+    """Records the rows of the training loop; the only writer of a run folder.
+
+    ``observer`` is called with every row, and with ``images_seen`` a few times a second.
+    ``saved`` is the last checkpoint's contents, of a resumed run.
+    """
+
+    def __init__(
+        self,
+        info: RunInfo,
+        settings: Settings,
+        tracker: Tracker,
+        observer: Observer,
+        saved: Mapping[str, Any],
+    ) -> None:
+        self.info, self.settings, self.tracker, self.observer = info, settings, tracker, observer
+        self.folder = info.folder
+        self.best: dict[str, float] = dict(saved.get("best", {}))
+        self.last: dict[str, float] = dict(saved.get("last", {}))
+        self.start_time = time.monotonic() - saved.get("seconds", 0.0)
+        self.last_observed = 0.0
+        self.metrics: MetricsFile | None = None
+
+    def start(self, trainer: Trainer, params: Table) -> None:
+        """Open the metrics file and the W&B run; send rows that a killed process had not sent."""
+        before = time.monotonic()
+        self.saves = checkpoints.SaveSchedule(
+            self.settings.run.checkpoint_every, trainer.images_seen
+        )
+        self.folder.write_table(params)
+        columns = trainer.task.metrics
+        self.metrics = MetricsFile(self.folder.path / "metrics.csv", columns, trainer.step)
+        config, data = self.info.config, trainer.task.data
+        tags = [self.settings.command, data.name]
+        self.tracker.start(
+            run_id=self.info.id,
+            name=self.info.name,
+            config=config,
+            tags=tags + (["synthetic-fallback"] if data.fallback_reason else []),
+            resumed=self.info.resumed,
+        )
+        self.write_summary(trainer, "running")
+        self.tracker.define(columns)
+        self.tracker.log_examples(Examples([params]), step=0)
+        for row in self.metrics.read():
+            self._track(row)
+        self.tracker.log_code(ROOT)
+        self.tracker.log_dataset(config["dataset"])
+        self.start_time += time.monotonic() - before  # exclude W&B's start from the run's duration
+
+    def _track(self, row: Row) -> None:
+        self.tracker.log({k: v for k, v in row.items() if k != "step"}, int(row["step"]))
+
+    def row(self, row: Row, trainer: Trainer) -> None:
+        """Record a row: CSV, W&B, observer; at a validation also examples and checkpoints."""
+        self._metrics.write(row)
+        self._track(row)
+        self.last |= {k: v for k, v in row.items() if "/" in k}
+        if trainer.task.objective in row:
+            if trainer.step < trainer.steps:
+                self.log_examples(trainer)
+            # Last, so that a resumed run never repeats the work before it.
+            self._update_best(row, trainer)
+            self.save(trainer)
+        self.observer(row)
+        self.last_observed = time.monotonic()
+
+    def after_step(self, trainer: Trainer) -> None:
+        """Report progress now and then; save where ``--checkpoint-every`` asks for it."""
+        if time.monotonic() - self.last_observed > SHOW_SECONDS:
+            self.observer({"images_seen": trainer.images_seen})
+            self.last_observed = time.monotonic()
+        if self.saves.is_due(trainer.images_seen):
+            self.save(trainer)
+
+    def _update_best(self, row: Row, trainer: Trainer) -> None:
+        objective = trainer.task.objective
+        value = row[objective]
+        if not math.isfinite(value):
+            raise RunError(f"{objective} became {value}; lower --lr")
+        sign = 1 if goal_of(objective) == "minimize" else -1
+        if not self.best or sign * value < sign * self.best[objective]:
+            self.best = {k: v for k, v in row.items() if k.startswith("val/")}
+            self.best["images_seen"] = row["images_seen"]
+            checkpoints.save(self.folder.checkpoints / "best.pt", self._weights(trainer))
+
+    def save(self, trainer: Trainer) -> None:
+        """Save ``last.pt``; the one before it becomes ``previous.pt``."""
+        state = {
+            "training": trainer.state(),
+            "best": self.best,
+            "last": self.last,
+            "seconds": self.seconds,
+        }
+        self._metrics.to_disk()
+        last, previous = (self.folder.checkpoints / f"{n}.pt" for n in ("last", "previous"))
+        checkpoints.save(last, self._weights(trainer) | state, previous)
+        self.saves.saved(trainer.images_seen)
+
+    def _weights(self, trainer: Trainer) -> dict[str, Any]:
+        """Config and weights: enough to rebuild the network."""
+        return {"config": self.info.config, "model": trainer.net.state_dict()}
+
+    @property
+    def seconds(self) -> float:
+        """Duration of the run so far, over all its processes."""
+        return time.monotonic() - self.start_time
+
+    @property
+    def _metrics(self) -> MetricsFile:
+        if self.metrics is None:
+            raise RuntimeError("the recorder was not started")
+        return self.metrics
+
+    def conclude(self, trainer: Trainer) -> None:
+        """Final metrics, with the best weights where the task says so; examples and artifacts."""
+        task, device = trainer.task, trainer.hardware.device
+        if task.ends_with_best:
+            best = checkpoints.load(self.folder.checkpoints / "best.pt")
+            trainer.net.load_state_dict(best["model"])
+        with trainer.evaluating():
+            metrics = task.final(trainer.forward, device, self._metrics.read())
+        if metrics:
+            row = {"images_seen": trainer.images_seen, "epoch": trainer.epoch} | metrics
+            self._metrics.write({"step": trainer.step} | row)
+            self.tracker.log(row, trainer.step)
+            self.last |= metrics
+        self.log_examples(trainer)
+        self._log_models(trainer)
+
+    def log_examples(self, trainer: Trainer) -> None:
+        """The demo images as the net restores or classifies them now; at the end also as files."""
+        final = trainer.step == trainer.steps
+        with trainer.evaluating():
+            examples = trainer.task.examples(trainer.forward, trainer.hardware.device, final=final)
+        name = "final" if final else f"images-{trainer.images_seen:09d}"
+        if examples.overview:
+            self.folder.write_picture(examples.overview, name=name)
+        if final:
+            results = results_table(self.info.config, self.write_summary(trainer, "running"))
+            examples = replace(examples, tables=[*examples.tables, results])
+            for table in examples.tables:
+                self.folder.write_table(table)
+        self.tracker.log_examples(examples, trainer.step)
+
+    def _log_models(self, trainer: Trainer) -> None:
+        name, files = f"model-{self.info.id}", self.folder.checkpoints
+        best_is_last = self.best["images_seen"] == trainer.images_seen
+        if not best_is_last:
+            self.tracker.log_files(name, "model", [files / "best.pt"], ["best"])
+        aliases = ["latest", "best"] if best_is_last else ["latest"]
+        self.tracker.log_files(name, "model", [files / "last.pt"], aliases)
+
+    def write_summary(
+        self, trainer: Trainer, state: str, reason: str | None = None
+    ) -> dict[str, Any]:
+        """Write ``summary.json``; returns its contents."""
+        summary = run_summary(trainer, self.info.config, self.seconds) | {
+            "state": state,
+            "reason": reason,
+            "last": self.last,
+            "best": self.best,
+            "wandb": self.tracker.address(),
+        }
+        # A failed run has reported the full disk already.
+        with contextlib.suppress(*([OSError] if state == "failed" else [])):
+            self.folder.write_summary(summary)
+        return summary
+
+    def close(
+        self, trainer: Trainer, state: str, exit_code: int = 0, reason: str | None = None
+    ) -> dict[str, Any]:
+        """Write the last summary, close W&B, release the folder; returns the summary."""
+        summary = self.write_summary(trainer, state, reason)
+        if self.metrics:
+            self.metrics.close()
+        sent = ("state", "reason", "seconds", "images_total", "images_per_second")
+        self.tracker.finish(exit_code, {key: summary[key] for key in sent})
+        self.folder.unlock()
+        return summary
+
+    @property
+    def last_good(self) -> Path | None:
+        """The last checkpoint, if one was written."""
+        path = self.folder.checkpoints / "last.pt"
+        return path if path.exists() else None

@@ -1,0 +1,220 @@
+"""The nets by command name, with their options. Torch-free: a net is imported when it is built.
+
+To add a net, write its module and its settings class here under one ``@net`` line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, TypeVar
+
+from common.errors import InputError
+from common.options import Boolean, Choice, Integer, OptionGroup, PerLayer, Real, Text, option
+from models.per_layer import channels_per_layer, kernels_per_layer
+
+# Class names of torch.nn in lower case.
+ACTIVATIONS = (
+    "gelu", "mish", "silu", "hardswish", "leakyrelu", "relu6", "relu", "prelu", "softplus",
+    "logsigmoid", "celu", "tanh", "rrelu", "hardtanh", "softsign", "selu", "sigmoid",
+    "hardsigmoid", "softshrink", "hardshrink", "tanhshrink",
+)  # fmt: skip
+BN_POSITIONS = ("before", "after-conv", "after-act", "none")
+_BN = Choice(BN_POSITIONS, {"0": "before", "1": "after-conv", "2": "after-act", "-": "none"})
+_CONV = Choice(("full", "select"))
+_RANK_HELP = "Selections and kernels per output channel (--conv select)."
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetSettings(OptionGroup):
+    """Base of the nets' options."""
+
+    section: ClassVar[str] = "Model"
+    named: ClassVar[dict[str, str]] = {}  # options always shown in a run's name: field -> prefix
+
+    def arguments(self) -> dict[str, Any]:
+        """Keyword arguments of the net's constructor."""
+        return asdict(self)
+
+    def validate(self, size: tuple[int, int]) -> None:
+        """Check the options against each other and the image size. Raises ``InputError``."""
+
+
+@dataclass(frozen=True)
+class NetEntry:
+    """A registered net: ``path`` is ``module:constructor``; ``defaults`` differ from the options'.
+
+    ``defaults`` hold for this command's options of any group.
+    """
+
+    name: str
+    path: str
+    task: str  # "restoration" or "classification"
+    settings: type[NetSettings]
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+
+NETS: dict[str, NetEntry] = {}
+_Settings = TypeVar("_Settings", bound=type[NetSettings])
+
+
+def net(
+    name: str, path: str, *, task: str, defaults: Mapping[str, Any] | None = None
+) -> Callable[[_Settings], _Settings]:
+    """Register the decorated settings class as the command ``name``."""
+
+    def register(cls: _Settings) -> _Settings:
+        NETS[name] = NetEntry(name, path, task, cls, dict(defaults or {}))
+        return cls
+
+    return register
+
+
+@net("resconv", "models.resconv:ResConv", task="restoration")
+@dataclass(frozen=True, kw_only=True)
+class ResConvSettings(NetSettings):
+    """Train a residual conv encoder/decoder that restores damaged images.
+
+    Example: python train.py resconv --layers 11 --ks 3:9
+    """
+
+    named: ClassVar[dict[str, str]] = {"layers": "l", "ks": "k", "ch": "c"}
+
+    layers: int = option(11, Integer(1, 200), "Encoder layers; the decoder mirrors them.")
+    ks: int | str = option(
+        3,
+        PerLayer(),
+        "Kernel size, odd: N, a range A:B over the layers (made odd), or one value a layer.",
+    )
+    ch: int | str = option(
+        32, PerLayer(), "Channels: N, a range A:B over the layers, or one value a layer."
+    )
+    residual_weight: float = option(
+        1.0,
+        Real(0, example="1.0"),
+        "Weight of the encoder outputs added to the decoder's inputs.",
+    )
+    bn_encoder: str = option(
+        "before",
+        _BN,
+        "Batch norm in the encoder: before the conv, after-conv, after-act or none (logbook: 0, "
+        "1, 2, -).",
+    )
+    bn_decoder: str = option("before", _BN, "Batch norm in the decoder, likewise.")
+    bn_last: bool = option(
+        False, Boolean(), "Batch norm also in the last encoder and the last decoder layer."
+    )
+    act: str = option(
+        "gelu", Choice(ACTIVATIONS), f"Activation, any case: {', '.join(ACTIVATIONS)}."
+    )
+    stride: int = option(1, Integer(1, 8), "Stride of every conv.")
+    padding: int | None = option(
+        None,
+        Integer(0, optional=True),
+        "Padding of every conv, below its kernel size [default: same, half the kernel].",
+    )
+    groups: int = option(1, Integer(1), "Conv groups; the first and the last conv stay ungrouped.")
+    conv: str = option(
+        "full",
+        _CONV,
+        "Kind of conv between the first and the last: full or channel selection (BSConv-U).",
+    )
+    rank: int = option(1, Integer(1), _RANK_HELP, only_if=("conv", "select"))
+    checkpoint_activations: bool = option(
+        False,
+        Boolean(),
+        "Recompute activations in the backward pass: less memory, about a quarter more time.",
+        section="Hardware",
+    )
+
+    def arguments(self) -> dict[str, Any]:
+        """Keyword arguments of ``ResConv``, where rank 0 stands for full convs."""
+        arguments = asdict(self)
+        rank = arguments["rank"] if arguments.pop("conv") == "select" else 0
+        return arguments | {"rank": rank}
+
+    def validate(self, size: tuple[int, int]) -> None:
+        """Raises ``InputError`` for settings that do not make a net together."""
+        kernels = per_layer("ks", kernels_per_layer, self.ks, self.layers)
+        channels = per_layer("ch", channels_per_layer, self.ch, self.layers)
+        if self.padding is not None and self.padding >= min(kernels):
+            raise InputError(
+                f"--padding {self.padding}: must be below every kernel size "
+                f"(the smallest is {min(kernels)}), for example --padding {min(kernels) // 2}"
+            )
+        indivisible = next((c for c in channels if c % self.groups), None)
+        if indivisible is not None:
+            raise InputError(
+                f"--groups {self.groups}: must divide every layer's channels ({indivisible} is not "
+                f"a multiple), for example --groups 1 or --ch {self.groups * 8}"
+            )
+        if self.conv == "select" and self.groups > 1:
+            raise InputError(
+                "--groups with --conv select: a channel selection is not grouped; use --groups 1 "
+                "or --conv full"
+            )
+        if self.conv == "select" and self.rank > min(kernels) ** 2:
+            raise InputError(
+                f"--rank {self.rank}: must be at most kernel size squared "
+                f"({min(kernels) ** 2} here), for example --rank 1"
+            )
+        self._check_size(kernels, size)
+
+    def _check_size(self, kernels: list[int], size: tuple[int, int]) -> None:
+        for side in size:
+            left = side
+            for number, k in enumerate(kernels, 1):
+                pad = k // 2 if self.padding is None else self.padding
+                left = (left + 2 * pad - k) // self.stride + 1
+                if left < 1:
+                    raise InputError(
+                        f"--size {side}: too small, nothing is left after layer {number} "
+                        f"of {self.layers} (stride {self.stride}, padding {pad}, kernel {k}); "
+                        "use a larger --size, fewer --layers, --stride 1 or the default padding"
+                    )
+
+
+@net(
+    "classify",
+    "models.classifiers:build_classifier",
+    task="classification",
+    defaults={"size": 32},
+)
+@dataclass(frozen=True, kw_only=True)
+class ClassifierSettings(NetSettings):
+    """Train a classifier with ordinary convs or with channel selection.
+
+    Example: python train.py classify --conv select --rank 1
+    """
+
+    named: ClassVar[dict[str, str]] = {"model": "", "conv": ""}
+
+    model: str = option(
+        "small",
+        Text(),
+        "The logbook's small ResNet, or any torchvision classifier by name, such as resnet18.",
+    )
+    conv: str = option(
+        "select", _CONV, "Kind of conv: full (ordinary Conv2d) or channel selection (BSConv-U)."
+    )
+    rank: int = option(1, Integer(1), _RANK_HELP, only_if=("conv", "select"))
+    dropout: float = option(
+        0.2, Real(0, 0.95, example="0.2"), "Dropout before the last layer (small only)."
+    )
+
+
+def per_layer(
+    name: str, rule: Callable[[int | str, int], list[int]], spec: int | str, layers: int
+) -> list[int]:
+    """``rule(spec, layers)``; its ``ValueError`` becomes an ``InputError`` naming the option."""
+    try:
+        return rule(spec, layers)
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(f"--{name} {spec}: {error}, for example --{name} 3:9") from None
+
+
+def command_of(config: Mapping[str, Any]) -> str:
+    """The command of a run's config; commit 73bab81 called it the task."""
+    return str(config.get("command") or config.get("task"))

@@ -1,0 +1,80 @@
+"""Options of the training loop and of the hardware it runs on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from common.errors import InputError
+from common.options import Boolean, Choice, Integer, OptionGroup, Real, Text, option
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings(OptionGroup):
+    """Budget, optimizer, schedule and seed."""
+
+    section: ClassVar[str] = "Training"
+
+    epochs: int = option(3, Integer(1), "Passes over the training images.")
+    images: int | None = option(
+        None,
+        Integer(1, optional=True),
+        "Total budget in training images; overrides --epochs, rounded down to whole steps.",
+    )
+    batch_size: int = option(64, Integer(1), "Images a step (over all processes).")
+    lr: float = option(3e-4, Real(0, above=True, example="0.0003"), "Highest learning rate.")
+    weight_decay: float = option(0.01, Real(0, example="0.01"), "Weight decay.")
+    optimizer: str = option(
+        "adamw",
+        Choice(("adamw", "adam", "sgd")),
+        "Optimizer; sgd has Nesterov momentum 0.9.",
+    )
+    scheduler: str = option(
+        "cosine",
+        Choice(("cosine", "onecycle", "constant")),
+        "Learning rate over the steps: cosine to zero, one-cycle (up for 30 %), or constant.",
+    )
+    seed: int = option(
+        0, Integer(0, 2**31 - 1), "Random seed (initialisation, data order, augmentation)."
+    )
+
+    def validate(self) -> None:
+        """Check the budget against the batch size. Raises ``InputError``."""
+        if self.images is not None and self.images < self.batch_size:
+            raise InputError(
+                f"--images {self.images}: must be at least one step of --batch-size "
+                f"{self.batch_size}, for example --images {self.batch_size} or a smaller "
+                "--batch-size"
+            )
+
+    def total_images(self, train_images: int) -> int:
+        """The budget in images for a data set of ``train_images``, before whole steps."""
+        return self.images or self.epochs * train_images
+
+
+@dataclass(frozen=True, kw_only=True)
+class HardwareSettings(OptionGroup):
+    """Device and arithmetic."""
+
+    section: ClassVar[str] = "Hardware"
+
+    device: str = option(
+        "auto",
+        Text(),
+        "auto, cpu, cuda or cuda:N; auto takes CUDA if there is one.",
+        identity=False,
+    )
+    precision: str = option(
+        "auto",
+        Choice(("auto", "fp32", "bf16")),
+        "Arithmetic of the layers; auto takes bf16 where the processor computes in it, else fp32 "
+        "(TF32 on CUDA).",
+    )
+    compile: bool = option(
+        False, Boolean(), "Compile the network with torch.compile (first step is slow)."
+    )
+    deterministic: bool = option(
+        False,
+        Boolean(),
+        "Only algorithms that give the same bits each time (slower on CUDA).",
+    )
