@@ -28,7 +28,7 @@ def train(runs_dir, layers, seed, **extra):
         "data": "garments", "train_images": 64, "val_images": 40, "images": 64, "ch": 4,
         "epochs": 3, "layers": layers, "seed": seed, "device": "cpu", "runs_dir": runs_dir,
     })
-    run(settings, progress=lambda row: None, extra_config=extra)
+    run(settings, observer=lambda row: None, extra_config=extra)
 
 here, elsewhere = sys.argv[1:]
 offline = {"name": "layers-32-images-64", "file": "layers-32.yaml", "point": "0"}

@@ -128,7 +128,7 @@ def test_a_sweep_that_is_not_there_is_one_line(online, project):
     assert not online.server.sweeps and not online.server.runs
     (project / "wrong.yaml").write_text(THREE.replace("garments", "mnist"))
     wrong = online.sweep("wrong.yaml")
-    assert wrong.returncode == 2 and "wrong.yaml: --data 'mnist' is no folder" in wrong.stderr
+    assert wrong.returncode == 2 and "wrong.yaml: --data 'mnist' is not a folder" in wrong.stderr
     assert not online.server.sweeps
     status = online.sweep("mini.yaml", "--status")
     assert status.returncode == 2 and "has not been started" in status.stderr
