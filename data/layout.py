@@ -106,29 +106,7 @@ class _Layout(Scanner):
         targets = {os.path.realpath(path) for paths in groups.values() for path in paths}
         others = [path for path in folders if not split_of(path)]
         others = [p for p in others if os.path.realpath(p) not in targets and self.has_images(p)]
-        loose = self.loose_images(self.root)
-        example = f"for example --data {printable(self.root)}"
-        if "train" not in groups and (others or loose):
-            return {}
-        if "train" not in groups:
-            [name, *_] = [printable(path.name) for path in folders]
-            raise InputError(
-                f"{printable(self.root)} holds {name}/ but no train/; add train/, or name the "
-                f"folder of the images, {example}/{name}."
-            )
-        train = groups["train"][0]
-        if groups.keys() == {"train"} and others:
-            if self.loose_images(train) or not any(map(self.has_images, self.subfolders(train))):
-                return {}
-            raise InputError(
-                f"{printable(self.root)} is ambiguous: {train.name}/ has subfolders of images and "
-                f"lies beside {printable(others[0].name)}/; name the folder of the classes, "
-                f"{example}/{train.name}."
-            )
-        if doubled := next((paths for paths in groups.values() if len(paths) > 1), None):
-            names = " and ".join(f"{path.name}/" for path in doubled)
-            raise InputError(f"{printable(self.root)} is ambiguous: keep one of {names}.")
-        if groups.keys() == {"train"} and loose and self.is_flat(self.root, loose, [train]):
+        if not self.are_splits(groups, others):
             return {}
         self.leave_out_loose(self.root)
         order = [split for split in ("train", "val", "test") if split in groups]
@@ -137,17 +115,41 @@ class _Layout(Scanner):
         self.remarks.append(f"read {used}" + (f"; not read: {unused}" if unused else ""))
         return {split: groups[split][0] for split in order}
 
+    def are_splits(self, groups: dict[str, list[Path]], others: list[Path]) -> bool:
+        """Whether folders named like splits are splits, not classes; raises if ambiguous.
+
+        ``others`` are the other folders with images.
+        """
+        root, loose = printable(self.root), self.loose_images(self.root)
+        if "train" not in groups:
+            if others or loose:
+                return False
+            name = next(iter(groups.values()))[0].name
+            raise InputError(
+                f"{root} holds {name}/ but no train/; add train/, or name the folder of the "
+                f"images, for example --data {root}/{name}."
+            )
+        train = groups["train"][0]
+        if groups.keys() == {"train"} and others:
+            if self.loose_images(train) or not self.has_images(train):
+                return False
+            raise InputError(
+                f"{root} is ambiguous: {train.name}/ has subfolders of images and lies beside "
+                f"{printable(others[0].name)}/; name the folder of the classes, for example "
+                f"--data {root}/{train.name}."
+            )
+        for paths in groups.values():
+            if len(paths) > 1:
+                names = " and ".join(f"{path.name}/" for path in paths)
+                raise InputError(f"{root} is ambiguous: keep one of {names}.")
+        only_train = groups.keys() == {"train"}
+        return not (only_train and loose and self.is_flat(self.root, loose, [train]))
+
     def class_folders(self, folder: Path) -> dict[str, list[Path]]:
         """The folders of each class by NFC name; the whole folder if it is one class."""
         classes = self.folders_by_name(folder)
         for path in (path for paths in classes.values() for path in paths):
-            splits = {split_of(inner): inner.name for inner in self.subfolders(path)}
-            if "train" in splits and splits.keys() & {"val", "test"}:
-                names = " and ".join(f"{name}/" for split, name in splits.items() if split)
-                raise InputError(
-                    f"{printable(path)} holds {names}, but is a class by its place; put classes into "
-                    f"the splits, or name that folder, for example --data {printable(path)}."
-                )
+            _require_no_splits(path)
         if loose := self.loose_images(folder):
             inside = [p for paths in classes.values() for p in paths if self.has_images(p)]
             if len(inside) < 2 or self.is_flat(folder, loose, inside):
@@ -188,11 +190,8 @@ class _Layout(Scanner):
         if len(classes) > 1:
             own = self.folders_by_name(folder)
             numbers = {name: number for number, name in enumerate(classes)}
-            unknown = [
-                n
-                for n, paths in own.items()
-                if n not in classes and any(map(self.has_images, paths))
-            ]
+            unknown = [name for name in own if name not in classes]
+            unknown = [name for name in unknown if any(map(self.has_images, own[name]))]
             missing = not own and bool(self.loose_images(folder))
             if missing and optional:
                 self.remarks.append(f"{folder.name}/ not used: it has no folders of classes")
@@ -213,6 +212,18 @@ class _Layout(Scanner):
                 rank = int.from_bytes(digest[:8], "big")
                 found.append(ImageFile(path, printable(name), label, rank))
         return sorted(found, key=_order)
+
+
+def _require_no_splits(folder: Path) -> None:
+    """Raise ``InputError`` if the folder of a class holds ``train/`` and another split."""
+    inner = [Path(e.path) for e in os.scandir(folder) if e.is_dir(follow_symlinks=False)]
+    names = {split: path.name for path in inner if (split := split_of(path))}
+    if "train" in names and len(names) > 1:
+        raise InputError(
+            f"{printable(folder)} holds {' and '.join(sorted(names.values()))} although it is the "
+            "folder of a class; put the classes into the splits, or name that folder, for example "
+            f"--data {printable(folder)}."
+        )
 
 
 def _order(file: ImageFile) -> tuple[int, str]:

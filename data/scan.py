@@ -59,15 +59,12 @@ class Scanner:
 
     def is_new_tree(self, link: Path) -> bool:
         """Whether a link to a folder is read: not if its images are read anyway, or in a circle."""
-        target = Path(os.path.realpath(link))
         if link in self.links:
             return True
-        if self.root.is_relative_to(target):
-            return False
+        target = Path(os.path.realpath(link))
+        is_read = any(target.is_relative_to(t) or t.is_relative_to(target) for t in self.trees)
         is_split = link.parent == self.root and split_of(link) is not None
-        if not is_split and any(
-            target.is_relative_to(tree) or tree.is_relative_to(target) for tree in self.trees
-        ):
+        if self.root.is_relative_to(target) or (is_read and not is_split):
             self.left_out[link] = LINKS
             return False
         self.trees.append(target)

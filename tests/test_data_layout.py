@@ -49,9 +49,11 @@ def test_linked_splits_and_classes_are_read_and_each_tree_once(tmp_path):
     for name, target in (("circle", mixed), ("above", tmp_path), ("again", mixed / "dog")):
         (mixed / name).symlink_to(target)
     (mixed / "self").symlink_to("self")
+    (mixed / "dog" / "outside").symlink_to(tmp_path / "elsewhere" / "train" / "dog")
     (mixed / "dog" / "self.png").symlink_to("self.png")
     train, val, _, classes = counts(mixed)
     assert (train + val, classes) == (24, ("cat", "dog"))
+    assert find_files(mixed).left_out == {"links": 4, "not regular files": 2}
 
     within = tmp_path / "within"
     fill(within / "images", count=12)
@@ -134,7 +136,7 @@ def test_ambiguous_folders_are_refused_in_one_line(tmp_path):
     for root, message in (
         (
             fill(tmp_path / "wrapped" / "data" / "train", count=3).parents[1],
-            "data holds test/ and train/",
+            "data holds test and train although",
         ),
         (both, "keep one of val/ and validation/"),
         (lone, "holds test/ but no train/"),
