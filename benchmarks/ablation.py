@@ -56,7 +56,7 @@ def with_loader(training: Trainer) -> Step:
         inputs, targets = (
             x.to(device).contiguous(memory_format=torch.channels_last) for x in next(batches)
         )
-        return Sample(inputs, targets)
+        return Sample(inputs, targets, torch.empty(0, dtype=torch.bool))
 
     training.task.prepare = prepare
     return training.train_step

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -27,7 +28,7 @@ def bench() -> None:
 @click.option("--project", default=None, help="W&B project.")
 @click.option("--mode", type=click.Choice(["online", "offline", "disabled"]), default=None,
               help="W&B mode.")  # fmt: skip
-def conv(device: str, out: Path, project: str | None, mode: str | None, **plan: int) -> None:
+def conv(device: str, out: Path, project: str | None, mode: str | None, **plan: Any) -> None:
     """Time the small net with full convs and with every way to compute channel selection.
 
     The logbook's ten epochs x five runs take hours on a CPU; a few minutes give the same ratios:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -71,7 +71,7 @@ def _replace_unencodable() -> None:
             stream.reconfigure(errors="replace")
 
 
-def _fail(message: str, code: int) -> None:
+def _fail(message: str, code: int) -> NoReturn:
     """One line on stderr, whatever line breaks the message holds."""
     click.echo("Error: " + " ".join(message.split()), err=True)
     sys.exit(code)

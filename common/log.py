@@ -28,13 +28,14 @@ def _to_stderr(text: str) -> None:
 @contextmanager
 def log_through(show: Callable[[str], object]) -> Iterator[None]:
     """``with``: messages go to ``show``, for example a console with a live display."""
-    before, log.handlers = log.handlers, [_Handler(show)]
+    _handler.show, before = show, _handler.show
     try:
         yield
     finally:
-        log.handlers = before
+        _handler.show = before
 
 
+_handler = _Handler(_to_stderr)
 log.setLevel(logging.INFO)
 log.propagate = False
-log.handlers = [_Handler(_to_stderr)]
+log.addHandler(_handler)

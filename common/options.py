@@ -148,7 +148,7 @@ class Choice:
         try:
             return known[_plain("none" if value is None else str(value))]
         except KeyError:
-            allowed = f"must be one of {', '.join(self.names)}.{nearest(value, self.names)}"
+            allowed = f"must be one of {', '.join(self.names)}.{nearest(str(value), self.names)}"
             raise invalid_value(name, value, allowed) from None
 
 

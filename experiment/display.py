@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,9 +120,9 @@ class Display:
         )
         self.console.print(Panel(Text(text), title="NOT THE REAL DATA", border_style="bold red"))
 
-    def update(self, row: dict[str, Any]) -> None:
+    def update(self, row: Mapping[str, Any]) -> None:
         """Show the current figures; in a pipe, print a line at validations and every 10 seconds."""
-        self.known |= row
+        self.known.update(row)
         seen = int(self.known["images_seen"])
         if self.first_images is None:
             self.first_images, self.started = seen, time.monotonic()

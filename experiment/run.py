@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -212,6 +212,6 @@ def _ignore(row: Mapping[str, Any]) -> None:
     pass
 
 
-def _raise_explained(error: BaseException, last_good: Path | None) -> Any:
+def _raise_explained(error: BaseException, last_good: Path | None) -> NoReturn:
     failure = explain(error, last_good)
     raise failure from (None if failure is error else error)

@@ -15,6 +15,7 @@ from data.images import ImageData
 from tasks.metrics import Metric
 
 Forward = Callable[[Tensor], Tensor]
+Part = tuple[Tensor, Tensor, Tensor]  # outputs, targets and mask of some images
 DEMO_IMAGES = 20
 
 
@@ -23,12 +24,12 @@ class Sample:
     """What the net sees and what it is judged by.
 
     ``inputs`` float [n c h w]; ``targets`` float [n c h w] or labels int64 [n]; ``mask`` bool
-    [n 1 h w]: the pixels that the corruption changed, None in classification.
+    [n 1 h w]: the pixels that the corruption changed, empty in classification.
     """
 
     inputs: Tensor
     targets: Tensor
-    mask: Tensor | None = None
+    mask: Tensor
 
 
 class Task(Protocol):
@@ -80,9 +81,7 @@ class Task(Protocol):
         ...
 
 
-def evaluate(
-    metrics: Sequence[Metric], parts: Iterable[tuple[Tensor, Tensor, Tensor | None]], split: str
-) -> dict[str, float]:
+def evaluate(metrics: Sequence[Metric], parts: Iterable[Part], split: str) -> dict[str, float]:
     """``<split>/<metric>`` over all ``parts`` (outputs, targets, mask); one host-device sync.
 
     A metric without any terms (the kept pixels of a corruption that keeps none) is left out.

@@ -19,14 +19,15 @@ from data.load import load_settings, require_classes
 from data.settings import DataSettings
 from models.channel_selection import ChannelSelectionConv2d
 from models.profile import describe
-from models.registry import NETS, ClassifierSettings
-from tasks.base import Forward, Sample, demo_indices, evaluate
+from models.registry import NETS, ClassifierSettings, NetSettings
+from tasks.base import Forward, Part, Sample, Task, demo_indices, evaluate
 from tasks.metrics import CLASSIFICATION
 from tasks.registry import load_object
 from tasks.settings import ClassificationSettings
 
 CHUNK = 500  # validation images a forward pass
 MISTAKES = 20  # most confident ones shown
+NO_MASK = torch.empty(0, dtype=torch.bool)
 GREEN, RED = (0, 179, 0), (230, 0, 0)  # frames of right and wrong predictions
 
 
@@ -80,11 +81,12 @@ class Classification:
         return stats | {"channel_selections": selections}, table
 
     def sample_parameters(self, generator: torch.Generator, n: int) -> RandomParameters:
-        return self.augmentation.sample(generator, n, self.data.train.images.shape[2:])
+        height, width = self.data.train.images.shape[2:]
+        return self.augmentation.sample(generator, n, (height, width))
 
     def prepare(self, batch: Batch) -> Sample:
         images = self.augmentation(batch.images, batch.random)
-        return Sample(to_input(images), batch.labels)
+        return Sample(to_input(images), batch.labels, NO_MASK)
 
     def losses(self, outputs: Tensor, sample: Sample) -> dict[str, Tensor]:
         smoothing = self.options.label_smoothing
@@ -107,13 +109,12 @@ class Classification:
         parts = self._parts(self.data.test, forward, device)
         return evaluate(CLASSIFICATION, parts, "test") | metrics
 
-    def _parts(
-        self, split: Split, forward: Forward, device: torch.device
-    ) -> Iterator[tuple[Tensor, Tensor, None]]:
+    def _parts(self, split: Split, forward: Forward, device: torch.device) -> Iterator[Part]:
         for images, labels in zip(
             split.images.split(CHUNK), split.labels.split(CHUNK), strict=True
         ):
-            yield self._logits(images, forward, device), labels.to(device), None
+            outputs = self._logits(images, forward, device)
+            yield outputs, labels.to(device), NO_MASK
 
     def _logits(self, images: Tensor, forward: Forward, device: torch.device) -> Tensor:
         return logits_of(images, forward, device, mirror=self.options.mirror_eval)
@@ -183,6 +184,9 @@ class Classification:
         return Table(name, columns, rows)
 
 
+_: type[Task] = Classification  # the type checker compares it with the protocol
+
+
 def overfitting(history: list[dict[str, float]]) -> dict[str, float]:
     """The validation of least loss: its epoch, its loss, and the mean training loss since the
     validation before it, weighted by steps (logbook B, "train loss at min test loss").
@@ -205,7 +209,7 @@ def overfitting(history: list[dict[str, float]]) -> dict[str, float]:
     return lowest
 
 
-def build_net(settings: ClassifierSettings, classes: int, shape: tuple[int, ...]) -> nn.Module:
+def build_net(settings: NetSettings, classes: int, shape: tuple[int, ...]) -> nn.Module:
     """The classifier of ``settings`` for images of ``shape`` [c h w].
 
     Raises ``InputError`` for a net that cannot be made or fed.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from torch import Tensor
 
-    PerImage = Callable[[Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor]]
+    PerImage = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 Goal = Literal["minimize", "maximize"]
 MAX_PSNR = 100.0  # dB; an image restored exactly counts as this, not as infinite
@@ -45,7 +45,7 @@ def _where(error: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     return (error * mask).flatten(1).sum(1), mask.flatten(1).sum(1)
 
 
-def l1(outputs: Tensor, targets: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+def l1(outputs: Tensor, targets: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     return _all_pixels((outputs - targets).abs())
 
 
@@ -61,24 +61,26 @@ def l1_composite(outputs: Tensor, targets: Tensor, mask: Tensor) -> tuple[Tensor
     return _all_pixels((outputs - targets).abs() * mask)
 
 
-def mse(outputs: Tensor, targets: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+def mse(outputs: Tensor, targets: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     return _all_pixels((outputs - targets).square())
 
 
-def psnr(outputs: Tensor, targets: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+def psnr(outputs: Tensor, targets: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Per image, for values in [0, 1], at most ``MAX_PSNR``."""
     squared = (outputs - targets).double().square().flatten(1).mean(1)
     decibels = squared.clamp(min=10 ** (-MAX_PSNR / 10)).log10() * -10
     return decibels, decibels.new_ones(len(decibels))
 
 
-def ssim(outputs: Tensor, targets: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+def ssim(outputs: Tensor, targets: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Per image, Gaussian window of 11 pixels, sigma 1.5 (torchmetrics)."""
     from torchmetrics.functional.image import structural_similarity_index_measure
 
     per_image = structural_similarity_index_measure(
         outputs, targets, data_range=1.0, sigma=1.5, reduction="none"
     )
+    if isinstance(per_image, tuple):  # as the library's types have it, for other options
+        per_image = per_image[0]
     return per_image.view(-1), per_image.new_ones(len(outputs))
 
 
@@ -95,13 +97,13 @@ def ssim_composite(outputs: Tensor, targets: Tensor, mask: Tensor) -> tuple[Tens
     return ssim(composite(outputs, targets, mask), targets, mask)
 
 
-def cross_entropy(outputs: Tensor, targets: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+def cross_entropy(outputs: Tensor, targets: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Never smoothed."""
     per_image = -outputs.log_softmax(1).gather(1, targets[:, None]).squeeze(1)
     return per_image, per_image.new_ones(len(per_image))
 
 
-def accuracy(outputs: Tensor, targets: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+def accuracy(outputs: Tensor, targets: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     correct = (outputs.argmax(1) == targets).float()
     return correct, correct.new_ones(len(correct))
 

@@ -16,7 +16,7 @@ from data.load import load_settings
 from data.settings import DataSettings
 from models.profile import describe
 from models.registry import NETS, NetSettings
-from tasks.base import Forward, Sample, demo_indices, evaluate
+from tasks.base import Forward, Part, Sample, Task, demo_indices, evaluate
 from tasks.metrics import RESTORATION
 from tasks.registry import load_object, make_corruption
 from tasks.settings import RestorationSettings
@@ -91,9 +91,7 @@ class Restoration:
         """Every metric of ``tasks.metrics.RESTORATION`` on the validation images."""
         return evaluate(RESTORATION, self._outputs(forward, device), "val")
 
-    def _outputs(
-        self, forward: Forward, device: torch.device
-    ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+    def _outputs(self, forward: Forward, device: torch.device) -> Iterator[Part]:
         images = self.data.val.images
         random = self.corruption.fixed(len(images))
         for chunk, values in zip(images.split(CHUNK), random.split(CHUNK), strict=True):
@@ -132,6 +130,9 @@ class Restoration:
         columns = ("index", "class", "damage", *kinds, "l1", "l1_erased")
         overview = Picture(grid([picture.pixels for picture in gallery], columns=2), "overview")
         return Examples([Table("reconstructions", columns, rows)], gallery, overview)
+
+
+_: type[Task] = Restoration  # the type checker compares it with the protocol
 
 
 def build_net(

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from common.errors import InputError
 from training.settings import HardwareSettings
@@ -60,12 +62,12 @@ class DistributedContext:
             return
         if device.type == "cuda":
             torch.cuda.set_device(device)
-        store, rank, size = next(distributed.rendezvous("env://"))
+        store, rank, size = next(rendezvous("env://"))
         # torchrun keeps its store over a restart: addresses of dead processes must not be read.
         attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         distributed.init_process_group(
             "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
-            store=distributed.PrefixStore(f"attempt-{attempt}", store),
+            store=PrefixStore(f"attempt-{attempt}", store),
             rank=rank,
             world_size=size,
         )

@@ -9,7 +9,7 @@ import resource
 import shutil
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -33,11 +33,11 @@ class Hardware:
 
     def prepare(self, model: nn.Module) -> nn.Module:
         """``model`` on the device, channels last (the fast layout of convs on CPU and CUDA)."""
-        return model.to(self.device, memory_format=torch.channels_last)
+        return model.to(self.device).to(memory_format=torch.channels_last)
 
     def compiled(self, model: nn.Module) -> nn.Module:
         """``model`` or its compiled form, which shares its weights."""
-        return torch.compile(model) if self.compile else model
+        return cast(nn.Module, torch.compile(model)) if self.compile else model
 
     def synchronize(self) -> None:
         """Wait for the device, so that a clock read next to it means something."""
