@@ -14,7 +14,7 @@ from PIL import Image
 # Formats whose decoders run no other program (EPS would call Ghostscript).
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 MAX_PIXELS = 64_000_000
-NEARLY_BLACK = 32  # of 255: mean brightness below which transparent drawings get a white ground
+NEARLY_BLACK = 64  # of 255: drawings without a lighter pixel get a white ground
 ORIENTATION = 0x0112  # EXIF tag
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
@@ -119,13 +119,13 @@ def grey_or_rgb(image: Image.Image, scale: Levels = FULL_16_BIT) -> Image.Image:
 
 
 def _on_ground(image: Image.Image) -> Image.Image:
-    pixels = np.asarray(image).astype(np.int64)
-    alpha = pixels[..., 3]
-    visible = alpha.sum()
-    brightness = (pixels[..., :3].mean(-1) * alpha).sum() / max(visible, 1)
-    white = bool(visible) and brightness < NEARLY_BLACK and bool((alpha < 255).any())
-    ground = Image.new("RGBA", image.size, (255, 255, 255, 255) if white else (0, 0, 0, 255))
-    return Image.alpha_composite(ground, image)
+    on_black = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
+    if max(high for _, high in on_black.getextrema()[:3]) >= NEARLY_BLACK:
+        return on_black
+    (lowest, highest) = image.getchannel("A").getextrema()
+    if not highest or lowest == 255:  # nothing to see, or no ground
+        return on_black
+    return Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), image)
 
 
 def _decoded(source: Path | io.BytesIO, size: tuple[int, int] | None) -> Image.Image:

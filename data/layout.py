@@ -17,6 +17,8 @@ import hashlib
 import os
 import unicodedata
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,21 +53,27 @@ def find_files(folder: Path) -> FolderFiles:
 
     Decodes nothing. Raises ``InputError`` for an ambiguous or unreadable folder.
     """
-    try:
+    with _readable():
         return _Layout(folder).result()
-    except OSError as error:
-        raise InputError(
-            f"{printable(error.filename)} cannot be read: {error.strerror}."
-        ) from error
 
 
 def find_unlabelled(folder: Path) -> tuple[list[ImageFile], Counter[str]]:
     """Every image file below ``folder`` in the order of the paths, and what was left out."""
     search = Scanner(folder)
-    paths = sorted(search.walk(search.root))
+    with _readable():
+        paths = sorted(search.walk(search.root))
     names = [printable(path.relative_to(search.root).as_posix()) for path in paths]
     files = [ImageFile(p, n, i, i) for i, (p, n) in enumerate(zip(paths, names, strict=True))]
     return files, Counter(search.left_out.values())
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        path = printable(error.filename)
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
 
 
 class _Layout(Scanner):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from common.options import Integer, OptionGroup, Size, Text, option
+from data.registry import names
 
 MIN_SIZE = 11  # pixels: the window of the SSIM metric
 
@@ -19,9 +20,9 @@ class DataSettings(OptionGroup):
     data: str = option(
         "auto",
         Text(),
-        "Data set: auto, fashion-mnist, dog-cat-bird, cifar10, garments (built in, synthetic) or a "
-        "folder of images (see README). auto takes the real data set if its files are on this "
-        "machine, else garments, with a warning; it never downloads.",
+        f"Data set: {', '.join(names())}, or a folder of images (see docs/data.md). auto takes the "
+        "published data set if its files are on this machine, else garments (synthetic), with a "
+        "warning; it never downloads.",
     )
     data_root: str | None = option(
         None,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import InputError
-from data.layout import find_files
+from data.layout import find_files, find_unlabelled
 from data.load import load_data
 from tests.test_data_folder import as_set, fill, picture, save
 
@@ -219,3 +219,18 @@ def test_copies_on_both_sides_are_counted_and_named(tmp_path):
     [remark] = data.remarks
     assert remark.startswith(f"{copied} of {len(data.val)} validation images have the same content")
     assert "and " in remark and "/z" in remark
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
+    root = fill(tmp_path / "photos", count=3)
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("dog"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    for find in (find_files, find_unlabelled):
+        with pytest.raises(InputError, match="dog cannot be read: Permission denied"):
+            find(root)
