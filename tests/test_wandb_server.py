@@ -1,4 +1,8 @@
-"""The loopback W&B server, tried with the real clients in processes of their own."""
+"""The loopback W&B server, tried with the real clients in processes of their own.
+
+Resumes, syncs, faults and reports are tried through this project's commands, in test_resume_wandb,
+test_tracking_sync, test_tracker_faults and test_report_online.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -115,51 +118,6 @@ def test_an_online_run_arrives_whole_and_the_public_api_reads_it_back(
     assert not wandb_server.unknown_calls
 
 
-LOG_FIVE = """
-import os, wandb
-run = wandb.init(project="nets", id="one", resume="allow")
-for step in range(run.starting_step, run.starting_step + 5):
-    run.log({"loss": 10 * step}, step=step)
-run.finish(exit_code=int(os.environ["CODE"]))
-"""
-
-
-def test_a_resumed_run_goes_on_without_a_gap_or_a_doubled_step(
-    wandb_server: WandbServer, tmp_path: Path
-) -> None:
-    python(wandb_server, tmp_path, LOG_FIVE, CODE="3")
-    run = wandb_server.run("one")
-    assert (run.state, run.exit_code) == ("failed", 3)
-    python(wandb_server, tmp_path, LOG_FIVE, CODE="0")
-    assert [(row["_step"], row["loss"]) for row in run.rows] == [(n, 10 * n) for n in range(10)]
-    assert (run.state, run.exit_code, run.summary["loss"]) == ("finished", 0, 90)
-    assert not wandb_server.unknown_calls
-
-
-LOG_OFFLINE = """
-import numpy as np, wandb
-run = wandb.init(project="nets", id="one", group="study", config={"ks": 3})
-for step in range(5):
-    run.log({"loss": step})
-picture = wandb.Image(np.zeros((4, 4), dtype=np.uint8))
-run.log({"table": wandb.Table(columns=["image"], data=[[picture]])})
-run.finish()
-"""
-
-
-def test_wandb_sync_brings_an_offline_run(wandb_server: WandbServer, tmp_path: Path) -> None:
-    python(wandb_server, tmp_path, LOG_OFFLINE, WANDB_MODE="offline")
-    assert wandb_server.runs == []
-    (folder,) = tmp_path.glob("wandb/offline-run-*")
-    finish(start(wandb_server, tmp_path, *WANDB, "sync", str(folder)))
-    run = wandb_server.run("one")
-    assert (run.state, run.group, run.config) == ("finished", "study", {"ks": 3})
-    assert [row["_step"] for row in run.rows] == list(range(6))
-    (table,) = wandb_server.artifacts
-    assert any(content.startswith(b"\x89PNG") for content in table.files.values())
-    assert not wandb_server.unknown_calls
-
-
 def test_a_grid_is_expanded_in_the_order_of_the_service() -> None:
     parameters = {
         "size": {"values": [2, 1, 2]},
@@ -225,68 +183,4 @@ def test_two_agents_share_a_grid_and_a_preempted_point_is_handed_out_again(
     commands = [f"--ch={ch} --ks={ks}" for ch, ks in points]
     given = (tmp_path / "commands").read_text().splitlines()
     assert sorted(given) == sorted([*commands, "--ch=16 --ks=5"])
-    assert not wandb_server.unknown_calls
-
-
-SLOW_RUN = """
-import time, numpy as np, wandb
-run = wandb.init(project="nets", id="one")
-for step in range(90):
-    run.log({"loss": step})
-    time.sleep(0.1)
-picture = wandb.Image(np.zeros((4, 4), dtype=np.uint8))
-run.log({"image": picture, "table": wandb.Table(columns=["image"], data=[[picture]])})
-run.finish()
-"""
-
-
-def test_a_server_that_fails_for_a_while_loses_nothing(
-    wandb_server: WandbServer, tmp_path: Path
-) -> None:
-    process = start(wandb_server, tmp_path, sys.executable, "-c", SLOW_RUN)
-    wandb_server.wait_for(lambda: wandb_server.runs)
-    run = wandb_server.run("one")
-    for fault in ({"status": 500}, {"status": 429}, {"hang": True}):
-        with wandb_server.fault(**fault) as active:
-            wandb_server.wait_for(lambda active=active: active.hits)
-            known = len(run.rows)
-        wandb_server.wait_for(lambda known=known: len(run.rows) > known)
-    with wandb_server.fault(refuse=True):
-        wandb_server.wait_for(process.stdout.readable)
-        known = len(run.rows)
-        time.sleep(2.5)
-        assert len(run.rows) == known
-    with wandb_server.fault(status=503, path="/blobs/", count=2) as uploads:
-        finish(process)
-    assert uploads.hits == 2
-    assert (run.state, run.exit_code) == ("finished", 0)
-    assert [row["_step"] for row in run.rows] == list(range(91))
-    assert run.files[run.summary["image"]["path"]].startswith(b"\x89PNG")
-    (table,) = wandb_server.artifacts
-    assert len(table.files) == 2
-    assert not wandb_server.unknown_calls
-
-
-WRITE_REPORT = """
-import wandb, wandb_workspaces.reports.v2 as wr
-grid = wr.PanelGrid(
-    runsets=[wr.Runset(entity="tester", project="nets")],
-    panels=[wr.LinePlot(x="images_seen", y=["val/l1"]),
-            wr.MediaBrowser(media_keys=["demo"], grid_x_axis="index", grid_y_axis="run")])
-report = wr.Report(entity="tester", project="nets", title="Which depth", blocks=[wr.H1("Answer")])
-report.save()
-again = wr.Report.from_url(report.url)
-again.blocks.append(grid)
-again.save()
-print(again.url, again.enable_share_link(), *wandb.Api().reports("tester/nets"), sep=chr(10))
-"""
-
-
-def test_a_report_is_written_updated_and_shared(wandb_server: WandbServer, tmp_path: Path) -> None:
-    printed = python(wandb_server, tmp_path, WRITE_REPORT)
-    (report,) = wandb_server.reports
-    assert (report.title, report.entity, report.project) == ("Which depth", "tester", "nets")
-    assert [block["type"] for block in report.spec["blocks"]].count("panel-grid") == 1
-    assert f"accessToken={report.share_token}" in printed
-    assert wandb_server.url in printed
     assert not wandb_server.unknown_calls

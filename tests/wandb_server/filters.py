@@ -3,39 +3,25 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
+from typing import Any
 
 from .query import QueryError
 from .store import Run, timestamp
 
-TESTS: dict[str, Callable[[object, object], bool]] = {
+TESTS: dict[str, Callable[[Any, Any], bool]] = {
     "$eq": lambda found, wanted: found == wanted,
     "$ne": lambda found, wanted: found != wanted,
     "$in": lambda found, wanted: found in wanted,
-    "$nin": lambda found, wanted: found not in wanted,
-    "$exists": lambda found, wanted: (found is not None) == wanted,
-    "$regex": lambda found, wanted: isinstance(found, str) and bool(re.search(wanted, found)),
-    "$lt": lambda found, wanted: found is not None and found < wanted,
-    "$lte": lambda found, wanted: found is not None and found <= wanted,
-    "$gt": lambda found, wanted: found is not None and found > wanted,
-    "$gte": lambda found, wanted: found is not None and found >= wanted,
 }
 
 FIELDS: dict[str, Callable[[Run], object]] = {
     "name": lambda run: run.id,
     "display_name": lambda run: run.name,
-    "displayName": lambda run: run.name,
     "group": lambda run: run.group,
-    "job_type": lambda run: run.job_type,
-    "jobType": lambda run: run.job_type,
     "state": lambda run: run.state,
     "sweep": lambda run: run.sweep,
-    "tags": lambda run: run.tags,
-    "notes": lambda run: run.notes,
     "created_at": lambda run: timestamp(run.created),
-    "createdAt": lambda run: timestamp(run.created),
-    "heartbeat_at": lambda run: timestamp(run.heartbeat),
 }
 
 

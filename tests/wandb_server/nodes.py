@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from . import filters
 from .dispatch import find_sweep
-from .pages import connection, console, history_keys, matching, sampled, steps
+from .pages import connection, history_keys, matching, sampled, steps
 from .query import QueryError
 from .store import EVENTS, HISTORY, Agent, Artifact, Report, Run, Store, Sweep, timestamp
 
@@ -79,9 +79,6 @@ class Nodes:
         def chosen(filters_: str | None, order: str | None = None) -> list[Run]:
             return filters.select(store.project_runs(entity, name), filters_, order)
 
-        def sweeps(**_: object) -> list[Sweep]:
-            return [s for s in store.sweeps.values() if (s.entity, s.project) == (entity, name)]
-
         def views(**wanted: object) -> list[Report]:
             return [
                 view
@@ -98,17 +95,9 @@ class Nodes:
             "runs": lambda filters=None, order=None, **page: connection(
                 chosen(filters, order), self.run, **page
             ),
-            "totalSweeps": lambda: len(sweeps()),
             "sweep": lambda sweepName: self.sweep_or_none(entity, name, sweepName),
-            "sweeps": lambda **page: connection(sweeps(), self.sweep, **page),
             "allViews": lambda **given: connection(views(**given), self.report, **given),
-            "artifactType": lambda **given: self.artifact_type(entity, name, given["name"]),
             "artifactCollection": lambda **given: self.collection((entity, name, given["name"])),
-            "artifactTypes": lambda **page: connection(
-                dict.fromkeys(a.type for a in store.artifacts if a.in_project(entity, name)),
-                lambda kind: self.artifact_type(entity, name, kind),
-                **page,
-            ),
             "artifactCollectionMembership": lambda **given: self.membership(
                 store.version(entity, name, given["name"])
             ),
@@ -168,10 +157,8 @@ class Nodes:
             "eventsLineCount": len(events),
             "historyTail": json.dumps(lines[-1:]),
             "eventsTail": json.dumps(events[-1:]),
-            "logLines": lambda **page: console(run, **page),
             "historyKeys": lambda: history_keys(run),
             "history": lambda **given: [json.dumps(row) for row in steps(run, **given)],
-            "events": lambda **_: list(events),
             "sampledHistory": lambda specs: [sampled(run, json.loads(spec)) for spec in specs],
             "parquetHistory": lambda **_: {"parquetUrls": [], "liveData": run.history},
             "fileCount": len(run.files),
@@ -183,7 +170,6 @@ class Nodes:
             "outputArtifacts": lambda **page: connection(
                 self.store.logged(run), self.artifact, **page
             ),
-            "inputArtifacts": lambda **page: connection(run.used, self.artifact, **page),
         }
 
     def file(self, folder: str, name: str, content: bytes) -> dict:
@@ -231,16 +217,6 @@ class Nodes:
     def agent(self, agent: Agent) -> dict:
         return {"id": agent.id, "name": agent.id, "host": agent.host}
 
-    def artifact_type(self, entity: str, project: str, name: str) -> dict:
-        return {
-            "__typename": "ArtifactType",
-            "id": name,
-            "name": name,
-            "description": None,
-            "createdAt": timestamp(0),
-            "artifactCollection": lambda **given: self.collection((entity, project, given["name"])),
-        }
-
     def collection(self, key: tuple[str, str, str]) -> dict | None:
         versions = self.store.versions(key)
         if not versions:
@@ -253,17 +229,10 @@ class Nodes:
             "digestAlgorithm": "MANIFEST_MD5",
             "project": lambda: self.project(project, entity),
             "latestArtifact": lambda: self.artifact(versions[-1]),
-            "artifacts": lambda **page: self.version_page(versions, page),
             "artifactMembership": lambda aliasName: self.membership(
                 self.store.version(entity, project, f"{name}:{aliasName}")
             ),
         }
-
-    def version_page(self, versions: list[Artifact], page: dict) -> dict:
-        answer = connection(versions, self.artifact, **page)
-        for edge in answer["edges"]:
-            edge["version"] = f"v{edge['node']['versionIndex']}"
-        return answer
 
     def membership(self, artifact: Artifact | None) -> dict | None:
         if artifact is None:
@@ -314,12 +283,6 @@ class Nodes:
                 or {"__typename": "ArtifactSequence", "name": artifact.name, "latestArtifact": None}
             ),
             "artifactType": {"name": artifact.type},
-            "usedBy": lambda: connection(
-                [run for run in self.store.runs.values() if artifact in run.used], self.run
-            ),
-            "createdBy": lambda: self.run_or_none(
-                artifact.entity, artifact.project, artifact.run_id
-            ),
             "versionIndex": artifact.version,
             "description": artifact.description,
             "metadata": json.dumps(artifact.metadata),

@@ -67,16 +67,3 @@ def history_keys(run: Run) -> dict:
             entry["previousValue"] = found
     last = run.history[-1]["_step"] if run.history else -1
     return {"sets": [], "keys": keys, "lastStep": last}
-
-
-def console(run: Run, last: int | None = None, **page: object) -> dict:
-    """The console as edges: `last` lines, or a page from the beginning."""
-    lines = list(enumerate(run.logs))[-last if last else 0 :]
-    return connection(lines, console_line, **page)
-
-
-def console_line(numbered: tuple[int, str]) -> dict:
-    number, line = numbered
-    level = "error" if line.startswith("ERROR ") else "info"
-    time, _, text = line.removeprefix("ERROR ").partition(" ")
-    return {"number": number, "timestamp": time, "level": level, "label": "", "line": text}

@@ -38,24 +38,16 @@ class Schema:
         return self.queries() | {
             "upsertBucket": self.upsert_run,
             "createRunFiles": self.create_run_files,
-            "markRunFilesUploaded": lambda input: {"success": True},
-            "deleteRun": self.delete_run,
-            "notifyScriptableRunAlert": self.alert,
             "upsertModel": self.upsert_project,
             "createArtifact": self.create_artifact,
             "createArtifactManifest": self.create_manifest,
-            "updateArtifactManifest": self.update_manifest,
             "createArtifactFiles": self.create_artifact_files,
             "commitArtifact": self.commit_artifact,
-            "useArtifact": self.use_artifact,
             "upsertSweep": self.upsert_sweep,
             "createAgent": self.create_agent,
             "agentHeartbeat": self.agent_heartbeat,
             "upsertView": self.upsert_report,
-            "deleteView": self.delete_report,
             "createAccessToken": self.share_report,
-            "updateAccessTokenProjects": self.update_share,
-            "revokeAccessToken": self.revoke_share,
         }
 
     def queries(self) -> dict:
@@ -76,7 +68,6 @@ class Schema:
             "models": models,
             "view": lambda id: self.nodes.report(self.report(id)),
             "artifact": lambda id: self.found_artifact(id),
-            "clientIDMapping": self.client_id_mapping,
         }
 
     # Runs
@@ -109,11 +100,6 @@ class Schema:
                 return run
         raise QueryError(f"run {wanted} not found")
 
-    def delete_run(self, input: dict) -> dict:
-        run = self.run_by_storage_id(input["id"])
-        del self.store.runs[run.entity, run.project, run.id]
-        return {"clientMutationId": None}
-
     def create_run_files(self, input: dict) -> dict:
         run = self.named_run(input)
         return {
@@ -131,10 +117,6 @@ class Schema:
             raise QueryError(f"run {'/'.join(key)} not found")
         return self.store.runs[key]
 
-    def alert(self, input: dict) -> dict:
-        self.named_run(input).alerts.append(input["title"])
-        return {"success": True}
-
     def upsert_project(self, input: dict) -> dict:
         entity, name = input.get("entityName") or VIEWER, input["name"]
         self.store.add_project(entity, name)
@@ -151,16 +133,6 @@ class Schema:
 
     def found_artifact(self, artifact_id: str) -> dict:
         return self.nodes.artifact(self.artifact(artifact_id))
-
-    def use_artifact(self, input: dict) -> dict:
-        artifact = self.artifact(input["artifactID"])
-        run = self.named_run(input)
-        if artifact not in run.used:
-            run.used.append(artifact)
-        return {"artifact": self.nodes.artifact(artifact)}
-
-    def client_id_mapping(self, clientID: str) -> dict:
-        return {"serverID": self.artifact(clientID).id}
 
     def create_artifact(self, input: dict) -> dict:
         name = input.get("artifactCollectionName") or input["artifactCollectionNames"][0]
@@ -185,16 +157,11 @@ class Schema:
         self.store.artifacts.append(artifact)
         return {"artifact": self.nodes.artifact(artifact)}
 
-    def manifest(self, artifact: Artifact) -> dict:
+    def create_manifest(self, input: dict) -> dict:
+        artifact = self.artifact(input["artifactID"])
         address = f"{self.address}/manifests/{artifact.number}"
         file = {"id": address, "uploadUrl": address, "uploadHeaders": []}
         return {"artifactManifest": {"id": artifact.id, "file": file}}
-
-    def create_manifest(self, input: dict) -> dict:
-        return self.manifest(self.artifact(input["artifactID"]))
-
-    def update_manifest(self, input: dict) -> dict:
-        return self.manifest(self.artifact(input["artifactManifestID"]))
 
     def create_artifact_files(self, input: dict) -> dict:
         def upload(spec: dict) -> dict:
@@ -283,30 +250,11 @@ class Schema:
         self.store.reports[report.id] = report
         return {"view": self.nodes.report(report), "inserted": inserted}
 
-    def delete_report(self, input: dict) -> dict:
-        del self.store.reports[self.report(input["id"]).id]
-        return {"success": True, "pendingDrafts": []}
-
     def share_report(self, input: dict) -> dict:
         report = self.report(input["viewId"])
         report.share_token = secrets.token_hex(16)
         report.share_projects = input["projects"]
         return {"accessToken": self.nodes.access_tokens(report)[0]}
-
-    def update_share(self, input: dict) -> dict:
-        report = self.shared_report(input["token"])
-        report.share_projects = input["projects"]
-        return {"success": True}
-
-    def revoke_share(self, input: dict) -> dict:
-        self.shared_report(input["token"]).share_token = None
-        return {"success": True}
-
-    def shared_report(self, token: str) -> Report:
-        for report in self.store.reports.values():
-            if report.share_token == token:
-                return report
-        raise QueryError("no report is shared with this token")
 
 
 RUN_FIELDS = {

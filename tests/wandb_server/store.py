@@ -61,8 +61,6 @@ class Run:
     sent_summary: dict = field(default_factory=dict)
     streams: dict[str, list[str]] = field(default_factory=dict, repr=False)
     files: dict[str, bytes] = field(default_factory=dict, repr=False)
-    used: list[Artifact] = field(default_factory=list, repr=False)
-    alerts: list[str] = field(default_factory=list)
 
     @property
     def path(self) -> str:
