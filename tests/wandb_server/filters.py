@@ -40,7 +40,7 @@ def passes(run: Run, condition: dict) -> bool:
     return all(passes_one(run, key, wanted) for key, wanted in condition.items())
 
 
-def passes_one(run: Run, key: str, wanted: object) -> bool:
+def passes_one(run: Run, key: str, wanted: Any) -> bool:
     if key == "$and":
         return all(passes(run, part) for part in wanted)
     if key == "$or":

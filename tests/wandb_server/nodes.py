@@ -53,7 +53,7 @@ class Nodes:
         }
 
     def project(self, name: str | None = None, entityName: str | None = None) -> dict | None:
-        entity = entityName or VIEWER
+        entity, name = entityName or VIEWER, name or ""
         if (entity, name) not in self.store.projects:
             return None
         number = self.store.projects[entity, name]

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
+from typing import Any
 
 from graphql import (
     FieldNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
     GraphQLError,
+    InlineFragmentNode,
     ListTypeNode,
     NonNullTypeNode,
     OperationDefinitionNode,
@@ -60,7 +62,7 @@ class Execution:
         name = self.operation.name.value if self.operation.name else ""
         return self.node(root, [self.operation.selection_set], name)
 
-    def node(self, value: object, selections: list[SelectionSetNode], path: str) -> object:
+    def node(self, value: Any, selections: list[SelectionSetNode], path: str) -> object:
         if isinstance(value, list):
             return [self.node(item, selections, path) for item in value]
         if value is None or not selections:
@@ -84,10 +86,10 @@ class Execution:
                 yield selected
             elif isinstance(selected, FragmentSpreadNode):
                 yield from self.fields([self.fragments[selected.name.value]])
-            else:
+            elif isinstance(selected, InlineFragmentNode):
                 yield from self.fields([selected.selection_set])
 
-    def is_included(self, selected: object) -> bool:
+    def is_included(self, selected: Any) -> bool:
         return all(
             bool(self.arguments(directive).get("if")) == (directive.name.value == "include")
             for directive in selected.directives or ()
@@ -100,6 +102,6 @@ class Execution:
         found = value[field.name.value]
         return found(**self.arguments(field)) if callable(found) else found
 
-    def arguments(self, node: object) -> dict:
+    def arguments(self, node: Any) -> dict:
         values = self.variables
         return {a.name.value: value_from_ast_untyped(a.value, values) for a in node.arguments or ()}

@@ -75,7 +75,7 @@ class Schema:
     def upsert_run(self, input: dict) -> dict:
         entity, project = input.get("entityName") or VIEWER, input.get("modelName")
         project = project or "uncategorized"
-        run = self.run_by_storage_id(input.get("id")) if input.get("id") else None
+        run = self.run_by_storage_id(input["id"]) if input.get("id") else None
         run_id = input.get("name") or secrets.token_hex(4)
         run = run or self.store.runs.get((entity, project, run_id))
         inserted = run is None
@@ -131,7 +131,7 @@ class Schema:
                 return artifact
         raise QueryError(f"artifact {artifact_id} not found")
 
-    def found_artifact(self, artifact_id: str) -> dict:
+    def found_artifact(self, artifact_id: str) -> dict | None:
         return self.nodes.artifact(self.artifact(artifact_id))
 
     def create_artifact(self, input: dict) -> dict:
@@ -232,7 +232,7 @@ class Schema:
         return self.store.reports[report_id]
 
     def upsert_report(self, input: dict) -> dict:
-        entity, project = input.get("entityName") or VIEWER, input.get("projectName")
+        entity, project = input.get("entityName") or VIEWER, input.get("projectName") or ""
         inserted = not input.get("id")
         if inserted:
             number = next(self.store.numbers)

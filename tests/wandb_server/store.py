@@ -13,6 +13,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from typing import Any
 
 HISTORY, EVENTS, SUMMARY, LOG = (
     "wandb-history.jsonl",
@@ -216,7 +217,7 @@ class Store:
         if (entity, project) not in self.projects:
             self.projects[entity, project] = next(self.numbers)
 
-    def add_run(self, entity: str, project: str, run_id: str, **fields: object) -> Run:
+    def add_run(self, entity: str, project: str, run_id: str, **fields: Any) -> Run:
         self.add_project(entity, project)
         run = Run(entity, project, run_id, next(self.numbers), **fields)
         self.runs[entity, project, run_id] = run
