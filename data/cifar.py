@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from common.errors import InputError
-from data.download import cache_folder, download, first_line
-from data.images import NotFoundError, Request, Source, Split
+from data.download import cache_folder, find_or_download
+from data.images import Request, Source, Split
 
 NAME = "cifar10"
 BATCHES = "cifar-10-batches-py"
@@ -45,7 +45,19 @@ def load(request: Request) -> Source:
     into the cache if allowed. Raises ``NotFoundError`` if the data set cannot be obtained,
     ``InputError`` naming the file if one is missing, truncated or altered.
     """
-    folder = _find(request.root, request.may_download)
+    cached = cache_folder() / NAME
+    given = [request.root / BATCHES, request.root] if request.root else []
+    folder = find_or_download(
+        "CIFAR-10",
+        [*given, cached / BATCHES],
+        [name for name, *_ in (*TRAIN_FILES, *TEST_FILES)],
+        {URL: f"md5:{MD5}"},
+        into=cached,
+        may_download=request.may_download,
+        hint="--data dog-cat-bird downloads it once, about 170 MB",
+        advice="Unpack cifar-10-python.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html "
+        "and name its folder with --data-root",
+    )
     test = _read_files(folder, TEST_FILES)
     whole = _read_files(folder, TRAIN_FILES)
     held_out = torch.zeros(len(whole.labels), dtype=torch.bool)
@@ -80,29 +92,6 @@ def load_dog_cat_bird(request: Request) -> Source:
         test=full.test and select(full.test),
         class_names=DOG_CAT_BIRD,
     )
-
-
-def _find(root: Path | None, may_download: bool) -> Path:
-    cached = cache_folder() / NAME
-    candidates = [] if root is None else [root / BATCHES, root]
-    candidates.append(cached / BATCHES)
-    for folder in candidates:
-        if any((folder / name).is_file() for name, *_ in (*TRAIN_FILES, *TEST_FILES)):
-            return folder
-    searched = ", ".join(map(str, candidates))
-    if not may_download:
-        raise NotFoundError(
-            f"CIFAR-10 is not in {searched} (--data dog-cat-bird downloads it once, about 170 MB)."
-        )
-    try:
-        download(cached, {URL: f"md5:{MD5}"})
-    except (OSError, ValueError) as error:
-        raise NotFoundError(
-            f"CIFAR-10 is not in {searched}, and the download failed ({first_line(error)}). "
-            "Unpack cifar-10-python.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html and "
-            "name its folder with --data-root, or use the built-in --data garments."
-        ) from error
-    return cached / BATCHES
 
 
 def _read_files(folder: Path, files: Sequence[tuple[str, int, str]]) -> Split:

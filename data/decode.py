@@ -120,10 +120,10 @@ def grey_or_rgb(image: Image.Image, scale: Levels = FULL_16_BIT) -> Image.Image:
 
 def _on_ground(image: Image.Image) -> Image.Image:
     on_black = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
-    if max(high for _, high in on_black.getextrema()[:3]) >= NEARLY_BLACK:
+    if np.asarray(on_black)[..., :3].max() >= NEARLY_BLACK:
         return on_black
-    (lowest, highest) = image.getchannel("A").getextrema()
-    if not highest or lowest == 255:  # nothing to see, or no ground
+    alpha = np.asarray(image)[..., 3]
+    if not alpha.any() or alpha.min() == 255:  # nothing visible, or no ground
         return on_black
     return Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), image)
 

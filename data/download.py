@@ -10,9 +10,11 @@ import tempfile
 import threading
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from data.images import NotFoundError
 
 PROBE_SECONDS = 8.0
 STALL_SECONDS = 20.0
@@ -60,9 +62,36 @@ def download(folder: Path, files: Mapping[str, str]) -> None:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def first_line(error: Exception) -> str:
-    """The first line of an error message."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+def find_or_download(
+    title: str,
+    folders: Sequence[Path],
+    files: Sequence[str],
+    urls: Mapping[str, str],
+    *,
+    into: Path,
+    may_download: bool,
+    hint: str,
+    advice: str,
+) -> Path:
+    """The first of ``folders`` that holds one of ``files``, else the last one after a download.
+
+    Raises ``NotFoundError`` with ``hint`` if no download is allowed, with ``advice`` if it fails.
+    """
+    for folder in folders:
+        if any((folder / name).is_file() for name in files):
+            return folder
+    missing = f"{title} is not in {', '.join(map(str, folders))}"
+    if not may_download:
+        raise NotFoundError(f"{missing} ({hint}).")
+    try:
+        download(into, urls)
+    except (OSError, ValueError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise NotFoundError(
+            f"{missing}, and the download failed ({reason}). {advice}, or use the built-in "
+            "--data garments."
+        ) from error
+    return folders[-1]
 
 
 def _probe(url: str) -> None:

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from common.errors import InputError
-from data.download import cache_folder, download, first_line
-from data.images import NotFoundError, Request, Source, Split
+from data.download import cache_folder, find_or_download
+from data.images import Request, Source, Split
 
 NAME = "fashion-mnist"
 SYSTEM_FOLDER = Path("/usr/share/datasets/fashion-mnist")  # Debian: dataset-fashion-mnist
@@ -64,7 +64,19 @@ def load(request: Request) -> Source:
     ``NotFoundError`` if the data set cannot be obtained, ``InputError`` naming the file if one is
     missing from its folder, truncated or altered.
     """
-    folder = _find(request.root, request.may_download)
+    cached = cache_folder() / NAME / "FashionMNIST" / "raw"
+    given = [request.root / "FashionMNIST" / "raw", request.root] if request.root else []
+    folder = find_or_download(
+        "Fashion-MNIST",
+        [*given, SYSTEM_FOLDER, cached],
+        [name for file in FILES for name in (file.name, f"{file.name}.gz")],
+        {f"{URL}{file.name}.gz": f"md5:{file.md5}" for file in FILES},
+        into=cached,
+        may_download=request.may_download,
+        hint="--data fashion-mnist downloads it once, about 30 MB",
+        advice="Get it with 'apt install dataset-fashion-mnist', or name the folder of its four "
+        "files with --data-root",
+    )
     # Decompressing and hashing release the interpreter lock: the small files take no extra time.
     with ThreadPoolExecutor(2) as pool:
         images, labels, val_images, val_labels = pool.map(lambda f: _read_idx(folder, f), FILES)
@@ -76,30 +88,6 @@ def load(request: Request) -> Source:
         class_names=CLASS_NAMES,
         source=str(folder),
     )
-
-
-def _find(root: Path | None, may_download: bool) -> Path:
-    cached = cache_folder() / NAME / "FashionMNIST" / "raw"
-    candidates = [] if root is None else [root / "FashionMNIST" / "raw", root]
-    candidates += [SYSTEM_FOLDER, cached]
-    for folder in candidates:
-        if any(_path(folder, file) for file in FILES):
-            return folder
-    searched = ", ".join(map(str, candidates))
-    if not may_download:
-        raise NotFoundError(
-            f"Fashion-MNIST is not in {searched} (--data fashion-mnist downloads it once, about "
-            "30 MB)."
-        )
-    try:
-        download(cached, {f"{URL}{file.name}.gz": f"md5:{file.md5}" for file in FILES})
-    except (OSError, ValueError) as error:
-        raise NotFoundError(
-            f"Fashion-MNIST is not in {searched}, and the download failed ({first_line(error)}). "
-            "Get it with 'apt install dataset-fashion-mnist', or name the folder of its four "
-            "files with --data-root, or use the built-in --data garments."
-        ) from error
-    return cached
 
 
 def _path(folder: Path, file: IdxFile) -> Path | None:

@@ -17,7 +17,7 @@ def batch(n: int = 400, height: int = 6, width: int = 9) -> torch.Tensor:
 def augmented(images: torch.Tensor, seed: int = 3, **on) -> torch.Tensor:
     chosen = Augmentation(**on)
     generator = torch.Generator().manual_seed(seed)
-    return chosen(images, chosen.sample(generator, len(images), images.shape[-2:]))
+    return chosen(images, chosen.sample(generator, len(images), (images.shape[2], images.shape[3])))
 
 
 def test_each_image_is_flipped_or_not_independently():

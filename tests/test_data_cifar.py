@@ -15,11 +15,12 @@ import torch
 
 from common.errors import InputError
 from data import cifar
+from data import download as download_module
 from data.images import NotFoundError, Request, Source
 from data.load import load_data
 
 PER_FILE = 100
-DOWNLOAD = cifar.download
+DOWNLOAD = download_module.download
 
 
 def read(root: Path | None) -> Source:
@@ -54,12 +55,13 @@ def away_from_home(monkeypatch, tmp_path) -> None:
     def no_network(folder: Path, files: dict[str, str]) -> None:
         raise OSError("no route to host")
 
-    monkeypatch.setattr(cifar, "download", no_network)
+    monkeypatch.setattr(download_module, "download", no_network)
 
 
 def test_the_last_fifth_of_each_class_is_validation(tmp_path, monkeypatch):
     write(tmp_path / "cifar-10-batches-py", monkeypatch)
     source = read(tmp_path)
+    assert source.test is not None
     assert source.train.labels.bincount().tolist() == [40] * 10
     assert source.val.labels.bincount().tolist() == [10] * 10
     assert source.test.labels.bincount().tolist() == [10] * 10
@@ -77,7 +79,7 @@ def test_dog_cat_bird_is_the_three_classes_in_the_order_of_their_names(tmp_path,
     data = load_data(
         "dog-cat-bird", root=tmp_path / "flat", size=(32, 32), train_images=None, val_images=None
     )
-    assert data.class_names == ("bird", "cat", "dog")
+    assert data.class_names == ("bird", "cat", "dog") and data.test is not None
     assert data.train.labels.bincount().tolist() == [40] * 3
     assert data.val.labels.bincount().tolist() == [10] * 3
     assert data.test.labels.bincount().tolist() == [10] * 3
@@ -137,7 +139,7 @@ def test_a_download_is_unpacked_without_unpickling(tmp_path, monkeypatch):
     archive = served / "cifar-10-python.tar.gz"
     with tarfile.open(archive, "w:gz") as packed:
         packed.add(tmp_path / "made" / "cifar-10-batches-py", "cifar-10-batches-py")
-    monkeypatch.setattr(cifar, "download", DOWNLOAD)
+    monkeypatch.setattr(download_module, "download", DOWNLOAD)
     monkeypatch.setattr(cifar, "MD5", hashlib.md5(archive.read_bytes()).hexdigest())
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     handler = partial(SimpleHTTPRequestHandler, directory=str(served))

@@ -14,7 +14,7 @@ from data.download import cache_folder, download
 
 
 class QuietHandler(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:
         pass
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from common.errors import InputError
-from data import fashion_mnist
+from data import download, fashion_mnist
 from data.fashion_mnist import IdxFile
 from data.images import NotFoundError, Request, Source
 
@@ -48,7 +48,7 @@ def arrays(monkeypatch, tmp_path) -> dict[str, np.ndarray]:
     def no_network(folder: Path, files: dict[str, str]) -> None:
         raise OSError("no route to host")
 
-    monkeypatch.setattr(fashion_mnist, "download", no_network)
+    monkeypatch.setattr(download, "download", no_network)
     return arrays
 
 
@@ -133,7 +133,7 @@ def test_download_lands_whole_in_the_cache(arrays, tmp_path, monkeypatch):
         assert len(files) == 4
         write(folder, arrays)
 
-    monkeypatch.setattr(fashion_mnist, "download", fetch)
+    monkeypatch.setattr(download, "download", fetch)
     source = read(None)
     assert source.source == str(tmp_path / "cache/convtune/fashion-mnist/FashionMNIST/raw")
 
