@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
+import re
 import sys
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import click
@@ -48,9 +51,9 @@ class LazyGroup(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         _replace_unencodable()
-        kwargs["standalone_mode"] = False
+        given = args[0] if args else sys.argv[1:]
         try:
-            code = super().main(*args, **kwargs)
+            code = super().main(_expand_home(given), standalone_mode=False, **kwargs)
         except click.exceptions.NoArgsIsHelpError as error:
             click.echo(error.ctx.get_help())
             sys.exit(0)
@@ -62,6 +65,14 @@ class LazyGroup(click.Group):
         except click.Abort:
             sys.exit(130)
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _expand_home(arguments: Sequence[str]) -> list[str]:
+    """``--out=~/x`` as the shell expands ``--out ~/x``."""
+    return [
+        re.sub(r"^(--[\w-]+=)(~[\w-]*(?=/|$))", lambda m: m[1] + os.path.expanduser(m[2]), text)
+        for text in arguments
+    ]
 
 
 def _replace_unencodable() -> None:

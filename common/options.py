@@ -7,6 +7,7 @@ keep, and raises ``InputError`` with what is allowed and an example.
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field
@@ -159,9 +160,10 @@ def _plain(text: str) -> str:
 
 @dataclass(frozen=True)
 class Text:
-    """Any text; ``optional`` also takes ``none``."""
+    """Any text; ``optional`` also takes ``none``; in a ``path`` a leading ``~`` is the home."""
 
     optional: bool = False
+    path: bool = False
     metavar: str = "TEXT"
 
     def __call__(self, name: str, value: Any) -> str | None:
@@ -170,7 +172,7 @@ class Text:
         text = str(value)
         if not text.strip() or "\0" in text:
             raise invalid_value(name, value, f"must not be empty, for example {flag(name)} abc")
-        return text
+        return os.path.expanduser(text) if self.path else text
 
 
 @dataclass(frozen=True)

@@ -36,11 +36,11 @@ class RunSettings(OptionGroup):
     )
     resume: str | None = option(
         None,
-        Text(optional=True),
+        Text(optional=True, path=True),
         "Continue a run: its folder, its id, or auto (the unfinished run of the same experiment).",
         identity=False,
     )
-    runs_dir: str = option("runs", Text(), "Where run folders are made.", identity=False)
+    runs_dir: str = option("runs", Text(path=True), "Where run folders are made.", identity=False)
 
 
 @dataclass(frozen=True)

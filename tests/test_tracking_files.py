@@ -67,6 +67,14 @@ def test_out_of_compare_and_predict_and_restore_goes_through_links(cli, tmp_path
     assert link.is_symlink() and target.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("form", ["--runs-dir=~/own", "--runs-dir ~/own"])
+def test_a_tilde_in_a_path_is_the_home_however_it_is_given(cli, form):
+    outcome = cli("resconv", *TINY, "--mode", "disabled", *form.split())
+    assert outcome.code == 0 and len(list((Path.home() / "own").iterdir())) == 1
+    assert cli("compare", "--out=~/table.csv", Path.home() / "own").code == 0
+    assert (Path.home() / "table.csv").is_file() and not Path("~").exists()
+
+
 def test_json_holds_no_nan_and_no_infinity():
     value = {"psnr": math.inf, "rows": [(1.5, math.nan)], "name": "é"}
     assert json.loads(json_text(value)) == {"psnr": None, "rows": [[1.5, None]], "name": "é"}
