@@ -14,6 +14,7 @@ from PIL import Image
 # Formats whose decoders run no other program (EPS would call Ghostscript).
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 MAX_PIXELS = 64_000_000
+MAX_RETRY_BYTES = 2**28
 NEARLY_BLACK = 64  # of 255: drawings without a lighter pixel get a white ground
 ORIENTATION = 0x0112  # EXIF tag
 UPRIGHT = {
@@ -66,11 +67,12 @@ def open_upright(path: Path, size: tuple[int, int] | None = None) -> Image.Image
     """
     try:
         image = _decoded(path, size)
-    except (OSError, SyntaxError, ValueError):
-        content = path.read_bytes()
-        if not content.startswith(PNG):
+    except Exception:  # decoders raise nearly anything, for broken metadata too
+        small = path.stat().st_size < MAX_RETRY_BYTES
+        content = without_metadata(path.read_bytes()) if small else None
+        if content is None:
             raise
-        image = _decoded(io.BytesIO(_without_metadata(content)), size)
+        image = _decoded(io.BytesIO(content), size)
     try:
         method = UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
     except Exception:  # broken EXIF raises nearly anything
@@ -140,15 +142,28 @@ def _decoded(source: Path | io.BytesIO, size: tuple[int, int] | None) -> Image.I
 
 
 PNG = b"\x89PNG\r\n\x1a\n"
-PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
+PNG_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
+JPEG_METADATA = (*range(0xE0, 0xEE), 0xEF, 0xFE)  # APP0 to APP15 but APP14 (colours), comment
 
 
-def _without_metadata(png: bytes) -> bytes:
-    """The chunks of a PNG file that its pixels need."""
-    parts, position = [PNG], len(PNG)
-    while position + 12 <= len(png):
-        length, kind = struct.unpack_from(">I4s", png, position)
-        if kind in PIXEL_CHUNKS:
-            parts.append(png[position : position + 12 + length])
-        position += 12 + length
-    return b"".join(parts)
+def without_metadata(content: bytes) -> bytes | None:
+    """A PNG or JPEG file reduced to what its pixels need; None for other files."""
+    if content.startswith(PNG):
+        parts, position = [PNG], len(PNG)
+        while position + 12 <= len(content):
+            length, kind = struct.unpack_from(">I4s", content, position)
+            if kind in PNG_PIXELS:
+                parts.append(content[position : position + 12 + length])
+            position += 12 + length
+        return b"".join(parts)
+    if not content.startswith(b"\xff\xd8"):
+        return None
+    parts, position = [content[:2]], 2
+    while position + 4 <= len(content) and content[position] == 0xFF:
+        marker, length = struct.unpack_from(">BH", content, position + 1)
+        if marker == 0xDA:  # the pixels follow
+            break
+        if marker not in JPEG_METADATA:
+            parts.append(content[position : position + 2 + length])
+        position += 2 + length
+    return b"".join(parts) + content[position:]

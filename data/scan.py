@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,12 +16,15 @@ SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"II*\0", b"MM\0*",
 # Folders that operating systems and network storage create; hidden names are left out anyway.
 SYSTEM_FOLDERS = {
     "@eadir", "@recycle", "@recently-snapshot", "@tmp", "#recycle", "#snapshot", "lost+found",
-    "$recycle.bin", "recycler", "system volume information",
+    "@appstore", "@sharebin", "$recycle.bin", "recycler", "system volume information",
+    "network trash folder", "temporary items",
 }  # fmt: skip
+# By spelling in lower case, without "-", "_" and an ending such as "set" or "data".
 SPLITS = {
-    "train": "train", "training": "train", "trainset": "train",
-    "val": "val", "valid": "val", "validation": "val", "valset": "val", "dev": "val", "eval": "val",
-    "test": "test", "testing": "test", "testset": "test",
+    "train": "train", "training": "train", "trn": "train",
+    "val": "val", "valid": "val", "validate": "val", "validation": "val", "dev": "val",
+    "eval": "val", "evaluation": "val",
+    "test": "test", "testing": "test", "tst": "test",
 }  # fmt: skip
 LINKS = "links"
 
@@ -121,7 +125,8 @@ def why_no_image(path: Path) -> str | None:
 
 
 def split_of(path: Path) -> str | None:
-    return SPLITS.get(path.name.lower().replace("_", "").replace("-", ""))
+    name = re.sub(r"[-_ ]", "", path.name.lower())
+    return SPLITS.get(re.sub(r"(?<=.)(set|data|images|split)$", "", name))
 
 
 def _is_system(name: str) -> bool:

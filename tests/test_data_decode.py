@@ -124,6 +124,20 @@ def test_other_broken_metadata_of_a_png_are_ignored_but_not_broken_pixels(tmp_pa
         read(path)
 
 
+@pytest.mark.parametrize(
+    "marker, body", [(0xE0, b"JFIF\0"), (0xE2, b"ICC_PROFILE\0"), (0xED, b"Photoshop 3.0\x008BIM")]
+)
+def test_other_broken_metadata_of_a_jpeg_are_ignored(tmp_path, marker, body):
+    path = save(tmp_path / "a.jpg", picture(0, 32, "RGB"))
+    content, whole = path.read_bytes(), read(path)
+    segment = b"\xff" + bytes([marker]) + struct.pack(">H", len(body) + 2) + body
+    path.write_bytes(content[:2] + segment + content[2:])
+    assert np.array_equal(read(path), whole)
+    path.write_bytes(content[:2] + segment + content[2:200])
+    with pytest.raises((OSError, SyntaxError)):
+        read(path)
+
+
 def test_the_orientation_is_obeyed_even_beside_broken_tags(tmp_path):
     exif = Image.Exif()
     exif[0x0112], exif[0x010F] = 6, "maker"

@@ -22,7 +22,13 @@ def counts(root: Path) -> tuple[int, int, int, tuple[str, ...]]:
 
 @pytest.mark.parametrize(
     "train, val",
-    [("Train", "Val"), ("TRAINING", "testing"), ("train", "dev"), ("train_set", "valid")],
+    [
+        ("Train", "Val"),
+        ("TRAINING", "testing"),
+        ("train", "dev"),
+        ("train_set", "valid"),
+        ("training-data", "Validation Set"),
+    ],
 )
 def test_splits_are_found_by_their_usual_names(tmp_path, train, val):
     fill(tmp_path / train, count=12)
