@@ -16,13 +16,13 @@ def write_atomically(
     write: Callable[[BinaryIO], object],
     *,
     previous: Path | None = None,
-    lasting: bool = True,
+    durable: bool = True,
 ) -> None:
     """Call ``write`` with a temporary file beside ``path``, then put it in place of ``path``.
 
     A reader, and a process killed at any moment, sees the old file or the new one, never a part.
     With ``previous`` the old file is kept under that name (killed in between, only there).
-    ``lasting`` waits for the disk, so that the file also survives a power cut.
+    ``durable`` waits for the disk, so that the file also survives a power cut.
     Raises ``OSError`` (disk full, no permission) with ``path`` untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,7 +31,7 @@ def write_atomically(
         with open(part, "wb") as file:
             write(file)
             file.flush()
-            if lasting:
+            if durable:
                 os.fsync(file.fileno())
         if previous and path.exists():
             os.replace(path, previous)
@@ -41,7 +41,7 @@ def write_atomically(
         raise
     finally:
         part.unlink(missing_ok=True)
-    if lasting:
+    if durable:
         _fsync_folder(path.parent)
 
 

@@ -61,7 +61,7 @@ def _home(runs: Sequence[RunRecord]) -> tuple[str, str]:
     if offline:
         raise InputError(
             f"{len(offline)} of the {len(runs)} runs are not on a W&B server (the first is "
-            f"{offline[0].name}): upload them with wandb sync and give ENTITY/PROJECT, or write a "
+            f"{offline[0].name}): upload them with python train.py sync RUN, or write a "
             "page with --html FILE"
         )
     path = re.sub(r"^https?://[^/]+/", "", runs[0].url or "").split("/")

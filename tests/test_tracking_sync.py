@@ -11,6 +11,7 @@ from experiment import describe
 from tests.conftest import TINY
 from tracking import sync as syncing
 from tracking.folder import RunFolder
+from tracking.record import read_run_folder
 
 
 def test_sync_uploads_a_folder_of_runs_but_no_run_twice_and_none_at_work(server, cli, monkeypatch):
@@ -31,6 +32,10 @@ def test_sync_uploads_a_folder_of_runs_but_no_run_twice_and_none_at_work(server,
     assert outcome.code == 0 and f"{first}: nothing to do" in outcome.out, outcome
     assert sorted(run.id for run in server.runs) == sorted(f.name[-8:] for f in (first, second))
     assert [run.state for run in server.runs] == 2 * ["finished"]
+    assert sorted(f"tester/convtune/runs/{run.id}" for run in server.runs) == sorted(
+        read_run_folder(folder).url.partition("//")[2].partition("/")[2]
+        for folder in (first, second)
+    )
     assert all(
         [row["_step"] for row in run.rows if row["_step"]] == [3, 6, 8] for run in server.runs
     )

@@ -205,5 +205,5 @@ class RunFolder:
 
         path = self.pictures / folder / f"{name or picture.name}.png"
         image = Image.fromarray(picture.pixels)
-        write_atomically(path, lambda file: image.save(file, format="PNG"), lasting=False)
+        write_atomically(path, lambda file: image.save(file, format="PNG"), durable=False)
         return path

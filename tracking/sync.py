@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -11,8 +13,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.errors import InputError
-from common.files import relative_to_cwd
+from common.errors import InputError, RunError
+from common.files import json_text, relative_to_cwd, write_text_atomically
 from tracking import server
 from tracking.folder import RunFolder
 
@@ -75,12 +77,18 @@ def sync(sources: Iterable[Path]) -> Iterator[str]:
         if not _try_lock(folder):
             yield f"{folder}: is still being written; give the command again when it has ended"
             continue
-        parts = [part for part in _unsent_parts(folder) if not _is_sent(part)]
-        problem = next(filter(None, (_upload(part) for part in parts)), None)
-        if problem:
+        parts = [part for part in _part_folders_of(folder) if not _is_sent(part)]
+        try:
+            urls = [_upload(part) for part in parts]
+        except RunError as error:
             failed.append(folder)
-        done = f"{len(parts)} part{'s' * (len(parts) != 1)} uploaded" if parts else "nothing to do"
-        yield f"{folder}: {problem or done}"
+            yield f"{folder}: {error}"
+            continue
+        if not urls:
+            yield f"{folder}: nothing to do"
+            continue
+        _note_url(folder, urls[-1])
+        yield f"{folder}: {len(urls)} part{'s' * (len(urls) > 1)} uploaded to {urls[-1]}"
     if failed:
         raise InputError(
             f"sync: {len(failed)} of {len(folders)} runs could not be uploaded whole; give the "
@@ -110,7 +118,7 @@ def _run_folders(source: Path) -> list[Path]:
     return found
 
 
-def _unsent_parts(folder: Path) -> list[Path]:
+def _part_folders_of(folder: Path) -> list[Path]:
     """The folders of the run's parts, wherever WANDB_DIR put them, oldest first."""
     try:
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
@@ -128,11 +136,11 @@ def _is_sent(part: Path) -> bool:
     return any(part.glob("*.wandb.synced")) or not any(part.glob("*.wandb"))
 
 
-def _upload(part: Path) -> str | None:
-    """Upload one part with W&B's own tool; returns what went wrong.
+def _upload(part: Path) -> str:
+    """Upload one part with W&B's own tool; returns the run's address.
 
     One process each: W&B's tool stops at the first part that a killed process left. Its exit code
-    is 0 even where it could not upload everything.
+    is 0 even where it could not upload everything. Raises ``RunError``.
     """
     command = [sys.executable, "-m", "wandb", "sync"]
     if not part.name.startswith("offline-run-"):
@@ -145,12 +153,22 @@ def _upload(part: Path) -> str | None:
             errors="replace", env=env, timeout=SYNC_SECONDS,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return f"{part.name} was not uploaded within {SYNC_SECONDS} s"
+        raise RunError(f"{part.name} was not uploaded within {SYNC_SECONDS} s") from None
     said = (done.stdout + done.stderr).strip().splitlines()
     failures = [line for line in said if "ailed to sync" in line and CUT_SHORT not in line]
     if done.returncode or failures:
         reason = (failures or said or ["no reason given"])[-1]
-        return f"{part.name} could not be uploaded ({reason})"
+        raise RunError(f"{part.name} could not be uploaded ({reason})")
     for file in part.glob("*.wandb"):
         file.with_suffix(".wandb.synced").touch()  # as W&B's tool marks whole offline parts
-    return None
+    found = re.search(r"https?://\S+/runs/\S+", "\n".join(said))
+    return found[0] if found else "the server"
+
+
+def _note_url(folder: Path, url: str) -> None:
+    """Record where the run is now, so that reports find it."""
+    path = folder / "summary.json"
+    with contextlib.suppress(OSError, ValueError):  # a run without summary, or not ours to write
+        summary = json.loads(path.read_text(encoding="utf-8"))
+        summary["wandb"] = (summary.get("wandb") or {}) | {"url": url}
+        write_text_atomically(path, json_text(summary, indent=2) + "\n")

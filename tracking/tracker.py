@@ -53,7 +53,7 @@ class Tracker:
         self.run: Any = None
         self.first_step = 0  # of those that W&B does not have yet
         self._address: dict[str, Any] = {"url": None, "folder": None, "sync_command": None}
-        self._failed = self._warned_of_silence = self._set_data_dir = False
+        self._failed = self._reported_unavailable = self._set_data_dir = False
 
     def start(
         self, *, run_id: str, name: str, config: dict[str, Any], tags: list[str], resumed: bool
@@ -259,8 +259,8 @@ class Tracker:
     def _server_available(self) -> bool:
         """Whether blocking uploads (tables, artifacts) may be sent; W&B's client keeps the rest."""
         available = self.mode == "offline" or answers(self.connection.host)
-        if not available and not self._warned_of_silence:
-            self._warned_of_silence = True
+        if not available and not self._reported_unavailable:
+            self._reported_unavailable = True
             log.warning(
                 "the W&B server does not answer; the run goes on, its tables and models stay in "
                 "the run folder until it does"

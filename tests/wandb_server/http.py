@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import logging
 import socket
 import traceback
 import zlib
@@ -17,6 +18,7 @@ from . import filestream, schema
 from .faults import Faults
 from .store import Store
 
+logging.getLogger("werkzeug").setLevel(logging.ERROR)  # else each request is a line
 NOT_FOUND = Response("not found", 404)
 DECODERS = {"gzip": gzip.decompress, "deflate": zlib.decompress}
 
