@@ -15,7 +15,7 @@ from PIL import Image
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 MAX_PIXELS = 64_000_000
 MAX_RETRY_BYTES = 2**28
-NEARLY_BLACK = 64  # of 255: drawings without a lighter pixel get a white ground
+NEARLY_BLACK = 64  # of 255: drawings without a lighter pixel get a white background
 ORIENTATION = 0x0112  # EXIF tag
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
@@ -38,7 +38,7 @@ class Levels(NamedTuple):
         nominal = (top for top in tops if top / 4 <= self.high <= top)
         return Levels(0, next(nominal, self.high or tops[0]))
 
-    def __or__(self, other: Levels) -> Levels:  # type: ignore[override]
+    def merged(self, other: Levels) -> Levels:
         return Levels(min(self.low, other.low), max(self.high, other.high))
 
 
@@ -95,7 +95,7 @@ def levels_of(image: Image.Image) -> Levels | None:
 def grey_or_rgb(image: Image.Image, scale: Levels = FULL_16_BIT) -> Image.Image:
     """8-bit grey ("L") or "RGB"; deep values by ``scale``, grey palettes as grey.
 
-    Transparency is put on black, or on white where the visible part is itself nearly black.
+    The background of transparent images is black, or white if all that is visible is nearly black.
     """
     if image.mode == "F":
         values = np.nan_to_num(
@@ -111,7 +111,7 @@ def grey_or_rgb(image: Image.Image, scale: Levels = FULL_16_BIT) -> Image.Image:
     grey = image.mode in ("1", "L", "LA", "La")
     palette = image.mode in ("P", "PA")
     if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
-        image = _on_ground(image.convert("RGBA"))
+        image = _on_background(image.convert("RGBA"))
     image = image.convert("L" if grey else "RGB")
     if palette:
         pixels = np.asarray(image)
@@ -120,12 +120,12 @@ def grey_or_rgb(image: Image.Image, scale: Levels = FULL_16_BIT) -> Image.Image:
     return image
 
 
-def _on_ground(image: Image.Image) -> Image.Image:
+def _on_background(image: Image.Image) -> Image.Image:
     on_black = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
     if np.asarray(on_black)[..., :3].max() >= NEARLY_BLACK:
         return on_black
     alpha = np.asarray(image)[..., 3]
-    if not alpha.any() or alpha.min() == 255:  # nothing visible, or no ground
+    if not alpha.any() or alpha.min() == 255:  # nothing visible, or no background
         return on_black
     return Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), image)
 

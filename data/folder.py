@@ -69,7 +69,7 @@ class _Reader:
                     image, levels = result
                     if levels is not None:
                         kind = type(levels.high)
-                        self.found[kind] = self.found.get(kind, levels) | levels
+                        self.found[kind] = self.found.get(kind, levels).merged(levels)
                     images.append(image)
                     used.append(file)
         return images, used

@@ -5,8 +5,8 @@
 * ``train/`` beside ``val/`` or ``test/``, or alone, are splits with class folders in them; usual
   spellings are accepted (``scan.SPLITS``). A ``test/`` without class folders is not used.
 * Without ``val/``, one training image in ten is held out by a hash of its path in Unicode's NFC
-  form, so adding files moves no other file. Exception: in a class where the hash selects none or
-  all, one image is moved so that both sides have some.
+  form, so adding files moves no other file. Small classes are an exception: where the hash selects
+  no file, the one with the lowest hash is held out, so that every class has some.
 * Left out and counted: other files, hidden and system files, links out of the folder, and linked
   folders except classes and splits that are links themselves.
 """

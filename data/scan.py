@@ -49,7 +49,7 @@ class Scanner:
         self.system: set[str] = set()
 
     def subfolders(self, folder: Path) -> list[Path]:
-        """Folders in ``folder`` but those of the system; also links to folders, each tree once."""
+        """The folders in ``folder`` that are not the system's, and links to folders (see below)."""
         kept = []
         for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
             path = Path(entry.path)
@@ -57,12 +57,12 @@ class Scanner:
                 continue
             if _is_system(entry.name):
                 self.system.add(entry.name)
-            elif not entry.is_symlink() or self.is_new_tree(path):
+            elif not entry.is_symlink() or self.follow(path):
                 kept.append(path)
         return kept
 
-    def is_new_tree(self, link: Path) -> bool:
-        """Whether a link to a folder is read: not if its images are read anyway, or in a circle."""
+    def follow(self, link: Path) -> bool:
+        """Whether a link to a folder is read: not if that reads images twice or in a circle."""
         if link in self.links:
             return True
         target = Path(os.path.realpath(link))
@@ -88,7 +88,7 @@ class Scanner:
             self.left_out[path] = self.why_left_out(path) or "images outside the class folders"
 
     def walk(self, folder: Path) -> Iterator[Path]:
-        """The image files below ``folder``; everything else is left out."""
+        """The image files below ``folder``; everything else is recorded as left out."""
         for parent, folders, names in os.walk(folder, onerror=_raise):
             self.system |= set(filter(_is_system, folders))
             folders[:] = sorted(name for name in folders if not _is_system(name))
@@ -117,11 +117,12 @@ def why_no_image(path: Path) -> str | None:
     """
     if path.name.startswith("."):
         return "hidden files"
-    if path.suffix and path.suffix.lower() not in SUFFIXES:
-        return f"{path.suffix.lower()} files"
+    suffix = path.suffix.lower()
+    if suffix and suffix not in SUFFIXES:
+        return f"{suffix} files" if re.fullmatch(r"\.\w{1,8}", suffix, re.ASCII) else "other files"
     if not os.path.isfile(path):  # opening a pipe would block
         return "not regular files"
-    return None if path.suffix or _has_signature(path) else "other files without an ending"
+    return None if suffix or _has_signature(path) else "other files without an ending"
 
 
 def split_of(path: Path) -> str | None:
