@@ -47,7 +47,10 @@ def add_files_by_reference(artifact: Any, dataset: Mapping[str, Any]) -> bool:
     source = data_files(dataset)
     if source is None or not _names_are_encodable(source):
         return False
-    artifact.add_reference(source.resolve().as_uri(), name="images", checksum=False)
+    try:
+        artifact.add_reference(source.resolve().as_uri(), name="images", checksum=False)
+    except OSError:  # a link to itself or to nothing among the files, which W&B cannot skip
+        return False
     return True
 
 
