@@ -33,7 +33,7 @@ def test_sync_uploads_a_folder_of_runs_but_no_run_twice_and_none_at_work(server,
     assert sorted(run.id for run in server.runs) == sorted(f.name[-8:] for f in (first, second))
     assert [run.state for run in server.runs] == 2 * ["finished"]
     assert sorted(f"tester/convtune/runs/{run.id}" for run in server.runs) == sorted(
-        read_run_folder(folder).url.partition("//")[2].partition("/")[2]
+        str(read_run_folder(folder).url).partition("//")[2].partition("/")[2]
         for folder in (first, second)
     )
     assert all(
