@@ -29,7 +29,7 @@ def is_gone(owner: dict[str, Any]) -> bool | None:
 
 def _place() -> dict[str, str | None]:
     try:
-        boot = (PROC / "sys/kernel/random/boot_id").read_text().strip()
+        boot = (PROC / "sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
         space = os.readlink(PROC / "self/ns/pid")
     except OSError:  # not Linux: claims are then judged by their age alone
         boot = space = None
@@ -39,7 +39,8 @@ def _place() -> dict[str, str | None]:
 def _start_time(pid: int) -> str | None:
     """Clock ticks from boot to the start of process ``pid``; None if it has ended."""
     try:
-        state, *rest = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+        text = (PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+        state, *rest = text.rpartition(")")[2].split()
     except OSError:
         return None
     return None if state in "ZX" else rest[18]

@@ -1,4 +1,4 @@
-"""Nothing unsafe: no way to run what a file holds, and no key in what a run leaves."""
+"""No way to run what a file holds, no key in what a run leaves, and text files are UTF-8."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import yaml
 from sweeps.yaml_file import _Loader
 from tests.conftest import ROOT, TINY, run_folder
 
-ROOMS = ("cli", "common", "data", "models", "training", "sweeps", "reports", "benchmarks")
-SOURCES = [ROOT / "train.py", *(p for room in ROOMS for p in sorted((ROOT / room).rglob("*.py")))]
+PACKAGES = sorted({path.parent for path in ROOT.glob("*/__init__.py")} | {ROOT / "benchmarks"})
+SOURCES = [ROOT / "train.py", *(p for package in PACKAGES for p in sorted(package.rglob("*.py")))]
 FORBIDDEN = {
     "eval", "exec", "compile", "__import__", "os.system", "os.popen", "pickle.load",
     "pickle.loads", "yaml.load", "yaml.unsafe_load", "yaml.full_load", "marshal.loads",
@@ -38,6 +38,18 @@ def test_no_source_runs_code_or_shell_text_from_outside(path):
         assert keywords.get("shell", "False") == "False", f"{path}:{node.lineno}"
         if name == "torch.load":
             assert keywords.get("weights_only") == "True", f"{path}:{node.lineno}"
+
+
+def test_every_text_file_is_opened_as_utf8():
+    """The locale's encoding may be ASCII."""
+    for path in SOURCES:
+        for name, node in calls(path):
+            keywords = {k.arg for k in node.keywords}
+            text = name == "open" and not any(
+                isinstance(a, ast.Constant) and "b" in str(a.value) for a in node.args[1:2]
+            )
+            if text or name.endswith((".read_text", ".write_text")):
+                assert "encoding" in keywords, f"{path}:{node.lineno}: {name}"
 
 
 def test_no_key_is_in_what_a_run_leaves_or_sends(server, cli, monkeypatch, tmp_path):

@@ -11,7 +11,7 @@ class Fault:
     """What to do to requests: answer `status`, or `hang` until the fault is over.
 
     `path`: only to requests whose path contains it. `count`: only so many of them, then the
-    server is well again by itself. `hits`: how many requests met the fault so far.
+    server works again. `hits`: how many requests met the fault so far.
     """
 
     status: int | None = None

@@ -40,7 +40,7 @@ class Listener(HTTPServer):
         if fault is None:
             return self.answer(request, body)
         if not fault.hang:
-            return Response("this server was told to fail", fault.status)
+            return Response("a fault of the test", fault.status)
         fault.over.wait(600)
         with suppress(OSError):  # the client may be gone
             request.environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)

@@ -1,4 +1,4 @@
-"""The server as a test sees it: start, look inside, break, mend, stop."""
+"""The server as a test uses it: start, inspect, switch faults on and off, stop."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ class WandbServer:
 
         `path`: only requests with this in their path ("file_stream", "graphql"). `count`: only
         the first so many. Requests that meet a fault are not carried out. Yields the Fault, whose
-        `hits` counts them (not with `refuse`: nobody gets that far).
+        `hits` counts them (not with `refuse`: no request arrives).
         """
         if sum((status is not None, hang, refuse)) != 1:
             raise ValueError("give one of status, hang, refuse")

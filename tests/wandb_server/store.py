@@ -200,7 +200,7 @@ class Report:
 
 
 class Store:
-    """Everything the server was told. Hold `lock` while changing anything."""
+    """Everything the server received. Hold `lock` while changing anything."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
