@@ -128,7 +128,7 @@ def load(request: Request) -> Source:
     remarks = files.remarks + reader.remarks(files.left_out)
     if grey and colour:
         remarks.append(f"{grey:,} grey images repeated as RGB beside {colour:,} in colour")
-    remarks += _copies(parts)
+    remarks += _copies(parts, root)
     channels = request.channels or (3 if colour else 1)
     train, val, test = (reader.stack(part, channels) for part in parts)
     # W&B's artifact names allow no other characters.
@@ -183,7 +183,7 @@ def _unused(reader: _Reader, left_out: Counter[str]) -> str:
     return ", ".join(reader.remarks(left_out)) or "not used: none"
 
 
-def _copies(parts: list[Decoded]) -> list[str]:
+def _copies(parts: list[Decoded], root: Path) -> list[str]:
     """Counts the held-out images whose pixels are those of a training image, with an example."""
     train: dict[bytes, ImageFile] = {}
     for image, file in zip(*parts[0], strict=True):
@@ -196,9 +196,9 @@ def _copies(parts: list[Decoded]) -> list[str]:
             if (key := hashlib.blake2b(image.tobytes()).digest()) in train
         ]
         if copies:
-            first, file = copies[0]
+            first, file = (printable(os.path.relpath(f.path, root)) for f in copies[0])
             remarks.append(
                 f"{len(copies):,} of {len(files):,} {kind} images have the same content as a "
-                f"training image, for example {file.name} and {first.name}"
+                f"training image, for example {file} and {first}"
             )
     return remarks

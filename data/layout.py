@@ -117,8 +117,13 @@ class _Layout(Scanner):
         if not self.are_splits(groups, others):
             return {}
         self.leave_out_loose(self.root)
+        for split, (folder, *_) in groups.items():  # Kaggle's training_set/training_set/cats
+            inner = self.subfolders(folder)
+            if len(inner) == 1 and split_of(inner[0]) == split and not self.loose_images(folder):
+                groups[split] = inner
         order = [split for split in ("train", "val", "test") if split in groups]
-        used = ", ".join(f"{groups[split][0].name}/ as {split}" for split in order)
+        paths = {split: groups[split][0].relative_to(self.root) for split in order}
+        used = ", ".join(f"{printable(path)}/ as {split}" for split, path in paths.items())
         unused = ", ".join(f"{printable(path.name)}/" for path in others)
         self.remarks.append(f"read {used}" + (f"; not read: {unused}" if unused else ""))
         return {split: groups[split][0] for split in order}

@@ -26,7 +26,7 @@ SPLITS = {
     "eval": "val", "evaluation": "val",
     "test": "test", "testing": "test", "tst": "test",
 }  # fmt: skip
-LINKS = "links"
+LINKS = "links out of the folder or in a circle"
 
 
 def printable(name: object) -> str:

@@ -12,6 +12,7 @@ import pytest
 from common.errors import InputError
 from data.layout import find_files, find_unlabelled
 from data.load import load_data
+from data.scan import LINKS
 from tests.test_data_folder import as_set, fill, picture, save
 
 
@@ -59,13 +60,20 @@ def test_linked_splits_and_classes_are_read_and_each_tree_once(tmp_path):
     (mixed / "dog" / "self.png").symlink_to("self.png")
     train, val, _, classes = counts(mixed)
     assert (train + val, classes) == (24, ("cat", "dog"))
-    assert find_files(mixed).left_out == {"links": 4, "not regular files": 2}
+    assert find_files(mixed).left_out == {LINKS: 4, "not regular files": 2}
 
     within = tmp_path / "within"
     fill(within / "images", count=12)
     fill(within / "val", count=3)
     (within / "train").symlink_to("images")
     assert counts(within) == (24, 6, 0, ("cat", "dog"))
+
+
+def test_splits_within_folders_of_the_same_name_are_read(tmp_path):
+    fill(tmp_path / "training_set" / "training_set", count=12)
+    fill(tmp_path / "test_set" / "test_set", count=3)
+    train, val, test, classes = counts(tmp_path)
+    assert (train + val, test, classes) == (24, 6, ("cat", "dog"))
 
 
 def test_train_alone_holds_the_classes(tmp_path):
