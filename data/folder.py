@@ -147,8 +147,8 @@ def load(request: Request) -> Source:
 
 def read_unlabelled(
     root: Path, size: tuple[int, int], *, channels: int
-) -> tuple[list[str], Tensor, int]:
-    """Every image below ``root``: paths relative to it in order, uint8 [n c h w], files skipped.
+) -> tuple[list[str], Tensor, list[str]]:
+    """Every image below ``root``: paths relative to it in order, uint8 [n c h w], and remarks.
 
     Read as in ``load``. Raises ``InputError`` if no image is left.
     """
@@ -166,7 +166,7 @@ def read_unlabelled(
             f"one {NEEDED} image is needed."
         )
     stacked = reader.stack((images, used), channels).images
-    return [f.name for f in used], stacked, left_out.total() + len(reader.unreadable)
+    return [file.name for file in used], stacked, reader.remarks(left_out)
 
 
 def fit(image: Image.Image, size: tuple[int, int], channels: int | None) -> np.ndarray:

@@ -39,7 +39,7 @@ def predict_folder(path: Path, folder: Path, out: Path, *, device: str = "auto")
     settings, options = classifier.settings, classifier.settings.task
     mirror = isinstance(options, ClassificationSettings) and options.mirror_eval
     hardware = choose_hardware(replace(settings.hardware, device=device, compile=False))
-    names, images, skipped = read_unlabelled(
+    names, images, remarks = read_unlabelled(
         folder, settings.data.height_width, channels=classifier.channels
     )
     net = hardware.prepare(classifier.net)
@@ -60,5 +60,5 @@ def predict_folder(path: Path, folder: Path, out: Path, *, device: str = "auto")
             f"--out {out}: cannot be written ({error.strerror}), for example --out submission.csv"
         ) from error
     counts = ", ".join(f"{name} {labels.count(name):,}" for name in classifier.class_names)
-    skipped_files = f", {skipped:,} files skipped" if skipped else ""
-    return f"{len(names):,} images labelled ({counts}){skipped_files}: {out}"
+    aside = "".join(f"; {remark}" for remark in remarks)
+    return f"{len(names):,} images labelled ({counts}){aside}: {out}"

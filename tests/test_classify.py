@@ -98,7 +98,7 @@ def test_a_run_leaves_its_figures_and_predict_repeats_them(capsys, data, tmp_pat
     (data / "test" / "red" / "notes.txt").write_text("not an image")
     code, said, error = call(capsys, "predict", run, data / "test", "--out", out)
     assert (code, error) == (0, "")
-    assert "15 images labelled" in said and "1 files skipped" in said
+    assert "15 images labelled" in said and "not used: .txt files (1)" in said
     labelled = rows(out)
     assert [r["id"] for r in labelled[:2]] == ["blue/0.png", "blue/1.png"]
     assert sum(r["id"].split("/")[0] == r["label"] for r in labelled) == right
