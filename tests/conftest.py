@@ -11,11 +11,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
 from tests.wandb_server import WandbServer
 
 ROOT = Path(__file__).resolve().parent.parent
+SIZE = 12  # pixels a side of the images that quick tests share
 TINY = [
     "--data", "garments", "--train-images", "256", "--val-images", "40", "--size", "12",
     "--layers", "2", "--ch", "4", "--images", "256", "--batch-size", "32", "--log-every", "3",
@@ -129,3 +133,31 @@ def rows_of(trainer: Any, each_step: Callable[[], object] = lambda: None) -> lis
     recorder = Rows(each_step)
     assert train(trainer, recorder, StopRequest())
     return recorder.rows
+
+
+@pytest.fixture(scope="session")
+def tiny_splits() -> dict[str, tuple[Tensor, Tensor]]:
+    """Grey images [n 1 12 12] of four classes and their labels: train, val and test.
+
+    Each class has stripes of its own direction, so that both tasks can be learnt in a few steps.
+    """
+    numbers = np.random.default_rng(7)
+    y, x = np.mgrid[:SIZE, :SIZE]
+    waves = [x, y, x + y, x - y]
+    splits = {}
+    for name, count in {"train": 96, "val": 40, "test": 24}.items():
+        labels = np.arange(count) % 4
+        images = np.empty((count, 1, SIZE, SIZE), np.uint8)
+        for image, label in zip(images, labels, strict=True):
+            phase, noise = numbers.uniform(0, 6), numbers.uniform(-20, 20, (SIZE, SIZE))
+            image[0] = 128 + 90 * np.sin(waves[label] + phase) + noise
+        splits[name] = (torch.from_numpy(images), torch.from_numpy(labels))
+    return splits
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tiny_splits: dict[str, tuple[Tensor, Tensor]]) -> Any:
+    """``tiny_splits`` as the one small data set in memory that quick tests share."""
+    from tests.adapters import image_data
+
+    return image_data(*tiny_splits.values())
