@@ -160,6 +160,14 @@ def test_start_and_end_are_recorded_and_order_runs_that_were_copied(cli):
     assert [r.order for r in records] == sorted((r.order for r in records), reverse=True)
 
 
+def test_warnings_of_wandb_reach_the_user_and_its_notes_do_not(capfd):
+    wandb_server.wandb_settings()
+    wandb.termlog("a note")
+    wandb.termwarn("something about the data")
+    err = capfd.readouterr().err
+    assert "something about the data" in err and "a note" not in err
+
+
 def test_tracking_alone_imports_wandb():
     found = set()
     for path in ROOT.glob("*/**/*.py"):

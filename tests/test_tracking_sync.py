@@ -66,7 +66,11 @@ def test_no_program_that_hangs_is_waited_for(tmp_path, monkeypatch):
     assert describe._commit() is None
     monkeypatch.setattr(syncing, "INSPECT_SECONDS", 0.2)
     monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
-    (tmp_path / "wandb" / "offline-run-1-abc").mkdir(parents=True)
+    for name in ("abc", "abcd"):
+        (tmp_path / "wandb" / f"offline-run-1-{name}").mkdir(parents=True)
+        (tmp_path / "wandb" / f"offline-run-1-{name}" / f"run-{name}.wandb").touch()
+    [part] = syncing._part_folders(tmp_path / "wandb", "abc")
+    assert part.name == "offline-run-1-abc"
     assert syncing.parts_of(tmp_path / "wandb", "abc") == []
     with pytest.raises(subprocess.TimeoutExpired):
         subprocess.run(["git"], timeout=0.2)

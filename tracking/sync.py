@@ -53,7 +53,8 @@ def parts_of(wandb_folder: Path, run_id: str) -> list[Part]:
 
 
 def _part_folders(wandb_folder: Path, run_id: str) -> list[Path]:
-    found = wandb_folder.glob(f"*run-*-{run_id}*")
+    found = {path.parent for path in wandb_folder.glob(f"*run-*/run-{run_id}.wandb")}
+    found = {path for path in found if not path.is_symlink()}  # latest-run
     return sorted(found, key=lambda path: path.name.removeprefix("offline-"))
 
 
@@ -133,7 +134,7 @@ def _part_folders_of(folder: Path) -> list[Path]:
 
 
 def _is_sent(part: Path) -> bool:
-    return any(part.glob("*.wandb.synced")) or not any(part.glob("*.wandb"))
+    return any(part.glob("*.wandb.synced"))
 
 
 def _upload(part: Path) -> str:
