@@ -28,6 +28,8 @@ def test_sync_uploads_a_folder_of_runs_but_no_run_twice_and_none_at_work(server,
         patch.setattr(syncing, "SYNC_SECONDS", 3)
         outcome = cli("sync", second)
         assert outcome.code == 2 and "could not be uploaded whole" in outcome.err, outcome
+    Path("wandb").mkdir(exist_ok=True)
+    Path("wandb/settings").write_text("[default]\nmode = offline\n")  # of runs, not of uploads
     outcome = cli("sync", "runs")
     assert outcome.code == 0 and f"{first}: nothing to do" in outcome.out, outcome
     assert sorted(run.id for run in server.runs) == sorted(f.name[-8:] for f in (first, second))

@@ -7,13 +7,14 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from common.files import encodable, relative_to_cwd
 from common.log import log
 from common.media import Examples
 from tasks.metrics import goal_of
 from tracking.server import Connection, answers, wandb_settings
+from tracking.settings import TrackingSettings
 from tracking.sync import Part, parts_of, sync_command
 from tracking.values import (
     MAX_NAME,
@@ -24,9 +25,6 @@ from tracking.values import (
     encodable_command_line,
     wandb_table,
 )
-
-if TYPE_CHECKING:
-    from tracking.settings import TrackingSettings
 
 INIT_SECONDS = 30
 FINISH_SECONDS = 60
