@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.common import SavedBytes, wait, write
+from common.files import require_writable_folder
 from common.media import Examples, Table
 from models.channel_selection import ChannelSelectionConv2d
 from models.classifiers import build_classifier
@@ -231,6 +232,7 @@ def bench(
 
     bf16 is left out where the device has none. Raises ``InputError`` for a wrong device or rank.
     """
+    require_writable_folder(out, "--out")
     connection = choose_connection(mode, project)
     hardware = choose_hardware(HardwareSettings(device=device))
     plan = replace(plan, bf16=hardware.dtype == torch.bfloat16)

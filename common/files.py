@@ -6,9 +6,12 @@ import json
 import math
 import os
 import stat
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from common.errors import InputError
 
 
 def write_atomically(
@@ -89,6 +92,19 @@ def write_output(path: Path, content: str | Callable[[BinaryIO], object]) -> Non
     else:
         with open(path, "wb") as file:
             write(file)
+
+
+def require_writable_folder(folder: Path, option: str) -> None:
+    """Make ``folder``; raises ``InputError`` where no file can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"{option} {folder}: cannot be written ({error.strerror}); give a folder you can "
+            f"write to, for example {option} runs/bench"
+        ) from None
 
 
 def json_text(value: Any, **options: Any) -> str:

@@ -28,3 +28,9 @@ def test_bench_conv_writes_a_row_for_every_way(capsys, tmp_path):
         assert memory["merged"] < memory["pointwise"]  # no selected channels to keep
     text = (tmp_path / "conv.md").read_text()
     assert "python train.py bench conv --epochs 1 --runs 2 --images 4 --batch-size 2" in text
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_measured(cli, tmp_path):
+    (tmp_path / "file").touch()
+    outcome = cli("bench", "conv", "--mode", "disabled", "--out", tmp_path / "file" / "x")
+    assert outcome.code == 2 and "cannot be written (Not a directory)" in outcome.err, outcome
