@@ -135,8 +135,7 @@ def rows_of(trainer: Any, each_step: Callable[[], object] = lambda: None) -> lis
     return recorder.rows
 
 
-@pytest.fixture(scope="session")
-def tiny_splits() -> dict[str, tuple[Tensor, Tensor]]:
+def make_tiny_splits() -> dict[str, tuple[Tensor, Tensor]]:
     """Grey images [n 1 12 12] of four classes and their labels: train, val and test.
 
     Each class has stripes of its own direction, so that both tasks can be learnt in a few steps.
@@ -156,8 +155,14 @@ def tiny_splits() -> dict[str, tuple[Tensor, Tensor]]:
 
 
 @pytest.fixture(scope="session")
+def tiny_splits() -> dict[str, tuple[Tensor, Tensor]]:
+    """``make_tiny_splits``, once for all tests."""
+    return make_tiny_splits()
+
+
+@pytest.fixture(scope="session")
 def tiny_data(tiny_splits: dict[str, tuple[Tensor, Tensor]]) -> Any:
     """``tiny_splits`` as the one small data set in memory that quick tests share."""
     from tests.adapters import image_data
 
-    return image_data(*tiny_splits.values())
+    return image_data(tiny_splits["train"], tiny_splits["val"], tiny_splits["test"])

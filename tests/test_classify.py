@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -108,19 +109,25 @@ def test_a_run_leaves_its_figures_and_predict_repeats_them(capsys, data, tmp_pat
 
 
 def test_the_best_weights_are_the_ones_judged(capsys, data, tmp_path):
-    # So high a rate at the end that the last weights cannot be the best.
-    run = train(capsys, data, tmp_path / "runs", "--conv", "full", "--epochs", 4, "--optimizer",
-                "sgd", "--scheduler", "constant", "--lr", 3)  # fmt: skip
+    # All predictions are right before the end: the first of equals is the best, while the
+    # loss goes on falling.
+    run = train(capsys, data, tmp_path / "runs", "--conv", "full", "--epochs", 6, "--scheduler",
+                "constant", "--lr", 0.001)  # fmt: skip
     summary = json.loads((run / "summary.json").read_text())
     accuracies = [float(r["val/accuracy"]) for r in rows(run / "metrics.csv") if r["val/accuracy"]]
     assert summary["best"]["val/accuracy"] == max(accuracies)
-    best = torch.load(run / "checkpoints" / "best.pt", weights_only=True)
     first_best = accuracies.index(max(accuracies)) + 1
-    assert summary["best"]["images_seen"] == first_best * 48
-    out = tmp_path / "out.csv"
-    assert call(capsys, "predict", run, data / "test", "--out", out)[0] == 0
-    right = sum(r["id"].split("/")[0] == r["label"] for r in rows(out))
-    assert summary["last"]["test/accuracy"] == pytest.approx(right / 15)
+    assert summary["best"]["images_seen"] == first_best * 48 < 6 * 48
+    losses = {}
+    for name in ("best", "last"):
+        out = tmp_path / f"{name}.csv"
+        weights = run / "checkpoints" / f"{name}.pt"
+        assert call(capsys, "predict", weights, data / "test", "--out", out)[0] == 0
+        of_truth = [max(float(r[f"p_{r['id'].split('/')[0]}"]), 1e-9) for r in rows(out)]
+        losses[name] = -sum(map(math.log, of_truth)) / len(of_truth)
+    assert abs(losses["best"] - losses["last"]) > 0.01, "the two answer differently"
+    assert summary["last"]["test/loss"] == pytest.approx(losses["best"], abs=0.003)
+    best = torch.load(run / "checkpoints" / "best.pt", weights_only=True)
     assert best["config"]["network"]["parameters"] == 174_787
 
 
