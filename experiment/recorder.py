@@ -213,8 +213,8 @@ class Recorder:
         summary = self.write_summary(trainer, state, reason)
         if self.metrics:
             self.metrics.close()
-        sent = ("state", "reason", "seconds", "images_total", "images_per_second")
-        self.tracker.finish(exit_code, {key: summary[key] for key in sent})
+        sent = ("state", "reason", "ended_at", "seconds", "images_total", "images_per_second")
+        self.tracker.finish(exit_code, {key: summary.get(key) for key in sent})
         self.folder.unlock()
         return summary
 

@@ -103,6 +103,7 @@ def test_wandbs_identity_variables_keep_their_meaning_within_the_limits(server, 
     fixed = [run.summary[f"demo/{number}"]["_type"] for number in range(8)]
     assert fixed == 8 * ["image-file"] and "demo/8" not in run.summary
     assert run.summary["demo"]["count"] > 8
+    assert run.config["started_at"] < run.summary["ended_at"]
 
 
 @pytest.mark.parametrize("readable", [True, False])
