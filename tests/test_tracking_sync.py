@@ -48,7 +48,7 @@ def test_sync_uploads_a_folder_of_runs_but_no_run_twice_and_none_at_work(server,
     [
         ([], "RUN: missing"),
         (["nothing"], "nothing: no run there"),
-        (["runs"], "--mode online: no W&B API key found"),
+        (["runs"], "sync: no W&B API key found for https://"),
     ],
 )
 def test_sync_without_runs_or_without_a_key_is_one_line(cli, arguments, said):

@@ -70,9 +70,12 @@ def sync(sources: Iterable[Path]) -> Iterator[str]:
     API key or no server, and for a run whose upload fails.
     """
     folders = [folder for source in sources for folder in _run_folders(source)]
-    connection = server.choose_connection("online")
-    if connection.mode != "online":
-        raise InputError(f"sync: {connection.reason}")
+    host = server.wandb_settings().base_url
+    problem = server.key_problem(host)
+    if problem:
+        raise InputError(f"sync: {problem} for {host}; run wandb login, or set WANDB_API_KEY")
+    if not server.answers(host):
+        raise InputError(f"sync: the W&B server {host} does not answer; try again later")
     failed = []
     for folder in folders:
         if not _try_lock(folder):
