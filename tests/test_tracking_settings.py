@@ -161,6 +161,17 @@ def test_start_and_end_are_recorded_and_order_runs_that_were_copied(cli):
     assert [r.order for r in records] == sorted((r.order for r in records), reverse=True)
 
 
+def test_a_run_is_tracked_offline_without_a_home_folder(cli, monkeypatch):
+    def no_account(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", no_account)
+    outcome = cli("resconv", *TINY)
+    assert outcome.code == 0, outcome
+    assert list(run_folder(outcome).glob("wandb/offline-run-*/*.wandb"))
+
+
 def test_warnings_of_wandb_reach_the_user_and_its_notes_do_not(capfd):
     wandb_server.wandb_settings()
     wandb.termlog("a note")

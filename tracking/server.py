@@ -8,6 +8,7 @@ it is needed.
 from __future__ import annotations
 
 import os
+import tempfile
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -101,6 +102,8 @@ def wandb_settings() -> Any:
     import wandb
     from wandb.sdk import wandb_setup
 
+    if os.path.expanduser("~") == "~":  # neither HOME nor an account, as in some containers
+        os.environ["HOME"] = tempfile.mkdtemp(prefix="convtune-home-")
     # Else every command prints which settings files were loaded; warnings are still printed.
     wandb.termsetup(wandb.Settings(show_info=False), None)
     try:
@@ -125,8 +128,6 @@ def _settings_error(error: Exception) -> Exception:
             return InputError(f"{name}={value}: {refused.errors()[0]['msg']}")
         except (Error, ValueError) as refused:
             return InputError(f"{name}={value}: {refused}")
-    if isinstance(error, RuntimeError):  # pathlib's, for ~ without HOME or an account
-        return InputError("W&B needs a home folder: set HOME, or give --mode disabled")
     return error
 
 
