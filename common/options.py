@@ -118,6 +118,14 @@ class Real:
 
 
 @dataclass(frozen=True)
+class OptionalReal(Real):
+    """The same, or ``none``."""
+
+    def __call__(self, name: str, value: Any) -> float | None:  # pyright: ignore
+        return None if value in NONE_SPELLINGS else super().__call__(name, value)
+
+
+@dataclass(frozen=True)
 class Boolean:
     """True or False; on the command line also ``--name`` and ``--no-name``."""
 

@@ -18,8 +18,8 @@ from common.options import flag
 from data.images import ImageData
 from experiment.identity import identity
 from experiment.settings import Settings, options_of
+from training.base import BaseTrainer
 from training.hardware import Hardware, environment
-from training.trainer import Trainer
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 ROOT = Path(__file__).resolve().parent.parent
@@ -102,7 +102,7 @@ def results_table(config: Mapping[str, Any], summary: Mapping[str, Any]) -> Tabl
     return Table("results", tuple(row), [tuple(row.values())])
 
 
-def run_summary(trainer: Trainer, config: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+def run_summary(trainer: BaseTrainer, config: Mapping[str, Any], seconds: float) -> dict[str, Any]:
     """The part of ``summary.json`` about the work done."""
     training = trainer.timer.seconds
     return {

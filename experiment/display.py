@@ -17,7 +17,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from tracking.tracker import Tracker
-    from training.trainer import Trainer
+    from training.base import BaseTrainer
 
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 PLAIN_SECONDS = 10  # between two lines where there is no terminal
@@ -81,7 +81,7 @@ class Display:
         self.first_images: int | None = None
 
     def start(
-        self, trainer: Trainer, config: dict[str, Any], tracker: Tracker, folder: Path
+        self, trainer: BaseTrainer, config: dict[str, Any], tracker: Tracker, folder: Path
     ) -> None:
         """Print net, data and tracking, and show the first bar."""
         data = config["dataset"]

@@ -19,7 +19,7 @@ from tasks.metrics import goal_of
 from tracking.folder import RunFolder
 from tracking.metrics_file import MetricsFile
 from tracking.tracker import Tracker
-from training.trainer import Row, Trainer
+from training.base import BaseTrainer, Row
 
 SHOW_SECONDS = 0.5  # between two progress reports
 
@@ -60,7 +60,7 @@ class Recorder:
         self.last_observed = 0.0
         self.metrics: MetricsFile | None = None
 
-    def start(self, trainer: Trainer, params: Table) -> None:
+    def start(self, trainer: BaseTrainer, params: Table) -> None:
         """Open the metrics file and the W&B run; send rows that a killed process had not sent."""
         before = time.monotonic()
         self.saves = checkpoints.SaveSchedule(
@@ -90,7 +90,7 @@ class Recorder:
     def _track(self, row: Row) -> None:
         self.tracker.log({k: v for k, v in row.items() if k != "step"}, int(row["step"]))
 
-    def row(self, row: Row, trainer: Trainer) -> None:
+    def row(self, row: Row, trainer: BaseTrainer) -> None:
         """Record a row: CSV, W&B, observer; at a validation also examples and checkpoints."""
         self._metrics.write(row)
         self._track(row)
@@ -104,7 +104,7 @@ class Recorder:
         self.observer(row)
         self.last_observed = time.monotonic()
 
-    def after_step(self, trainer: Trainer) -> None:
+    def after_step(self, trainer: BaseTrainer) -> None:
         """Report progress now and then; save where ``--checkpoint-every`` asks for it."""
         if time.monotonic() - self.last_observed > SHOW_SECONDS:
             self.observer({"images_seen": trainer.images_seen})
@@ -112,7 +112,7 @@ class Recorder:
         if self.saves.is_due(trainer.images_seen):
             self.save(trainer)
 
-    def _update_best(self, row: Row, trainer: Trainer) -> None:
+    def _update_best(self, row: Row, trainer: BaseTrainer) -> None:
         objective = trainer.task.objective
         value = row[objective]
         if not math.isfinite(value):
@@ -123,7 +123,7 @@ class Recorder:
             self.best["images_seen"] = row["images_seen"]
             checkpoints.save(self.folder.checkpoints / "best.pt", self._weights(trainer))
 
-    def save(self, trainer: Trainer) -> None:
+    def save(self, trainer: BaseTrainer) -> None:
         """Save ``last.pt``; the one before it becomes ``previous.pt``."""
         state = {
             "training": trainer.state(),
@@ -136,7 +136,7 @@ class Recorder:
         checkpoints.save(last, self._weights(trainer) | state, previous)
         self.saves.saved(trainer.images_seen)
 
-    def _weights(self, trainer: Trainer) -> dict[str, Any]:
+    def _weights(self, trainer: BaseTrainer) -> dict[str, Any]:
         """Config and weights: enough to rebuild the network."""
         return {"config": self.info.config, "model": trainer.net.state_dict()}
 
@@ -151,7 +151,7 @@ class Recorder:
             raise RuntimeError("the recorder was not started")
         return self.metrics
 
-    def conclude(self, trainer: Trainer) -> None:
+    def conclude(self, trainer: BaseTrainer) -> None:
         """Final metrics, with the best weights where the task says so; examples and artifacts."""
         task, device = trainer.task, trainer.hardware.device
         if task.ends_with_best:
@@ -167,7 +167,7 @@ class Recorder:
         self.log_examples(trainer)
         self._log_models(trainer)
 
-    def log_examples(self, trainer: Trainer) -> None:
+    def log_examples(self, trainer: BaseTrainer) -> None:
         """The demo images as the net restores or classifies them now; at the end also as files."""
         final = trainer.step == trainer.steps
         with trainer.evaluating():
@@ -182,7 +182,7 @@ class Recorder:
                 self.folder.write_table(table)
         self.tracker.log_examples(examples, trainer.step)
 
-    def _log_models(self, trainer: Trainer) -> None:
+    def _log_models(self, trainer: BaseTrainer) -> None:
         name, files = f"model-{self.info.id}", self.folder.checkpoints
         best_is_last = self.best["images_seen"] == trainer.images_seen
         if not best_is_last:
@@ -191,7 +191,7 @@ class Recorder:
         self.tracker.log_files(name, "model", [files / "last.pt"], aliases)
 
     def write_summary(
-        self, trainer: Trainer, state: str, reason: str | None = None
+        self, trainer: BaseTrainer, state: str, reason: str | None = None
     ) -> dict[str, Any]:
         """Write ``summary.json``; returns its contents."""
         summary = run_summary(trainer, self.info.config, self.seconds) | {
@@ -207,7 +207,7 @@ class Recorder:
         return summary
 
     def close(
-        self, trainer: Trainer, state: str, exit_code: int = 0, reason: str | None = None
+        self, trainer: BaseTrainer, state: str, exit_code: int = 0, reason: str | None = None
     ) -> dict[str, Any]:
         """Write the last summary, close W&B, release the folder; returns the summary."""
         summary = self.write_summary(trainer, state, reason)

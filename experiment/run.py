@@ -17,11 +17,14 @@ from experiment.display import Display
 from experiment.recorder import Observer, Recorder, RunInfo
 from experiment.settings import Settings
 from experiment.stop import StopRequest, stop_on_signals
+from models.registry import NETS
 from tasks.registry import make_task
 from tracking import server
 from tracking.folder import RunFolder, new_run_id
 from tracking.tracker import Tracker
+from training.base import BaseTrainer
 from training.distributed import DistributedContext
+from training.fitter import Fitter
 from training.hardware import choose_hardware
 from training.loop import NullRecorder, train
 from training.trainer import NonFiniteLoss, Trainer
@@ -85,13 +88,14 @@ def make_trainer(
     hardware: Any,
     ranks: DistributedContext | None = None,
     resumed: resume.ResumedRun | None = None,
-) -> Trainer:
+) -> BaseTrainer:
     """Data, net and optimizer at their beginning, the same on every rank."""
     task = make_task(settings)
     if resumed:
         resumed.check_data(task.data.checksum)
     torch.manual_seed(settings.training.seed)
-    return Trainer(
+    kind = Fitter if NETS[settings.command].fitted else Trainer
+    return kind(
         task,
         task.build_net(),
         settings.training,
@@ -122,7 +126,7 @@ def _train_on_other_rank(
 def _prepare(
     settings: Settings,
     connection: server.Connection,
-    trainer: Trainer,
+    trainer: BaseTrainer,
     resumed: resume.ResumedRun | None,
     observer: Observer,
     extra_config: dict[str, Any],
@@ -171,7 +175,7 @@ def _load_last(
 
 
 def _train_and_close(
-    trainer: Trainer,
+    trainer: BaseTrainer,
     recorder: Recorder,
     params: Any,
     stop: StopRequest,

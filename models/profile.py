@@ -55,7 +55,8 @@ def describe(net: nn.Module, shape: tuple[int, ...]) -> tuple[dict[str, Any], Ta
     receptive_field = getattr(net, "receptive_field", None)
     if receptive_field:
         stats["receptive_field"] = receptive_field() or "whole image"
-    stats["multiply_adds"] = multiply_adds(net, shape)
+    if stats["parameters"]:  # a baseline computes nothing before it is fitted
+        stats["multiply_adds"] = multiply_adds(net, shape)
     stats |= {name: getattr(net, name) for name in ("kernels", "channels") if hasattr(net, name)}
     columns = ("layer", "kind", "in", "out", "kernel", "parameters")
     rows = layer_rows("", net)

@@ -10,7 +10,17 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, TypeVar
 
 from common.errors import InputError
-from common.options import Boolean, Choice, Integer, OptionGroup, PerLayer, Real, Text, option
+from common.options import (
+    Boolean,
+    Choice,
+    Integer,
+    OptionalReal,
+    OptionGroup,
+    PerLayer,
+    Real,
+    Text,
+    option,
+)
 from models.per_layer import channels_per_layer, kernels_per_layer
 
 # Class names of torch.nn in lower case.
@@ -52,6 +62,7 @@ class NetEntry:
     task: str  # "restoration" or "classification"
     settings: type[NetSettings]
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    fitted: bool = False  # fitted in one step instead of trained
 
 
 NETS: dict[str, NetEntry] = {}
@@ -59,12 +70,17 @@ _Settings = TypeVar("_Settings", bound=type[NetSettings])
 
 
 def net(
-    name: str, path: str, *, task: str, defaults: Mapping[str, Any] | None = None
+    name: str,
+    path: str,
+    *,
+    task: str,
+    defaults: Mapping[str, Any] | None = None,
+    fitted: bool = False,
 ) -> Callable[[_Settings], _Settings]:
     """Register the decorated settings class as the command ``name``."""
 
     def register(cls: _Settings) -> _Settings:
-        NETS[name] = NetEntry(name, path, task, cls, dict(defaults or {}))
+        NETS[name] = NetEntry(name, path, task, cls, dict(defaults or {}), fitted)
         return cls
 
     return register
@@ -200,6 +216,44 @@ class ClassifierSettings(NetSettings):
     rank: int = option(1, Integer(1), _RANK_HELP, only_if=("conv", "select"))
     dropout: float = option(
         0.2, Real(0, 0.95, example="0.2"), "Dropout before the last layer (small only)."
+    )
+
+
+@net(
+    "baseline",
+    "tasks.baselines:Baseline",
+    task="restoration",
+    defaults={"mask_input": True, "composite": True},
+    fitted=True,
+)
+@dataclass(frozen=True, kw_only=True)
+class BaselineSettings(NetSettings):
+    """Measure a restoration without training: what a net must beat.
+
+    Example: python train.py baseline --method knn --data fashion-mnist
+    """
+
+    named: ClassVar[dict[str, str]] = {"method": ""}
+
+    method: str = option(
+        "knn",
+        Choice(("zeros", "mean", "median", "mirror", "ridge", "knn")),
+        "Damaged pixels from: zeros, the training images' mean or median, the mirror image, ridge "
+        "regression on the visible pixels, or the nearest training images.",
+    )
+    k: int | None = option(
+        None, Integer(1, 1000, optional=True), "Nearest images [default: chosen on held-out ones]."
+    )
+    distance: str | None = option(
+        None, Choice(("l1", "l2"), optional=True), "Distance of visible pixels [default: chosen]."
+    )
+    combine: str | None = option(
+        None,
+        Choice(("median", "mean", "weighted"), optional=True),
+        "How the nearest images are combined; weighted is by inverse distance [default: chosen].",
+    )
+    ridge: float | None = option(
+        None, OptionalReal(0, above=True, example="100"), "Strength of ridge [default: chosen]."
     )
 
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from training.trainer import Row, Trainer
+from training.base import BaseTrainer, Row
 
 
 class Recorder(Protocol):
     """Where rows go. Ranks above 0 have ``NullRecorder``."""
 
-    def row(self, row: Row, trainer: Trainer) -> None:
+    def row(self, row: Row, trainer: BaseTrainer) -> None:
         """Record a row: CSV, W&B, display; at a validation also examples and checkpoints."""
         ...
 
-    def after_step(self, trainer: Trainer) -> None:
+    def after_step(self, trainer: BaseTrainer) -> None:
         """Show progress now and then, and save where a save between validations is due."""
         ...
 
@@ -29,12 +29,12 @@ class StopFlag(Protocol):
 class NullRecorder:
     """Records nothing."""
 
-    def row(self, row: Row, trainer: Trainer) -> None: ...
+    def row(self, row: Row, trainer: BaseTrainer) -> None: ...
 
-    def after_step(self, trainer: Trainer) -> None: ...
+    def after_step(self, trainer: BaseTrainer) -> None: ...
 
 
-def train(trainer: Trainer, recorder: Recorder, stop: StopFlag) -> bool:
+def train(trainer: BaseTrainer, recorder: Recorder, stop: StopFlag) -> bool:
     """Train to the last step or until a stop is requested. Returns whether it is complete.
 
     Raises ``NonFiniteLoss`` at the end of the interval in which the loss broke.

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,13 +10,12 @@ from torch import Tensor, nn
 from common.errors import InputError, RunError
 from data.batches import BatchStream
 from tasks.base import Task
+from training.base import BaseTrainer, Row, Stopwatch
 from training.distributed import DistributedContext
 from training.hardware import Hardware
 from training.optimizers import make_optimizer
 from training.schedule import learning_rate
 from training.settings import TrainingSettings
-
-Row = dict[str, float]
 
 
 class NonFiniteLoss(RunError):
@@ -50,28 +46,7 @@ class Meter:
         return dict(zip(self.names, means, strict=True))
 
 
-class Stopwatch:
-    """Seconds between ``start`` and ``stop``, summed; ``seconds`` includes the current interval."""
-
-    def __init__(self, seconds: float = 0.0) -> None:
-        self.before, self.since = seconds, None
-
-    @property
-    def seconds(self) -> float:
-        running = 0.0 if self.since is None else time.perf_counter() - self.since
-        return self.before + running
-
-    def start(self) -> None:
-        self.since = time.perf_counter()
-
-    def stop(self) -> float:
-        """Stop; returns the seconds since ``start``."""
-        spent = 0.0 if self.since is None else time.perf_counter() - self.since
-        self.before, self.since = self.before + spent, None
-        return spent
-
-
-class Trainer:
+class Trainer(BaseTrainer):
     """A net, its optimizer and its batches; ``step`` counts the steps done."""
 
     def __init__(
@@ -84,11 +59,9 @@ class Trainer:
         *,
         log_every: int = 25,
     ) -> None:
-        self.task, self.settings, self.hardware = task, settings, hardware
-        self.ranks, self.log_every = ranks or DistributedContext(), log_every
+        super().__init__(task, net, hardware, ranks)
+        self.settings, self.log_every = settings, log_every
         device = hardware.device
-        self.net = hardware.prepare(self.ranks.prepare(net, device))
-        self.compiled_net = hardware.compiled(self.net)
         self.trained_net = self.ranks.wrap_ddp(self.compiled_net)
         self.optimizer = make_optimizer(settings, self.net)
         # Fused optimizers skip a step on the device where this is 1: no sync to watch the loss.
@@ -104,27 +77,20 @@ class Trainer:
             sample=task.sample_parameters,
             shard=(self.ranks.rank, self.ranks.size),
         )
-        total_images = settings.total_images(len(train))
-        self.steps = total_images // settings.batch_size
+        budget = settings.total_images(len(train))
+        self.steps = budget // settings.batch_size
         if not self.steps:
             raise InputError(
-                f"--batch-size {settings.batch_size}: {total_images} training images are "
-                f"less than one batch, for example --batch-size {total_images}"
+                f"--batch-size {settings.batch_size}: {budget} training images are less than one "
+                f"batch, for example --batch-size {budget}"
             )
+        self.total_images = self.steps * settings.batch_size
         self.meter = Meter(device)
-        self.timer = Stopwatch()  # runs during training steps
-        self.validation_timer = Stopwatch()
-        self.phase = "train"  # or "validate": what the display shows
-        self.step = self.interval_start = 0
+        self.interval_start = 0
 
     @property
     def images_seen(self) -> int:
         return self.step * self.settings.batch_size
-
-    @property
-    def total_images(self) -> int:
-        """The budget in whole steps, in images."""
-        return self.steps * self.settings.batch_size
 
     @property
     def epoch(self) -> float:
@@ -198,32 +164,6 @@ class Trainer:
                 f"the loss became NaN or infinite at step {step + 1} of {self.steps} (learning "
                 f"rate {rate:.3g}); the weights are those before it; lower --lr"
             )
-
-    def validate(self) -> Row:
-        """The task's metrics of the validation images; {} on ranks above 0."""
-        if self.ranks.rank:
-            return {}
-        with self.evaluating():
-            return self.task.validate(self.forward, self.hardware.device)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """The net's outputs in float32, in its arithmetic."""
-        with self.hardware.autocast():
-            return self.compiled_net(inputs).float()
-
-    @contextmanager
-    def evaluating(self) -> Iterator[None]:
-        """``with``: evaluation mode without gradients; training mode again after it."""
-        self.phase = "validate"
-        self.net.eval()
-        self.validation_timer.start()
-        try:
-            with torch.no_grad():
-                yield
-        finally:
-            self.validation_timer.stop()
-            self.net.train()
-            self.phase = "train"
 
     def state(self) -> dict[str, Any]:
         """Everything that the rest of the training depends on, as tensors and plain values.

@@ -1,0 +1,127 @@
+"""What every trainer has: a net in training or evaluation mode, and the clocks of both."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tasks.base import Task
+from training.distributed import DistributedContext
+from training.hardware import Hardware
+
+Row = dict[str, float]
+
+
+class Stopwatch:
+    """Seconds between ``start`` and ``stop``, summed; ``seconds`` includes the current interval."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.before, self.since = seconds, None
+
+    @property
+    def seconds(self) -> float:
+        running = 0.0 if self.since is None else time.perf_counter() - self.since
+        return self.before + running
+
+    def start(self) -> None:
+        self.since = time.perf_counter()
+
+    def stop(self) -> float:
+        """Stop; returns the seconds since ``start``."""
+        spent = 0.0 if self.since is None else time.perf_counter() - self.since
+        self.before, self.since = self.before + spent, None
+        return spent
+
+
+class BaseTrainer(ABC):
+    """A task's net on its device: evaluation, clocks, and the interface that the loop uses.
+
+    ``step`` counts the steps done, of ``steps``; ``total_images`` is the budget in images.
+    """
+
+    steps: int
+    total_images: int
+
+    def __init__(
+        self,
+        task: Task,
+        net: nn.Module,
+        hardware: Hardware,
+        ranks: DistributedContext | None = None,
+    ) -> None:
+        self.task, self.hardware = task, hardware
+        self.ranks = ranks or DistributedContext()
+        self.net = hardware.prepare(self.ranks.prepare(net, hardware.device))
+        self.compiled_net = hardware.compiled(self.net)
+        self.timer = Stopwatch()  # runs during training steps
+        self.validation_timer = Stopwatch()
+        self.phase = "train"  # or "validate": what the display shows
+        self.step = 0
+
+    @property
+    @abstractmethod
+    def images_seen(self) -> int:
+        """Training images so far."""
+
+    @property
+    @abstractmethod
+    def epoch(self) -> float:
+        """Passes over the training images so far."""
+
+    @property
+    @abstractmethod
+    def at_validation(self) -> bool:
+        """Whether to validate after the step just done."""
+
+    @property
+    @abstractmethod
+    def at_log_interval(self) -> bool:
+        """Whether to log after the step just done."""
+
+    @abstractmethod
+    def train_step(self) -> None:
+        """Do one step. No value is read back here."""
+
+    @abstractmethod
+    def read_row(self) -> Row:
+        """Metrics since the last row; the only host-device sync. Raises ``NonFiniteLoss``."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """Everything that the rest of the training depends on, as tensors and plain values."""
+
+    @abstractmethod
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Continue exactly from what ``state()`` gave."""
+
+    def validate(self) -> Row:
+        """The task's metrics of the validation images; {} on ranks above 0."""
+        if self.ranks.rank:
+            return {}
+        with self.evaluating():
+            return self.task.validate(self.forward, self.hardware.device)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """The net's outputs in float32, in its arithmetic."""
+        with self.hardware.autocast():
+            return self.compiled_net(inputs).float()
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """``with``: evaluation mode without gradients; training mode again after it."""
+        self.phase = "validate"
+        self.net.eval()
+        self.validation_timer.start()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            self.validation_timer.stop()
+            self.net.train()
+            self.phase = "train"
