@@ -1,0 +1,107 @@
+"""Baselines against small computations in numpy."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from tasks.baselines import Baseline
+from tasks.corruptions import Half, half_mask
+from tests.conftest import run_folder
+
+
+def images(n: int, seed: int) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).integers(0, 256, (n, 1, 6, 8), np.uint8))
+
+
+def damaged(pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    targets = pixels / 255
+    inputs, mask = Half()(targets, torch.arange(len(pixels)) % 4)
+    return torch.cat([inputs, mask.float()], dim=1), targets
+
+
+def fitted(method: str, **settings: object) -> Baseline:
+    baseline = Baseline(method=method, **settings)  # type: ignore[arg-type]
+    baseline.fit(images(50, seed=0), damaged)
+    return baseline
+
+
+def by_hand(fill) -> np.ndarray:
+    """Outputs for eight images whose damaged pixels ``fill(image, visible, train)`` gives."""
+    train = images(50, seed=0).numpy().reshape(50, -1) / 255
+    pixels = images(8, seed=1).numpy().reshape(8, -1) / 255
+    masks = half_mask(torch.arange(8) % 4, 6, 8).numpy().reshape(8, -1)
+    outputs = pixels.copy()
+    for output, mask in zip(outputs, masks, strict=True):
+        output[mask] = fill(output, ~mask, train)[mask]
+    return outputs.reshape(8, 1, 6, 8)
+
+
+def knn(order: int, k: int, combine: str):
+    def fill(image: np.ndarray, visible: np.ndarray, train: np.ndarray) -> np.ndarray:
+        gaps = np.linalg.norm(train[:, visible] - image[visible], ord=order, axis=1)
+        nearest = np.argsort(gaps)[:k]
+        if combine == "weighted":
+            return np.average(train[nearest], axis=0, weights=1 / gaps[nearest])
+        return getattr(np, combine)(train[nearest], axis=0)
+
+    return fill
+
+
+def ridge(image: np.ndarray, visible: np.ndarray, train: np.ndarray) -> np.ndarray:
+    mean_x, mean_y = train[:, visible].mean(0), train.mean(0)
+    x = train[:, visible] - mean_x
+    weights = np.linalg.solve(x.T @ x + 3.0 * np.eye(x.shape[1]), x.T @ (train - mean_y))
+    return np.clip((image[visible] - mean_x) @ weights + mean_y, 0, 1)
+
+
+CASES = {
+    "zeros": (fitted, {}, lambda image, visible, train: np.zeros(48)),
+    "mean": (fitted, {}, lambda image, visible, train: train.mean(0)),
+    "ridge": (fitted, {"ridge": 3.0}, ridge),
+    "knn": (fitted, {"k": 4, "distance": "l2", "combine": "median"}, knn(2, 4, "median")),
+    "knn l1": (fitted, {"k": 3, "distance": "l1", "combine": "mean"}, knn(1, 3, "mean")),
+    "knn w": (fitted, {"k": 5, "distance": "l2", "combine": "weighted"}, knn(2, 5, "weighted")),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_each_method_equals_its_computation_by_hand(case):
+    make, settings, fill = CASES[case]
+    outputs = make(case.split()[0], **settings)(damaged(images(8, seed=1))[0])
+    np.testing.assert_allclose(outputs.numpy(), by_hand(fill), rtol=1e-3, atol=2e-4)
+
+
+def test_the_mirror_image_fills_the_erased_half():
+    inputs, targets = damaged(images(4, seed=1))
+    outputs = fitted("mirror")(inputs)
+    left, right, top, bottom = outputs
+    torch.testing.assert_close(left[..., :4], targets[0, ..., 4:].flip(-1))
+    torch.testing.assert_close(right[..., 4:], targets[1, ..., :4].flip(-1))
+    torch.testing.assert_close(top[:, :3], targets[2, :, 3:].flip(-2))
+    torch.testing.assert_close(bottom[:, 3:], targets[3, :, :3].flip(-2))
+
+
+def test_settings_are_chosen_on_held_out_training_images_only(capfd):
+    baseline = fitted("knn")
+    assert None not in (baseline.k, baseline.distance, baseline.combine)
+    assert "on 10 held-out images" in capfd.readouterr().err
+    assert len(baseline.train_pixels) == 50  # afterwards they are neighbours like the others
+
+
+@pytest.mark.parametrize("method", ["knn", "ridge", "mirror"])
+def test_a_baseline_is_a_run_like_any_other(cli, method):
+    outcome = cli(
+        "baseline", "--method", method, "--data", "garments", "--train-images", 300,
+        "--val-images", 40, "--mode", "disabled",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    folder = run_folder(outcome)
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["last"]["val/l1"] == pytest.approx(summary["last"]["val/l1_composite"])
+    assert summary["last"]["val/l1_kept"] == pytest.approx(0, abs=1e-6)
+    assert 0 < summary["last"]["val/l1"] < 0.2
+    assert (folder / "tables" / "reconstructions.csv").is_file()
