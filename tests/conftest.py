@@ -27,6 +27,34 @@ TINY = [
 ]  # fmt: skip
 
 
+SLOW_FIXTURES = {"shell", "server", "browser"}
+QUICK_SECONDS = 2.0  # on an idle machine; TEST_TIME_FACTOR multiplies it
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test slow or quick: slow by marker, or by a fixture that starts a process."""
+    for item in items:
+        starts_process = SLOW_FIXTURES & set(getattr(item, "fixturenames", ()))
+        slow = starts_process or item.get_closest_marker("slow")
+        item.add_marker("slow" if slow else "quick")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """With ``-m quick`` a test that takes too long fails."""
+    report = yield
+    limit = QUICK_SECONDS * float(os.environ.get("TEST_TIME_FACTOR", "1"))
+    timed = item.config.getoption("markexpr") == "quick" and call.when == "call"
+    if timed and report.passed and call.duration > limit:
+        report.outcome = "failed"
+        report.longrepr = (
+            f"{item.nodeid} took {call.duration:.1f} s, a quick test at most {limit:.1f} s: make "
+            "it faster or mark it slow (TEST_TIME_FACTOR=3 on a busy machine)"
+        )
+    return report
+
+
 def pytest_configure() -> None:
     """Take signals as a command in a terminal does; background jobs and nohup ignore some."""
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -14,6 +14,8 @@ from benchmarks.textbook import deconvs_as_written
 from models.resconv import ResConv
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.slow
+
 TINY = {
     "textbook": "--layers 1 --ks 3 --batch-size 4 --turn 1",
     "ablation": "--layers 1 --batch-size 4 --turn 1 --large 16",

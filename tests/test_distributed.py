@@ -17,6 +17,8 @@ from tests.cut import only_run
 from training.distributed import DistributedContext
 from training.settings import HardwareSettings
 
+pytestmark = pytest.mark.slow
+
 # Without batch norm, whose statistics are each process's own on CPU.
 OPTIONS = [
     *TINY, "--images", "512", "--mode", "disabled", "--precision", "fp32", "--lr", "0.01",

@@ -83,6 +83,7 @@ def test_an_unfinished_run_resumes_and_ends_at_the_figures_of_73bab81(
     assert_ended_as_before(folder, f"cut-{command}")
 
 
+@pytest.mark.slow
 def test_a_study_counts_what_is_done_and_trains_only_the_rest(cli, legacy, monkeypatch):
     monkeypatch.chdir(legacy)
     status = cli("sweep", "mini.yaml", "--status")

@@ -9,9 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import ROOT, TINY
 from tests.cut import only_run
 from tests.wandb_server import WandbServer
+
+pytestmark = pytest.mark.slow
 
 # The first time it gets SIGTERM after ten steps.
 PROGRAM = """

@@ -16,6 +16,8 @@ from common.errors import InputError
 from tests.wandb_server import WandbServer
 from tracking.api import translate_errors
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 
 TRAIN = """

@@ -16,6 +16,8 @@ from tests.conftest import TINY
 from tests.cut import assert_same_tensors, only_run, run_in_child
 from tracking.folder import RunFolder
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = dict(zip([o[2:].replace("-", "_") for o in TINY[::2]], TINY[1::2], strict=True))
 # 16 steps, validations after 8 and 16, rows every third step, saves every second.
 RESCONV = OPTIONS | {"images": 512, "mode": "disabled", "checkpoint_every": 64, "act": "rrelu"}

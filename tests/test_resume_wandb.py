@@ -9,10 +9,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import ROOT
 from tests.cut import only_run, run_in_child
 from tests.test_resume import RESCONV
 from tests.wandb_server import WandbServer
+
+pytestmark = pytest.mark.slow
 
 KEYS = ("images_seen", "epoch", "train/l1", "train/lr", "val/l1", "val/psnr")
 

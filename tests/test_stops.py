@@ -22,6 +22,8 @@ from tests.cut import only_run, run_in_child
 from tests.test_resume import RESCONV, assert_same_runs
 from training.trainer import Trainer
 
+pytestmark = pytest.mark.slow
+
 OFF = [*TINY, "--mode", "disabled"]
 
 

@@ -10,8 +10,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.cut import only_run
 from tests.test_sweep_offline import MINI, ROOT, Command, alive, done_points, write
+
+pytestmark = pytest.mark.slow
 
 LONG = MINI.replace("[1, 2, 3]", "[1]").replace("[3, 5]", "[3]").replace(
     "  images: {value: 256}", "  images: {value: 25600}\n  checkpoint_every: {value: 256}"

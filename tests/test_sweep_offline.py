@@ -23,6 +23,8 @@ from sweeps.space import read_sweep
 from sweeps.study import Standing, Study
 from sweeps.workers import Hand
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 MINI = """\
 # Question: what does a tiny net restore?

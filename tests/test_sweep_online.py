@@ -16,6 +16,8 @@ import yaml
 from tests.test_sweep_hangup import children, wait_until
 from tests.test_sweep_offline import MINI, ROOT, alive
 
+pytestmark = pytest.mark.slow
+
 pytest_plugins = ["tests.wandb_server.fixture"]
 THREE = MINI.replace("[1, 2, 3]", "[1]").replace("[3, 5]", "[3]") + (
     "  lr: {values: [0.001, 0.002, 1.0e+30]}\n"

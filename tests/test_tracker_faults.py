@@ -25,6 +25,8 @@ from tracking import server as wandb_server
 from tracking import tracker as tracking
 from tracking.server import choose_connection
 
+pytestmark = pytest.mark.slow
+
 ONLINE = [*TINY, "--images", "512", "--mode", "online"]
 STEPS = [3, 6, 8, 9, 12, 15, 16]  # of the rows
 

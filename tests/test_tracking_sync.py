@@ -13,6 +13,8 @@ from tracking import sync as syncing
 from tracking.folder import RunFolder
 from tracking.record import read_run_folder
 
+pytestmark = pytest.mark.slow
+
 
 def test_sync_uploads_a_folder_of_runs_but_no_run_twice_and_none_at_work(server, cli, monkeypatch):
     for seed in range(2):

@@ -17,6 +17,8 @@ import pytest
 from tests.wandb_server import WandbServer, quick_agent
 from tests.wandb_server.grid import GridError, grid_points
 
+pytestmark = pytest.mark.slow
+
 pytest_plugins = ["tests.wandb_server.fixture"]
 
 WANDB = (sys.executable, "-m", "wandb")
