@@ -19,7 +19,7 @@ from torch import nn
 from benchmarks.common import benchmark, by_turns, make_trainer, ratios, write
 from benchmarks.textbook import deconvs_as_written, endless
 from common.media import Table
-from models.resconv import GELU, Layer
+from models.layers import GELU, Layer
 from tasks.base import Sample
 from tracking.api import offline_run
 from training.hardware import Hardware

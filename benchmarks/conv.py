@@ -1,7 +1,7 @@
 """The channel-selection logbook's timing table: does the layer train faster than the full conv?
 
 Claim (published): 10 epochs of the small net take 1.77x as long with channel selection, five
-runs each. Here both convs, every way to compute the layer, memory formats, precisions and
+runs each. Here both convs, every implementation of the layer, memory formats, precisions and
 ``torch.compile`` train the same net on the same images, ten steps each in turn, in one process,
 so that whatever else the machine does meets them alike.
 
@@ -25,9 +25,8 @@ from torch.nn import functional as F
 from benchmarks.common import SavedBytes, wait, write
 from common.files import require_writable_folder
 from common.media import Examples, Table
-from models.channel_selection import ChannelSelectionConv2d
+from models.channel_selection import IMPLEMENTATIONS, ChannelSelectionConv2d
 from models.classifiers import build_classifier
-from models.fastest import WAYS
 from tracking.folder import new_run_id
 from tracking.server import choose_connection
 from tracking.settings import TrackingSettings
@@ -41,10 +40,10 @@ TURN = 10  # steps of one variant before the next has its turn
 
 @dataclass(frozen=True)
 class Variant:
-    """One column of settings and one way to compute the convs."""
+    """One column of settings and one implementation of the convs."""
 
     conv: str  # "full" or "select"
-    way: str  # "-" for full
+    implementation: str  # "-" for full
     memory: str  # "contiguous" or "channels_last"
     precision: str  # "fp32" or "bf16"
     compiled: bool = False
@@ -72,7 +71,7 @@ def variants(*, bf16: bool, compiled: bool) -> list[Variant]:
     table = []
     for memory, precision in columns:
         table.append(Variant("full", "-", memory, precision))
-        table += [Variant("select", way, memory, precision) for way in (*WAYS, "auto")]
+        table += [Variant("select", i, memory, precision) for i in (*IMPLEMENTATIONS, "auto")]
     if compiled:
         for memory, precision in columns[1:]:
             table.append(Variant("full", "-", memory, precision, True))
@@ -89,7 +88,7 @@ class Trainer:
         net = build_classifier(model="small", classes=3, shape=SHAPE, conv=variant.conv, rank=rank)
         for layer in net.modules():
             if isinstance(layer, ChannelSelectionConv2d):
-                layer.way = variant.way
+                layer.implementation = variant.implementation
         self.format = (
             torch.channels_last if variant.memory == "channels_last" else torch.contiguous_format
         )
@@ -157,9 +156,7 @@ def measure(plan: Plan, device: torch.device, say: Callable[[str], None]) -> lis
             for first in range(0, plan.images, TURN * plan.batch_size):
                 part = slice(first, first + TURN * plan.batch_size)
                 for trainer, result in trainers:
-                    result.seconds[-1] += trainer.train(
-                        pixels[part], labels[part], plan.batch_size
-                    )
+                    result.seconds[-1] += trainer.train(pixels[part], labels[part], plan.batch_size)
         say(f"run {run + 1} of {plan.runs} done")
     return results
 
@@ -167,7 +164,7 @@ def measure(plan: Plan, device: torch.device, say: Callable[[str], None]) -> lis
 def _warmed_up(
     result: Result, plan: Plan, pixels: Tensor, labels: Tensor, device: torch.device
 ) -> Trainer | None:
-    """A trainer whose kernels are built and ways measured; None where compiling fails."""
+    """A trainer after two warm-up steps; None where compiling fails."""
     trainer = Trainer(result.variant, plan.rank, device)
     batch, truth = pixels[: plan.batch_size], labels[: plan.batch_size]
     try:
@@ -191,7 +188,7 @@ def table_of(results: list[Result], plan: Plan) -> Table:
     rows = []
     for result in results:
         v = result.variant
-        cells = (v.conv, v.way, v.memory, v.precision, "yes" if v.compiled else "no")
+        cells = (v.conv, v.implementation, v.memory, v.precision, "yes" if v.compiled else "no")
         if result.failed:
             rows.append((*cells, *[None] * 6, result.failed))
             continue
@@ -211,8 +208,9 @@ def table_of(results: list[Result], plan: Plan) -> Table:
             )
         )
     columns = (
-        "conv", "way", "memory", "precision", "compiled", "images_per_second", "ratio_to_full",
-        "ratio_range", "peak_memory_mib", "seconds_per_10_epochs", "seconds_of_runs", "note",
+        "conv", "implementation", "memory", "precision", "compiled", "images_per_second",
+        "ratio_to_full", "ratio_range", "peak_memory_mib", "seconds_per_10_epochs",
+        "seconds_of_runs", "note",
     )  # fmt: skip
     return Table("bench_conv", columns, rows)
 

@@ -26,7 +26,8 @@ from torchvision import transforms
 from benchmarks.common import Elsewhere, benchmark, by_turns, images, make_trainer, ratios, write
 from common.media import Table
 from experiment.settings import Settings
-from models.resconv import Deconv, ResConv
+from models.layers import Deconv
+from models.resconv import ResConv
 from tracking.api import offline_run
 from training.hardware import choose_hardware
 from training.settings import HardwareSettings

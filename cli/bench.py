@@ -29,7 +29,7 @@ def bench() -> None:
 @click.option("--mode", type=click.Choice(["online", "offline", "disabled"]), default=None,
               help="W&B mode.")  # fmt: skip
 def conv(device: str, out: Path, project: str | None, mode: str | None, **plan: Any) -> None:
-    """Time the small net with full convs and with every way to compute channel selection.
+    """Time the small net with full convs and with every implementation of channel selection.
 
     The logbook's ten epochs x five runs take hours on a CPU; a few minutes give the same ratios:
 
@@ -46,7 +46,7 @@ def conv(device: str, out: Path, project: str | None, mode: str | None, **plan: 
     for column in ("conv", "settings", "images/s", "of full", "MiB"):
         shown.add_column(column, no_wrap=True)
     for row in (dict(zip(table.columns, row, strict=True)) for row in table.rows):
-        name = "full" if row["conv"] == "full" else f"select, {row['way']}"
+        name = "full" if row["conv"] == "full" else f"select, {row['implementation']}"
         settings = f"{row['memory']} {row['precision']}"
         settings += " compiled" if row["compiled"] == "yes" else ""
         figures = [row[c] for c in ("images_per_second", "ratio_to_full", "peak_memory_mib")]

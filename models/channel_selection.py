@@ -1,26 +1,31 @@
 """Channel-selection convolution: a weighted sum over channels, then one small kernel per output.
 
-The layer of the channel-selection logbook (facts, part B), known as BSConv-U: Haase and Amthor,
-"Rethinking Depthwise Separable Convolutions", CVPR 2020, arXiv 2003.13549. Rank r sums r such
-pairs per output channel; at r = kernel height x width it can express every dense convolution.
+The layer of the channel-selection logbook, known as BSConv-U: Haase and Amthor, "Rethinking
+Depthwise Separable Convolutions", CVPR 2020, arXiv 2003.13549. Rank r sums r such pairs per output
+channel; at r = kernel height x width it can express every dense convolution.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
 from einops import einsum, rearrange
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.utils import _pair
 
-from models.fastest import WAYS, fastest_way
+IMPLEMENTATIONS = ("permute", "pointwise", "merged")
+_Conv = TypeVar("_Conv", nn.Conv2d, nn.ConvTranspose2d)
 
 
 class _ChannelSelection(nn.Module):
-    """What the layer and its transposed twin share: parameters, and the choice of the way.
+    """Parameters and implementations shared by the layer and its transposed form.
 
     ``select`` is [r o i], ``kernel`` [r o h w]; the dense kernel they stand for is
     ``W[o i h w] = sum over r of select[r o i] * kernel[r o h w]``.
@@ -37,32 +42,51 @@ class _ChannelSelection(nn.Module):
         bias: bool = True,
         *,
         rank: int = 1,
-        way: str = "auto",
+        implementation: str = "auto",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ):
         super().__init__()
         self.in_channels, self.out_channels = in_channels, out_channels
-        self.rank, self.way = rank, way
+        self.rank, self.implementation = rank, implementation
         self.kernel_size, self.stride, self.dilation = map(_pair, (kernel_size, stride, dilation))
-        self.padding = padding if isinstance(padding, str) else _pair(padding)
+        self.padding: Any = padding if isinstance(padding, str) else _pair(padding)
+        self._check_geometry()
         height, width = self.kernel_size
         if not 1 <= rank <= height * width:
             raise ValueError(
                 f"rank must be from 1 to {height * width} for a {height}x{width} kernel, got {rank}"
             )
-        if way not in ("auto", *WAYS):
-            raise ValueError(f"way must be auto or one of {', '.join(WAYS)}, got {way!r}")
+        if implementation not in ("auto", *IMPLEMENTATIONS):
+            known = ", ".join(IMPLEMENTATIONS)
+            raise ValueError(
+                f"implementation must be auto or one of {known}, got {implementation!r}"
+            )
         new = {"device": device, "dtype": dtype}
         self.select = nn.Parameter(torch.empty(rank, out_channels, in_channels, **new))
         self.kernel = nn.Parameter(torch.empty(rank, out_channels, height, width, **new))
         self.bias = nn.Parameter(torch.empty(out_channels, **new)) if bias else None
         self.reset_parameters()
 
+    def _check_geometry(self) -> None:
+        pairs = {name: getattr(self, name) for name in ("kernel_size", "stride", "dilation")}
+        channels = {"in_channels": (self.in_channels,), "out_channels": (self.out_channels,)}
+        for name, values in (pairs | channels).items():
+            if min(values) < 1:
+                raise ValueError(f"{name} must be at least 1, got {', '.join(map(str, values))}")
+        if self.padding == "same" and max(self.stride) > 1:
+            raise ValueError(f"padding 'same' needs a stride of 1, got {self.stride}")
+        known = ("same", "valid")
+        if self.padding not in known and (isinstance(self.padding, str) or min(self.padding) < 0):
+            raise ValueError(f"padding must be 0 or more, same or valid, got {self.padding!r}")
+
     def reset_parameters(self) -> None:
-        """Draw as ``nn.Linear`` and a depthwise ``nn.Conv2d`` do, the sum over ranks kept level."""
+        """Initialise as ``nn.Linear`` and a depthwise ``nn.Conv2d``.
+
+        Kernels are scaled so that the output variance does not depend on the rank.
+        """
         area = math.prod(self.kernel_size)
-        nn.init.uniform_(self.select, -self.in_channels**-0.5, self.in_channels**-0.5)
+        nn.init.uniform_(self.select, -(self.in_channels**-0.5), self.in_channels**-0.5)
         nn.init.uniform_(self.kernel, -((area * self.rank) ** -0.5), (area * self.rank) ** -0.5)
         if self.bias is not None:
             nn.init.uniform_(self.bias, -(area**-0.5), area**-0.5)
@@ -75,14 +99,22 @@ class _ChannelSelection(nn.Module):
         """[n i h w] -> [n o h' w']. Raises ValueError when ``x`` has another shape."""
         if x.ndim != 4 or x.shape[1] != self.in_channels:
             raise ValueError(f"expected an input [n {self.in_channels} h w], got {list(x.shape)}")
-        way = fastest_way(self, x) if self.way == "auto" else self.way
-        return self.compute(x, way)
+        chosen = self.implementation
+        return self.compute(x, self.automatic(x) if chosen == "auto" else chosen)
 
-    def compute(self, x: Tensor, way: str) -> Tensor:
-        """The output by one of ``WAYS``; they differ in speed and rounding only."""
-        if way == "merged":
+    def automatic(self, x: Tensor) -> str:
+        """The implementation that ``auto`` stands for: pointwise on CPU at rank 1 and stride 1.
+
+        ``bench conv`` measures the rule: strided depthwise convs are slow on CPU in bf16.
+        """
+        unstrided = self.rank == 1 and self.stride == (1, 1)
+        return "pointwise" if x.device.type == "cpu" and unstrided else "merged"
+
+    def compute(self, x: Tensor, implementation: str) -> Tensor:
+        """The output by one of ``IMPLEMENTATIONS``, which differ in speed and rounding only."""
+        if implementation == "merged":
             return self._dense(x, self.dense_kernel())
-        if way == "permute":
+        if implementation == "permute":
             x = F.linear(
                 rearrange(x, "n c h w -> n h w c"), rearrange(self.select, "r o i -> (o r) i")
             )
@@ -92,15 +124,17 @@ class _ChannelSelection(nn.Module):
         return self._per_channel(x, self.kernel)
 
     @torch.no_grad()
-    def _as(self, kind: type[nn.Module], kernel: Tensor) -> nn.Module:
+    def _as(self, kind: Callable[..., _Conv], kernel: Tensor) -> _Conv:
         conv = kind(
             self.in_channels, self.out_channels, self.kernel_size, self.stride, self.padding,
             dilation=self.dilation, bias=self.bias is not None,
             device=self.select.device, dtype=self.select.dtype,
         )  # fmt: skip
         conv.weight.copy_(kernel)
-        if self.bias is not None:
+        if self.bias is not None and conv.bias is not None:
             conv.bias.copy_(self.bias)
+            conv.bias.requires_grad_(self.bias.requires_grad)
+        conv.weight.requires_grad_(self.select.requires_grad or self.kernel.requires_grad)
         return conv.train(self.training)
 
     def _dense(self, x: Tensor, kernel: Tensor) -> Tensor:
@@ -112,17 +146,18 @@ class _ChannelSelection(nn.Module):
     def extra_repr(self) -> str:
         text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"
         text += f", stride={self.stride}, padding={self.padding}, dilation={self.dilation}"
-        return text + f", bias={self.bias is not None}, rank={self.rank}, way={self.way}"
+        text += f", bias={self.bias is not None}, rank={self.rank}"
+        return text + f", implementation={self.implementation}"
 
 
 class ChannelSelectionConv2d(_ChannelSelection):
-    """``nn.Conv2d`` with ``r * (I*O + O*h*w)`` weights, computed in the fastest of three ways.
+    """``nn.Conv2d`` with ``r * (I*O + O*h*w)`` weights and three implementations.
 
-    ``way``: ``permute`` (as published: Linear over the channel axis, then a depthwise conv),
-    ``pointwise`` (1x1 conv, then depthwise), ``merged`` (build the dense kernel, one ordinary
-    conv) or ``auto`` (measured once per shape, see ``models.fastest``). With zero padding and no
+    ``implementation``: ``permute`` (as published: Linear over the channel axis, then a depthwise
+    conv), ``pointwise`` (1x1 conv, then depthwise), ``merged`` (build the dense kernel, one
+    ordinary conv) or ``auto`` (pointwise or merged, see ``automatic``). With zero padding and no
     bias between the steps all three are the same function. Raises ValueError for a rank outside
-    1..h*w or an unknown way.
+    1..h*w, an unknown implementation or an impossible geometry.
     """
 
     def _dense(self, x: Tensor, kernel: Tensor) -> Tensor:
@@ -162,55 +197,93 @@ class ChannelSelectionConvTranspose2d(_ChannelSelection):
 
 @dataclass(frozen=True)
 class Replaced:
-    """How many convs ``replace_convs`` swapped, and how many it had to leave alone."""
+    """``replaced``: number of layers replaced; ``skipped``: layers that could not be replaced."""
 
     replaced: int
-    left: int
+    skipped: int
 
 
 def replace_convs(
-    model: nn.Module, *, rank: int = 1, bias: bool | None = None, way: str = "auto"
+    model: nn.Module, *, rank: int = 1, bias: bool | None = None, implementation: str = "auto"
 ) -> Replaced:
-    """Swap every ``nn.Conv2d`` of ``model``, in place, for channel selection; weights are new.
+    """Replace every ``nn.Conv2d`` of ``model``, in place, by channel selection with new weights.
 
     ``rank`` is capped at each kernel's area (a 1x1 conv has rank 1). ``bias`` None keeps what the
-    replaced conv had. Grouped convs and convs that pad with anything but zeros are left alone
-    (the ways would differ there) and counted. Raises ValueError when ``model`` itself is a conv.
+    conv had; frozen parameters stay frozen. Skipped and counted: grouped convs, padding with
+    anything but zeros, 1-D, 3-D, transposed and lazy convs, subclasses, parametrizations (weight
+    and spectral norm), pruning, hooks, and weights that another module shares. Raises ValueError
+    when ``model`` itself is a conv, which has no parent to be replaced in.
     """
-    if isinstance(model, nn.Conv2d):
-        raise ValueError("replace_convs swaps the convs inside a model; the model is itself a conv")
-    new: dict[nn.Conv2d, nn.Module] = {}
-    left = set()
+    if isinstance(model, _ConvNd):
+        raise ValueError("replace_convs replaces the convs inside a model; the model is a conv")
+
+    def replaceable(conv: nn.Module) -> bool:
+        return type(conv) is nn.Conv2d and conv.groups == 1 and conv.padding_mode == "zeros"
+
+    return _replace(model, _ConvNd, replaceable, lambda c: _matching(c, rank, bias, implementation))
+
+
+def to_plain_convs(model: nn.Module) -> Replaced:
+    """Replace every channel selection of ``model``, in place, by the conv with the same function.
+
+    Layers used twice stay shared, frozen ones frozen. Skipped and counted: subclasses,
+    parametrizations, pruning, hooks, and weights that another module shares. Raises ValueError
+    when ``model`` itself is a channel selection.
+    """
+    if isinstance(model, _ChannelSelection):
+        raise ValueError("to_plain_convs replaces layers inside a model; use the layer's to_conv()")
+    known = (ChannelSelectionConv2d, ChannelSelectionConvTranspose2d)
+    return _replace(model, _ChannelSelection, lambda m: type(m) in known, lambda m: m.to_conv())
+
+
+def _replace(
+    model: nn.Module,
+    kind: type[nn.Module],
+    replaceable: Callable[..., bool],
+    replacement: Callable[..., nn.Module],
+) -> Replaced:
+    found = [m for m in model.modules() if isinstance(m, kind)]
+    uses = Counter(id(p) for m in model.modules() for p in m._parameters.values() if p is not None)
+    new = {
+        m: replacement(m)
+        for m in found
+        if replaceable(m) and _is_plain(m) and all(uses[id(p)] == 1 for p in m.parameters())
+    }
     for parent in list(model.modules()):
-        # Not named_children(): it would skip the second name of a shared conv.
-        for name, conv in list(parent._modules.items()):
-            if type(conv) is not nn.Conv2d:
-                continue
-            if conv.groups != 1 or conv.padding_mode != "zeros":
-                left.add(conv)
-                continue
-            if conv not in new:
-                new[conv] = _like(conv, rank, bias, way)
-            setattr(parent, name, new[conv])
-    return Replaced(len(new), len(left))
+        # Not named_children(): it would skip the second name of a shared layer.
+        for name, child in list(parent._modules.items()):
+            if child in new:
+                setattr(parent, name, new[child])
+    return Replaced(len(new), len(found) - len(new))
 
 
-def _like(conv: nn.Conv2d, rank: int, bias: bool | None, way: str) -> ChannelSelectionConv2d:
+def _is_plain(module: nn.Module) -> bool:
+    """Whether a module is nothing but its class and parameters: no hooks, buffers, patches."""
+    hooks = [value for name, value in vars(module).items() if name.endswith("_hooks")]
+    for parameter in module.parameters():
+        hooks += [parameter._backward_hooks, parameter._post_accumulate_grad_hooks]
+    own = ("weight", "select", "kernel", "bias")
+    extra = [name for name in module._parameters if name not in own]
+    patched = "forward" in vars(module)
+    return not (any(hooks) or extra or module._buffers or module._modules or patched)
+
+
+def _matching(
+    conv: nn.Conv2d, rank: int, bias: bool | None, implementation: str
+) -> ChannelSelectionConv2d:
+    geometry: Any = (conv.kernel_size, conv.stride, conv.padding, conv.dilation)
     layer = ChannelSelectionConv2d(
-        conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding,
-        conv.dilation, conv.bias is not None if bias is None else bias,
-        rank=min(rank, math.prod(conv.kernel_size)), way=way,
-        device=conv.weight.device, dtype=conv.weight.dtype,
-    )  # fmt: skip
+        conv.in_channels,
+        conv.out_channels,
+        *geometry,
+        conv.bias is not None if bias is None else bias,
+        rank=min(rank, math.prod(conv.kernel_size)),
+        implementation=implementation,
+        device=conv.weight.device,
+        dtype=conv.weight.dtype,
+    )
+    for parameter in (layer.select, layer.kernel):
+        parameter.requires_grad_(conv.weight.requires_grad)
+    if layer.bias is not None:
+        layer.bias.requires_grad_((conv.weight if conv.bias is None else conv.bias).requires_grad)
     return layer.train(conv.training)
-
-
-def to_plain_convs(model: nn.Module) -> int:
-    """Swap every channel selection inside ``model``, in place, for the conv it equals; count."""
-    count = 0
-    for parent in list(model.modules()):
-        for name, layer in list(parent._modules.items()):
-            if isinstance(layer, _ChannelSelection):
-                setattr(parent, name, layer.to_conv())
-                count += 1
-    return count

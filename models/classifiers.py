@@ -7,7 +7,7 @@ import math
 import torch
 from torch import nn
 
-from common.errors import InputError, nearest
+from common.errors import nearest
 from models.channel_selection import replace_convs
 from models.resnet import SmallResNet
 
@@ -24,7 +24,7 @@ def build_classifier(
     """A new net: floats [n, *``shape``] (channels, height, width) -> [n classes] logits.
 
     ``conv`` ``select`` swaps every conv that can be (of ``small`` all but the stem) for channel
-    selection of ``rank``, capped at 1 for 1x1 convs. Raises ``InputError`` for an unknown name,
+    selection of ``rank``, capped at 1 for 1x1 convs. Raises ``ValueError`` for an unknown name,
     a net that cannot take ``shape``, or a rank that no kernel of the net can have.
     """
     if model == "small":
@@ -39,9 +39,9 @@ def build_classifier(
             default=1,
         )
         if not 1 <= rank <= most:
-            raise InputError(
-                f"--rank {rank}: must be from 1 to {most}, the area of the largest kernel of "
-                f"--model {model}, for example --rank 1"
+            raise ValueError(
+                f"rank {rank}: must be from 1 to {most}, the area of the largest kernel of "
+                f"model {model}, for example rank 1"
             )
         replace_convs(swapped, rank=rank)
     return net
@@ -52,8 +52,8 @@ def _torchvision(name: str, classes: int) -> nn.Module:
 
     known = models.list_models(module=models)
     if name not in known:
-        raise InputError(
-            f"--model {name}: must be small or a torchvision classifier, for example resnet18."
+        raise ValueError(
+            f"model {name}: must be small or a torchvision classifier, for example resnet18."
             f"{nearest(name, ['small', *known])}"
         )
     # These two would return extra outputs in training, and spend a minute drawing their weights.
@@ -70,8 +70,8 @@ def _check_shape(net: nn.Module, name: str, shape: tuple[int, int, int]) -> None
             net.eval()(torch.zeros(2, *shape))
     except (RuntimeError, ValueError, AssertionError) as error:
         size = "x".join(map(str, shape))
-        raise InputError(
-            f"--model {name}: cannot take {size} images ({str(error).splitlines()[0]}); "
-            "try another --size, for example --size 224"
+        raise ValueError(
+            f"model {name}: cannot take {size} images ({str(error).splitlines()[0]}); "
+            "try another size, for example 224"
         ) from error
     net.train()

@@ -1,15 +1,17 @@
-"""What can be counted about a network: parameters, multiply-adds, one row a layer."""
+"""Counts of a network: parameters, multiply-adds, one row a layer."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from common.media import Table
-from models.fastest import forced_way
 
 
 def parameter_count(module: nn.Module) -> int:
@@ -17,31 +19,61 @@ def parameter_count(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
 
-def multiply_adds(model: nn.Module, shape: tuple[int, ...]) -> int:
+@contextmanager
+def _countable(net: nn.Module) -> Iterator[None]:
+    """Evaluation mode, and only operations that ``FlopCounterMode`` sees.
+
+    It sees neither the fast path of ``nn.MultiheadAttention`` nor every fused attention.
+    """
+    modes = {module: module.training for module in net.modules()}
+    layers = [m for m in modes if hasattr(m, "implementation")]
+    implementations = [layer.implementation for layer in layers]
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    net.eval()
+    for layer in layers:
+        layer.implementation = "pointwise"  # pyright: ignore[reportArgumentType]
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast_path)
+        for layer, implementation in zip(layers, implementations, strict=True):
+            layer.implementation = implementation
+        for module, training in modes.items():
+            module.training = training
+
+
+def multiply_adds(net: nn.Module, shape: tuple[int, ...]) -> int:
     """Multiply-adds of convs and matrix products for one image of ``shape`` (c, h, w).
 
-    A channel selection counts as published, two steps, however it is computed.
+    A channel selection counts as published, two steps, whatever its implementation. FFTs and
+    elementwise operations count nothing.
     """
-    image = torch.zeros(1, *shape, device=next(model.parameters()).device)
-    was_training = model.training
-    model.eval()
-    with torch.no_grad(), forced_way("pointwise"), FlopCounterMode(display=False) as counter:
-        model(image)
-    model.train(was_training)
+    example = next(net.parameters(), torch.zeros(()))
+    image = torch.zeros(1, *shape, device=example.device, dtype=example.dtype)
+    with torch.no_grad(), _countable(net), FlopCounterMode(display=False) as counter:
+        net(image)
     return counter.get_total_flops() // 2
 
 
-def layer_rows(name: str, block: nn.Module) -> list[tuple[Any, ...]]:
-    """(layer, kind, in, out, kernel, parameters) of each module in ``block`` with weights."""
-    rows = []
-    for path, module in block.named_modules(prefix=name):
-        own = sum(p.numel() for p in module.parameters(recurse=False))
+def layer_rows(net: nn.Module) -> list[tuple[Any, ...]]:
+    """(layer, kind, in, out, kernel, parameters) of each module with parameters of its own.
+
+    Parameters of the net itself have the layer ``(net)``; shared ones count where they are first
+    used, so that the rows add up to all parameters.
+    """
+    rows, seen = [], set()
+    for path, module in net.named_modules():
+        own = {p for p in module.parameters(recurse=False) if p not in seen}
+        seen |= own
         if own:
             inputs = getattr(module, "in_channels", getattr(module, "num_features", None))
             outputs = getattr(module, "out_channels", inputs)
             kernel = getattr(module, "kernel_size", None)
             size = "x".join(map(str, kernel)) if isinstance(kernel, tuple) else kernel
-            rows.append((path, type(module).__name__, inputs, outputs, size, own))
+            count = sum(p.numel() for p in own)
+            rows.append((path or "(net)", type(module).__name__, inputs, outputs, size, count))
     return rows
 
 
@@ -59,7 +91,7 @@ def describe(net: nn.Module, shape: tuple[int, ...]) -> tuple[dict[str, Any], Ta
         stats["multiply_adds"] = multiply_adds(net, shape)
     stats |= {name: getattr(net, name) for name in ("kernels", "channels") if hasattr(net, name)}
     columns = ("layer", "kind", "in", "out", "kernel", "parameters")
-    rows = layer_rows("", net)
+    rows = layer_rows(net)
     by_layer = getattr(net, "layer_receptive_fields", dict)()
     if by_layer:
         columns = (*columns, "receptive_field")

@@ -263,10 +263,9 @@ def per_layer(
     """``rule(spec, layers)``; its ``ValueError`` becomes an ``InputError`` naming the option."""
     try:
         return rule(spec, layers)
-    except InputError:
-        raise
     except ValueError as error:
-        raise InputError(f"--{name} {spec}: {error}, for example --{name} 3:9") from None
+        example = "3:9" if name == "ks" else "32"
+        raise InputError(f"--{name} {spec}: {error}, for example --{name} {example}") from None
 
 
 def command_of(config: Mapping[str, Any]) -> str:

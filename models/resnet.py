@@ -44,10 +44,7 @@ class SmallResNet(nn.Module):
         self.stem = nn.Conv2d(in_channels, CHANNELS[0], 3, padding=1)
         before = (CHANNELS[0], *CHANNELS[:-1])
         self.blocks = nn.Sequential(
-            *(
-                Block(i, o, stride=2 if o > i else 1)
-                for i, o in zip(before, CHANNELS, strict=True)
-            )
+            *(Block(i, o, stride=2 if o > i else 1) for i, o in zip(before, CHANNELS, strict=True))
         )
         self.head = nn.Sequential(
             nn.AdaptiveAvgPool2d(1),

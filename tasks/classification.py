@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from common.errors import InputError
 from common.media import Examples, Picture, Table, grid, to_pixels
 from data.augment import Augmentation
 from data.batches import Batch, RandomParameters
@@ -215,7 +216,10 @@ def build_net(settings: NetSettings, classes: int, shape: tuple[int, ...]) -> nn
     Raises ``InputError`` for a net that cannot be made or fed.
     """
     constructor = load_object(NETS["classify"].path)
-    return constructor(classes=classes, shape=shape, **settings.arguments())
+    try:
+        return constructor(classes=classes, shape=shape, **settings.arguments())
+    except ValueError as error:  # names the argument, which is the option's name
+        raise InputError(f"--{error}") from None
 
 
 def to_input(images: Tensor, device: torch.device | None = None) -> Tensor:

@@ -6,11 +6,11 @@ import csv
 
 import pytest
 
-from models.fastest import WAYS
+from models.channel_selection import IMPLEMENTATIONS
 from train import main
 
 
-def test_bench_conv_writes_a_row_for_every_way(capsys, tmp_path):
+def test_bench_conv_writes_a_row_for_every_implementation(capsys, tmp_path):
     with pytest.raises(SystemExit) as stop:
         main(["bench", "conv", "--epochs", "1", "--runs", "2", "--images", "4", "--batch-size",
               "2", "--device", "cpu", "--mode", "disabled", "--out", str(tmp_path)])  # fmt: skip
@@ -21,10 +21,10 @@ def test_bench_conv_writes_a_row_for_every_way(capsys, tmp_path):
     assert columns >= {("contiguous", "fp32"), ("channels_last", "fp32")}
     for column in columns:
         mine = [r for r in rows if (r["memory"], r["precision"]) == column]
-        assert [r["way"] for r in mine] == ["-", *WAYS, "auto"]
+        assert [r["implementation"] for r in mine] == ["-", *IMPLEMENTATIONS, "auto"]
         assert float(mine[0]["ratio_to_full"]) == 1
         assert all(len(r["seconds_of_runs"].split()) == 2 for r in mine)
-        memory = {r["way"]: float(r["peak_memory_mib"]) for r in mine}
+        memory = {r["implementation"]: float(r["peak_memory_mib"]) for r in mine}
         assert memory["merged"] < memory["pointwise"]  # no selected channels to keep
     text = (tmp_path / "conv.md").read_text()
     assert "python train.py bench conv --epochs 1 --runs 2 --images 4 --batch-size 2" in text

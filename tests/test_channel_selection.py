@@ -1,4 +1,4 @@
-"""The layer: one function, several ways; its counts; swapping it in and out of a model."""
+"""Channel selection: its implementations agree, its counts, replacing it in a model."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.func import functional_call, grad, vmap
+from torch.nn.utils import prune
 
-from common.errors import InputError
-from models import fastest
 from models.channel_selection import (
+    IMPLEMENTATIONS,
     ChannelSelectionConv2d,
     ChannelSelectionConvTranspose2d,
+    Replaced,
     replace_convs,
     to_plain_convs,
 )
 from models.classifiers import build_classifier
-from models.fastest import WAYS
-from models.profile import multiply_adds
+from models.layers import GELU
+from models.profile import layer_rows, multiply_adds
 from models.resconv import ResConv
 from models.resnet import SmallResNet
 
@@ -46,7 +48,7 @@ def geometries(draw):
     channels_last=st.booleans(),
     seed=st.integers(0, 1000),
 )
-def test_ways_are_the_same_function_forward_and_backward(
+def test_implementations_are_the_same_function_forward_and_backward(
     geometry, size, batch, transposed, channels_last, seed
 ):
     inputs, outputs, kernel, rank, bias, pairs = geometry
@@ -69,8 +71,8 @@ def test_ways_are_the_same_function_forward_and_backward(
     expected = dense(fed)
     push = torch.randn_like(expected)
     results = []
-    for way in WAYS:
-        output = layer.compute(fed, way)
+    for implementation in IMPLEMENTATIONS:
+        output = layer.compute(fed, implementation)
         torch.testing.assert_close(output, expected, rtol=1e-11, atol=1e-11)
         results.append(torch.autograd.grad((output * push).sum(), [x, *layer.parameters()]))
     for gradients in results[1:]:
@@ -92,8 +94,9 @@ def test_full_rank_reproduces_any_dense_conv(inputs, outputs, kernel):
         taps = torch.eye(height * width, dtype=torch.float64).view(-1, 1, height, width)
         layer.kernel.copy_(taps.expand_as(layer.kernel))
     x = torch.randn(2, inputs, 6, 7, dtype=torch.float64)
-    for way in WAYS:
-        torch.testing.assert_close(layer.compute(x, way), dense(x), rtol=1e-12, atol=1e-12)
+    for implementation in IMPLEMENTATIONS:
+        output = layer.compute(x, implementation)
+        torch.testing.assert_close(output, dense(x), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize(("conv", "count"), [("full", 174_787), ("select", 27_363)])
@@ -106,16 +109,16 @@ def test_small_net_has_the_published_count(conv, count):
 def test_a_torchvision_net_gets_the_layer_and_wrong_ones_are_named():
     pytest.importorskip("torchvision")
     build = functools.partial(build_classifier, classes=4, shape=(3, 32, 32), conv="select")
-    net = build("squeezenet1_1", rank=3)
+    net = build(model="squeezenet1_1", rank=3)
     layers = [m for m in net.modules() if isinstance(m, ChannelSelectionConv2d)]
     assert {layer.rank for layer in layers} == {1, 3}  # 1x1 convs can have rank 1 only
     for name, rank, words in (
         ("resnet81", 1, "Did you mean 'resnet18'"),
-        ("small", 10, "--rank 10: must be from 1 to 9"),
+        ("small", 10, "rank 10: must be from 1 to 9"),
         ("alexnet", 1, "cannot take 3x32x32 images"),
     ):
-        with pytest.raises(InputError, match=words):
-            build(name, rank=rank)
+        with pytest.raises(ValueError, match=words):
+            build(model=name, rank=rank)
 
 
 def test_resnet18_has_the_published_counts():
@@ -124,7 +127,7 @@ def test_resnet18_has_the_published_counts():
         net = torchvision.models.resnet18()
     assert sum(p.numel() for p in net.parameters()) == 11_689_512
     done = replace_convs(net, bias=True)
-    assert (done.replaced, done.left) == (20, 0)
+    assert (done.replaced, done.skipped) == (20, 0)
     assert sum(p.numel() for p in net.parameters()) == 1_958_824
 
 
@@ -134,19 +137,19 @@ def test_replace_leaves_grouped_and_reflecting_convs_alone():
         shared, nn.Conv2d(4, 4, 3, groups=2), nn.Conv2d(4, 4, 3, padding_mode="reflect"), shared
     )
     done = replace_convs(net, rank=4)
-    assert (done.replaced, done.left) == (1, 2)
+    assert (done.replaced, done.skipped) == (1, 2)
     assert net[0] is net[3]
     assert net[0].select.dtype == torch.float64
     assert net[0].rank == 4
-    with pytest.raises(ValueError, match="itself a conv"):
+    with pytest.raises(ValueError, match="is a conv"):
         replace_convs(shared)
 
 
 def test_export_is_the_same_net_without_the_layer():
     net = SmallResNet().eval()
-    replace_convs(net.blocks, rank=2, way="merged")
+    replace_convs(net.blocks, rank=2, implementation="merged")
     plain = copy.deepcopy(net)
-    assert to_plain_convs(plain) == 14
+    assert to_plain_convs(plain) == Replaced(14, 0)
     assert not any(isinstance(m, ChannelSelectionConv2d) for m in plain.modules())
     x = torch.randn(2, 3, 32, 32)
     assert torch.equal(plain(x), net(x))
@@ -155,7 +158,7 @@ def test_export_is_the_same_net_without_the_layer():
 def test_transposed_selections_are_exported_too():
     net = ResConv(layers=4, ch=8, rank=2, stride=2).eval()
     plain = copy.deepcopy(net)
-    assert to_plain_convs(plain) == 6
+    assert to_plain_convs(plain) == Replaced(6, 0)
     assert sum(isinstance(m, nn.ConvTranspose2d) for m in plain.modules()) == 4
     x = torch.rand(2, 1, 20, 20)
     torch.testing.assert_close(plain(x), net(x), rtol=1e-5, atol=1e-6)
@@ -169,31 +172,142 @@ def test_wrong_shapes_and_ranks_say_what_was_expected():
         with pytest.raises(ValueError, match=rf"from 1 to 9 for a 3x3 kernel, got {rank}"):
             ChannelSelectionConv2d(3, 5, 3, rank=rank)
     with pytest.raises(ValueError, match="permute, pointwise, merged"):
-        ChannelSelectionConv2d(3, 5, 3, way="quick")
+        ChannelSelectionConv2d(3, 5, 3, implementation="quick")
 
 
-def test_the_automatic_choice_is_made_once_and_can_be_carried_over(monkeypatch):
-    monkeypatch.setattr(fastest, "_remembered", {})
-    layer, x = ChannelSelectionConv2d(3, 5, 3), torch.randn(2, 3, 8, 8)
-    state = torch.get_rng_state()
-    layer(x)
-    assert torch.equal(state, torch.get_rng_state())
-    assert layer.select.grad is None
-    ((key, way),) = fastest.remembered_ways().items()
-    assert way in WAYS
-
-    other = next(w for w in WAYS if w != way)
-    fastest.remember_ways({key: other})
-    monkeypatch.setattr(fastest, "_measure", lambda *a: pytest.fail("measured again"))
-    assert torch.equal(layer(x), layer.compute(x, other))
-    torch.use_deterministic_algorithms(True)
-    try:
-        assert torch.equal(layer(x), layer.compute(x, fastest.fixed_way(layer, x)))
-    finally:
-        torch.use_deterministic_algorithms(False)
+def test_auto_follows_a_fixed_rule():
+    x = torch.randn(2, 3, 8, 8)
+    for rank, stride, implementation in ((1, 1, "pointwise"), (2, 1, "merged"), (1, 2, "merged")):
+        layer = ChannelSelectionConv2d(3, 5, 3, rank=rank, stride=stride)
+        assert torch.equal(layer(x), layer.compute(x, implementation))
 
 
-def test_multiply_adds_are_those_of_the_published_layer_and_measure_nothing(monkeypatch):
-    monkeypatch.setattr(fastest, "_measure", lambda *a: pytest.fail("measured"))
+def test_multiply_adds_are_those_of_the_published_layer():
     layer = ChannelSelectionConv2d(3, 5, 3, padding=1, rank=2)
-    assert multiply_adds(nn.Sequential(layer), (3, 4, 4)) == 16 * 2 * (15 + 45)
+    net = nn.Sequential(layer, nn.BatchNorm2d(5).eval())
+    assert multiply_adds(net, (3, 4, 4)) == 16 * 2 * (15 + 45)
+    assert layer.implementation == "auto"
+    assert [m.training for m in net.modules()] == [True, True, False]
+
+
+def test_multiply_adds_and_rows_of_a_vision_transformer_are_complete():
+    torchvision = pytest.importorskip("torchvision")
+    with torch.device("meta"):
+        net = torchvision.models.vit_b_16()
+    assert round(multiply_adds(net, (3, 224, 224)) / 1e9, 2) == 17.56  # as torchvision publishes
+    assert torch.backends.mha.get_fastpath_enabled()
+    rows = layer_rows(net)
+    assert sum(row[-1] for row in rows) == sum(p.numel() for p in net.parameters())
+    assert ("(net)", "VisionTransformer", None, None, None, 768) in rows
+
+
+class OtherConv(nn.Conv2d):
+    """A subclass, whose forward pass may do anything."""
+
+
+def conv(**options) -> nn.Conv2d:
+    return nn.Conv2d(4, 4, 3, padding=1, **options)
+
+
+def hooked(module: nn.Module) -> nn.Module:
+    module.register_forward_hook(lambda *args: None)
+    return module
+
+
+def with_tensor_hook(module: nn.Module) -> nn.Module:
+    module.weight.register_hook(lambda gradient: gradient)
+    return module
+
+
+def patched(module: nn.Module) -> nn.Module:
+    module.forward = lambda x: x
+    return module
+
+
+IRREPLACEABLE = {
+    "weight norm": lambda: nn.utils.parametrizations.weight_norm(conv()),
+    "spectral norm": lambda: nn.utils.parametrizations.spectral_norm(conv()),
+    "old spectral norm": lambda: nn.utils.spectral_norm(conv()),
+    "pruned": lambda: prune.l1_unstructured(conv(), "weight", amount=0.5),
+    "hook": lambda: hooked(conv()),
+    "hook of a tensor": lambda: with_tensor_hook(conv()),
+    "patched": lambda: patched(conv()),
+    "subclass": lambda: OtherConv(4, 4, 3),
+    "lazy": lambda: nn.LazyConv2d(4, 3),
+    "transposed": lambda: nn.ConvTranspose2d(4, 4, 3),
+    "1-D": lambda: nn.Conv1d(4, 4, 3),
+    "3-D": lambda: nn.Conv3d(4, 4, 3),
+}
+
+
+@pytest.mark.parametrize("kind", IRREPLACEABLE)
+def test_what_cannot_be_carried_over_is_left_alone_and_counted(kind):
+    layer = IRREPLACEABLE[kind]()
+    net = nn.Sequential(conv(), layer)
+    assert replace_convs(net) == Replaced(1, 1)
+    assert net[1] is layer
+    assert isinstance(net[0], ChannelSelectionConv2d)
+
+
+def test_convs_that_share_weights_are_left_alone():
+    net = nn.Sequential(conv(), conv(), conv())
+    net[1].weight = net[0].weight
+    assert replace_convs(net) == Replaced(1, 2)
+    assert net[1].weight is net[0].weight
+
+
+def test_frozen_and_shared_layers_stay_so_in_both_directions():
+    frozen, half_frozen = conv().requires_grad_(False), conv()
+    half_frozen.bias.requires_grad_(False)
+    net = nn.Sequential(frozen, half_frozen, frozen, nn.Conv2d(4, 4, 1, bias=False))
+    states = [[p.requires_grad for p in layer.parameters()] for layer in net]
+    assert replace_convs(net) == Replaced(3, 0)
+    assert net[0] is net[2]
+    assert not any(p.requires_grad for p in net[0].parameters())
+    assert net[1].select.requires_grad and not net[1].bias.requires_grad
+    assert to_plain_convs(net) == Replaced(3, 0)
+    assert net[0] is net[2]
+    assert [[p.requires_grad for p in layer.parameters()] for layer in net] == states
+
+
+def test_a_selection_with_hooks_or_shared_weights_is_not_exported():
+    net = nn.Sequential(*(ChannelSelectionConv2d(4, 4, 3) for _ in range(4)))
+    net[1].select = net[0].select
+    hooked(net[2])
+    assert to_plain_convs(net) == Replaced(1, 3)
+    with pytest.raises(ValueError, match=r"to_conv\(\)"):
+        to_plain_convs(net[2])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"stride": 0}, "stride must be at least 1, got 0, 0"),
+        ({"stride": (1, -1)}, "stride must be at least 1, got 1, -1"),
+        ({"kernel_size": 0}, "kernel_size must be"),
+        ({"dilation": 0}, "dilation must be"),
+        ({"in_channels": 0}, "in_channels must be"),
+        ({"padding": -1}, "padding must be 0 or more"),
+        ({"padding": "all"}, "padding must be 0 or more, same or valid, got 'all'"),
+        ({"padding": "same", "stride": 2}, "needs a stride of 1"),
+    ],
+)
+def test_an_impossible_geometry_is_refused(wrong, words):
+    with pytest.raises(ValueError, match=words):
+        ChannelSelectionConv2d(**{"in_channels": 3, "out_channels": 4, "kernel_size": 3} | wrong)
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_per_sample_gradients_trace_and_export(implementation):
+    layer = ChannelSelectionConv2d(3, 4, 3, padding=1, rank=2, implementation=implementation)
+    net = nn.Sequential(layer, GELU())
+    x = torch.randn(2, 3, 8, 8)
+
+    def loss(parameters, image):
+        return functional_call(net, parameters, (image[None],)).square().sum()
+
+    per_sample = vmap(grad(loss), in_dims=(None, 0))(dict(net.named_parameters()), x)
+    loss(dict(net.named_parameters()), x[0]).backward()
+    torch.testing.assert_close(per_sample["0.select"][0], layer.select.grad, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(torch.jit.trace(net, x)(x), net(x))
+    torch.testing.assert_close(torch.export.export(net, (x,)).module()(x), net(x))

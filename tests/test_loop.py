@@ -16,7 +16,6 @@ from data.batches import BatchStream
 from experiment.run import make_trainer
 from experiment.settings import Settings
 from experiment.stop import StopRequest
-from models.fastest import forced_way
 from tasks.corruptions import SIDES
 from tests.conftest import TINY, Rows, rows_of
 from training import loop
@@ -137,13 +136,12 @@ def test_a_step_needs_no_value_and_mixes_no_devices(command, options, monkeypatc
     given = OPTIONS | options if command == "resconv" else {"mode": "disabled"} | options
     hardware = Hardware(torch.device("meta"), torch.float32, compile=False)
     training = make_trainer(Settings.parse(command, given), hardware)
-    with forced_way("pointwise"):
-        for _ in range(3):
-            training.train_step()
-        assert {p.device.type for p in training.net.parameters()} == {"meta"}
-        for read in (training.meter.read, training.check_finite, training.validate):
-            with pytest.raises((NotImplementedError, RuntimeError), match="meta tensor"):
-                read()
+    for _ in range(3):
+        training.train_step()
+    assert {p.device.type for p in training.net.parameters()} == {"meta"}
+    for read in (training.meter.read, training.check_finite, training.validate):
+        with pytest.raises((NotImplementedError, RuntimeError), match="meta tensor"):
+            read()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")

@@ -7,13 +7,17 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from torch import nn
+from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F
 
 from experiment.settings import Settings
+from models.layers import GELU, Deconv
 from models.profile import parameter_count
 from models.registry import ACTIVATIONS, BN_POSITIONS
-from models.resconv import GELU, Deconv, ResConv, receptive_fields
+from models.resconv import ResConv, receptive_fields
 from tests.conftest import ROOT
 
 PUBLISHED = ROOT / "reports" / "published" / "resconv.csv"
@@ -39,8 +43,13 @@ def test_every_published_parameter_count_is_met_to_the_unit():
 
 @pytest.mark.parametrize(
     ("size", "stride", "padding"),
-    [((11, 11), 1, None),
-     ((28, 28), 1, 0), ((13, 30), 1, 2), ((29, 12), 2, None), ((31, 45), 3, 1)],
+    [
+        ((11, 11), 1, None),
+        ((28, 28), 1, 0),
+        ((13, 30), 1, 2),
+        ((29, 12), 2, None),
+        ((31, 45), 3, 1),
+    ],
 )
 def test_the_output_has_the_size_of_the_input_and_lies_in_the_unit_interval(size, stride, padding):
     net = ResConv(image_channels=3, layers=2, ks="5:3", ch=8, stride=stride, padding=padding)
@@ -111,48 +120,105 @@ def _train_a_step(net: ResConv) -> None:
     assert sum(moved) > len(moved) / 2
 
 
-@pytest.mark.parametrize(("stride", "layers", "k"), [(1, 3, 5), (2, 2, 3), (2, 3, 5), (3, 2, 5)])
-def test_the_receptive_field_is_how_far_gradients_reach(stride, layers, k):
-    net = ResConv(
-        layers=layers, ks=k, ch=4, stride=stride, act="softplus", bn_encoder="none",
-        bn_decoder="none",
-    ).double()  # fmt: skip
-    net.decoder[-1].act = nn.Identity()
+def dependencies(net: ResConv, size: int) -> int:
+    """The largest extent of input pixels with a gradient, over a period of output pixels."""
+    net.double()
+    for layer in (*net.encoder, *net.decoder):
+        layer.act = nn.Identity()
     for parameter in net.parameters():
-        parameter.data.abs_().add_(0.01)
-    reach = 0
-    for pixel in range(60, 60 + stride**layers):
-        image = torch.rand(1, 1, 131, 131, dtype=torch.float64, requires_grad=True)
-        net(image)[0, 0, pixel, pixel].backward()
-        rows = image.grad[0, 0].abs().sum(1).nonzero()
-        reach = max(reach, int(rows.max() - rows.min() + 1))
-    assert receptive_fields(net.kernels, stride, net.paddings)[-1] == reach
+        parameter.data.abs_().add_(0.01)  # nothing cancels
+    image = torch.rand(1, 1, size, 140, dtype=torch.float64, requires_grad=True)
+    output = net(image)[0, 0].sum(1)
+    middle = size // 2
+    extents = [0]
+    for pixel in range(middle, middle + net.stride ** len(net.encoder)):
+        (gradient,) = torch.autograd.grad(output[pixel], image, retain_graph=True)
+        rows = gradient[0, 0].sum(1).nonzero()
+        extents.append(int(rows.max() - rows.min() + 1) if len(rows) else 0)
+    return max(extents)
 
 
-def test_recomputed_activations_change_no_output_gradient_or_statistic():
-    torch.manual_seed(0)
-    plain = ResConv(layers=3, ch=4)
-    saving = ResConv(layers=3, ch=4, checkpoint_activations=True)
-    saving.load_state_dict(plain.state_dict())
-    x = torch.rand(4, 1, 12, 12)
-    for net in (plain, saving):
+@settings(max_examples=25, deadline=None)
+@example(stride=4, kernels=[7, 3], padding=None, residual_weight=1.0)
+@example(stride=4, kernels=[7, 3], padding=None, residual_weight=0.0)
+@given(
+    stride=st.integers(1, 4),
+    kernels=st.lists(st.sampled_from([1, 3, 5, 7]), min_size=1, max_size=3),
+    padding=st.sampled_from([None, 0]),
+    residual_weight=st.sampled_from([0.0, 0.5]),
+)
+def test_the_receptive_field_is_how_far_gradients_reach(stride, kernels, padding, residual_weight):
+    net = ResConv(
+        layers=len(kernels), ks=",".join(map(str, kernels)) if len(kernels) > 1 else kernels[0],
+        ch=1, stride=stride, padding=padding,
+        residual_weight=residual_weight, bn_encoder="none", bn_decoder="none",
+    )  # fmt: skip
+    assert net.receptive_field() == dependencies(net, size=800)
+
+
+def test_the_receptive_field_of_a_deep_strided_net_is_computed_quickly():
+    fields = receptive_fields([3] * 200, 8, [1] * 200)
+    assert len(fields) == 400
+    assert fields[:2] == [3, 19]
+
+
+@pytest.mark.parametrize("act", ACTIVATIONS)
+def test_recomputed_activations_change_no_output_gradient_or_statistic(act):
+    nets = []
+    for saving in (False, True):
+        torch.manual_seed(0)
+        net = ResConv(layers=3, ch=4, act=act, bn_last=True, checkpoint_activations=saving)
+        x = torch.rand(4, 1, 12, 12)
         for _ in range(2):
             net(x).square().mean().backward()
+        nets.append((net, net(x)))
+    (plain, output), (saving, same) = nets
     for a, b in zip(plain.parameters(), saving.parameters(), strict=True):
         assert torch.equal(a.grad, b.grad)
     for a, b in zip(plain.buffers(), saving.buffers(), strict=True):
         assert torch.equal(a, b)
-    assert torch.equal(plain(x), saving(x))
+    assert torch.equal(output, same)
+
+
+@pytest.mark.parametrize("conv", [{}, {"rank": 1}, {"stride": 2, "rank": 2}])
+def test_per_sample_gradients_trace_and_export(conv):
+    net = ResConv(layers=3, ch=4, **conv).eval()
+    x = torch.rand(2, 1, 12, 12)
+
+    def loss(parameters, image):
+        return functional_call(net, parameters, (image[None],)).square().sum()
+
+    per_sample = vmap(grad(loss), in_dims=(None, 0))(dict(net.named_parameters()), x)
+    loss(dict(net.named_parameters()), x[0]).backward()
+    for name, parameter in net.named_parameters():
+        torch.testing.assert_close(per_sample[name][0], parameter.grad, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(torch.jit.trace(net, x)(x), net(x))
+    torch.testing.assert_close(torch.export.export(net, (x,)).module()(x), net(x))
 
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"layers": 0}, {"bn_encoder": "0"}, {"bn_decoder": "x"}, {"act": "foo"}, {"padding": 3}],
+    [
+        {"layers": 0},
+        {"stride": 0},
+        {"stride": -1},
+        {"image_channels": 0},
+        {"groups": 0},
+        {"bn_encoder": "0"},
+        {"bn_decoder": "x"},
+        {"act": "foo"},
+        {"padding": 3},
+    ],
 )
 def test_a_wrong_argument_is_named_with_its_value(wrong):
     [(name, value)] = wrong.items()
     with pytest.raises(ValueError, match=f"{name} must be .*, got {value!r}"):
         ResConv(**wrong)
+
+
+def test_grouped_selections_are_refused():
+    with pytest.raises(ValueError, match=r"groups must be 1 for channel selections .*, got 2"):
+        ResConv(groups=2, rank=1)
 
 
 def test_wrong_shapes_are_named():
