@@ -222,7 +222,9 @@ def test_restoration_inputs_are_the_images_with_a_drawn_half_set_to_0(size, tiny
         torch.testing.assert_close(targets, raw.float() / 255, rtol=0, atol=1e-7)
         masks = halves(raw)
         for n, index in enumerate(indices_of(raw, images)):
-            [side] = [s for s, m in enumerate(masks) if torch.equal(inputs[n, 0] == 0, m)]
+            sides = [s for s, m in enumerate(masks) if torch.equal(inputs[n, 0] == 0, m)]
+            assert len(sides) == 1, "an input is the image with one half set to 0"
+            side = sides[0]
             torch.testing.assert_close(
                 inputs[n], erased(raw[n].float() / 255, masks[side]), rtol=0, atol=1e-7
             )
