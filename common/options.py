@@ -84,6 +84,8 @@ class Integer:
         allowed = f"must be a whole number {limits}, for example {flag(name)} {max(self.low, 1)}"
         if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
             raise invalid_value(name, value, allowed)
+        if isinstance(value, str):  # W&B's agent writes a whole number of a range as 64.0
+            value = re.sub(r"^(\s*[+-]?\d+)\.0+(\s*)$", r"\1\2", value)
         try:
             number = int(value)
         except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""W&B sweep files as YAML, read with the safe loader and without its two traps."""
+"""W&B sweep files as YAML, read with the safe loader and without its traps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ from common.errors import InputError
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader, which also refuses doubled keys and base-60 numbers (``3:9`` is 189)."""
+    """The safe loader, which refuses doubled keys and base-60 numbers (``3:9`` is 189).
+
+    A date such as ``2026-11-25`` stays text, as a project's or sweep's name needs it.
+    """
+
+    yaml_implicit_resolvers = {
+        start: [(tag, pattern) for tag, pattern in rules if not tag.endswith(":timestamp")]
+        for start, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -40,11 +48,11 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_range)
 def read_yaml(path: Path) -> tuple[dict[str, Any], str]:
     """The mapping in ``path`` and its leading comment without the ``#`` signs.
 
-    Raises ``InputError`` for a file that is missing, not text, not YAML (with line and column) or
-    not a mapping.
+    Raises ``InputError`` for a file that is missing, not text, not YAML (with line and column), not
+    a mapping, or several documents.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors write a byte order mark
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise InputError(
@@ -52,13 +60,20 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], str]:
             "sweep_configs/smoke.yaml"
         ) from None
     try:
-        content = yaml.load(text, Loader=_Loader)  # a subclass of the safe loader
+        documents = [d for d in yaml.load_all(text, Loader=_Loader) if d is not None]  # safe
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise InputError(f"{path}{where}: {error.problem or 'not YAML'}") from None
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not YAML: {error}") from None
+    if len(documents) > 1:
+        names = ", ".join(str(d.get("name", "?")) for d in documents if isinstance(d, dict))
+        raise InputError(
+            f"{path}: {len(documents)} YAML documents (names: {names}); a file holds one sweep, "
+            "write each to a file of its own"
+        )
+    content = documents[0] if documents else None
     if not isinstance(content, dict):
         raise InputError(f"{path}: must be a W&B sweep definition: method, metric, parameters, …")
     return content, _header(text)
