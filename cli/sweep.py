@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import sys
+import time
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,25 +19,35 @@ from common.options import flag
 
 WIDE = 10_000  # characters
 POSITIVE = click.IntRange(min=1)
+WATCH_SECONDS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class SweepOptions:
-    """What was asked on the command line."""
+    """Command-line options of ``sweep``."""
 
     file: Path | None
     mode: str | None
     join: str | None
+    new: bool
     jobs: int | None
     gpus: str | None
     seeds: int | None
     images: int | None
+    count: int | None
+    max_failures: int | None
+    max_hours: float | None
     study: str | None
     runs_dir: str
     project: str | None
     entity: str | None
+    tags: str | None
+    notes: str | None
+    skip_invalid: bool
     retry_failed: bool
     status: bool
+    watch: bool
+    json: bool
     dry_run: bool
 
 
@@ -45,14 +58,22 @@ class SweepOptions:
     type=click.Choice(["online", "offline", "disabled"]),
     help="Engine [default: online with an API key and a server, else offline].",
 )
-@click.option("--join", metavar="ENTITY/PROJECT/ID", help="Help with a sweep on W&B's server.")
-@click.option("--jobs", type=POSITIVE, help="Workers here [default: 1, or one for each GPU].")
+@click.option("--join", metavar="ENTITY/PROJECT/ID", help="Run agents for an existing sweep.")
+@click.option("--new", is_flag=True, help="Online: start another sweep of the same file.")
+@click.option("--jobs", type=POSITIVE, help="Number of local workers [default: 1, or one per GPU].")
 @click.option("--gpus", metavar="all|0,1", help="GPUs to spread the workers over.")
 @click.option("--seeds", type=POSITIVE, help="Run every point under K seeds, 0 to K-1.")
 @click.option(
     "--images",
     type=POSITIVE,
     help="Rehearsal: train each run on N images in all, and below 6000 validate on N/6.",
+)
+@click.option("--count", type=POSITIVE, help="Train at most N points in this command.")
+@click.option("--max-failures", type=POSITIVE, help="Stop after N failed points.")
+@click.option(
+    "--max-hours",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Start no further point after H hours.",
 )
 @click.option(
     "--study",
@@ -63,8 +84,13 @@ class SweepOptions:
 @click.option("--runs-dir", default="runs", show_default=True, help="Where run folders are made.")
 @click.option("--project", help="W&B project [WANDB_PROJECT, else that of the file].")
 @click.option("--entity", help="W&B entity [WANDB_ENTITY, else that of the file].")
+@click.option("--tags", metavar="A,B", help="W&B tags of every run.")
+@click.option("--notes", metavar="TEXT", help="W&B notes of every run.")
+@click.option("--skip-invalid", is_flag=True, help="Leave out grid points that cannot be built.")
 @click.option("--retry-failed", is_flag=True, help="Run the failed and missing points, no others.")
 @click.option("--status", is_flag=True, help="List done, running, failed and missing points.")
+@click.option("--watch", is_flag=True, help="With --status: show it again every 5 seconds.")
+@click.option("--json", is_flag=True, help="With --status: print JSON.")
 @click.option("--dry-run", is_flag=True, help="Print the commands and run nothing.")
 def sweep(**given: Any) -> int:
     """Run every point of a sweep FILE (W&B's YAML), each exactly once.
@@ -78,9 +104,9 @@ def sweep(**given: Any) -> int:
     if options.file is None and options.join is None:
         raise InputError("give a sweep file, for example sweep_configs/smoke.yaml, or --join")
     _check_together(options)
-    definition = _definition(options) if options.file else None
+    definition = _definition(options, options.file) if options.file else None
     if options.dry_run and definition:
-        _check_here(definition)
+        _preflight(definition)
         return _print_commands(definition)
     mode = _engine(options, definition)
     if mode == "online":
@@ -98,23 +124,28 @@ def _check_together(options: SweepOptions) -> None:
             raise InputError(
                 f"--{name} with --join: the server says what is run; leave --{name} out"
             )
+    for name in ("watch", "json"):
+        if getattr(options, name) and not options.status:
+            raise InputError(f"--{name}: is for --status; give both")
+    if options.new and options.join:
+        raise InputError("--new with --join: give one of them, for example --new")
 
 
-def _definition(options: SweepOptions) -> Any:
-    from sweeps.space import read_sweep
+def _definition(options: SweepOptions, file: Path) -> Any:
+    from sweeps.sweep_file import read_sweep
 
-    definition = read_sweep(options.file)
+    definition = read_sweep(file, options.skip_invalid)
     if options.seeds:
         definition = definition.with_seeds(options.seeds)
     return definition.shortened(options.images) if options.images else definition
 
 
-def _check_here(definition: Any) -> None:
+def _preflight(definition: Any, folder: Path = Path()) -> None:
     """Refuse what no run here would find; say so if the file's program is not what runs."""
-    from sweeps.preflight import check_here, passed_over
+    from sweeps.preflight import ignored_program, preflight
 
-    check_here(definition)
-    note = passed_over(definition)
+    preflight(definition, folder)
+    note = ignored_program(definition)
     if note:
         click.echo(note, err=True)
 
@@ -131,6 +162,7 @@ def _print_commands(definition: Any) -> int:
 
 
 def _engine(options: SweepOptions, definition: Any) -> str:
+    from sweeps.online import is_known
     from tracking.server import choose_connection
 
     if options.study and (options.join or options.mode == "online"):
@@ -141,6 +173,11 @@ def _engine(options: SweepOptions, definition: Any) -> str:
     if options.join and connection.mode != "online":
         reason = connection.reason or f"mode {connection.mode}"
         raise InputError(f"--join {options.join}: needs W&B's server: {reason}")
+    if connection.reason and definition and is_known(definition):
+        raise InputError(
+            f"{definition.file}: its sweep is on W&B's server, but {connection.reason}; try again "
+            "later, or give --mode offline to train its points here once more"
+        )
     if connection.reason and not options.status:
         click.echo(f"Offline: {connection.reason}.")
     return connection.mode
@@ -157,29 +194,54 @@ def _place(options: SweepOptions, definition: Any) -> dict[str, str]:
     return place
 
 
-def _offline(options: SweepOptions, definition: Any, mode: str) -> int:
-    from sweeps.offline import OfflineSweep, log_folder
-    from sweeps.progress import Board
-    from sweeps.study import Study, default_place, standings_at
-    from sweeps.workers import Crew, gpu_list
+def _labels(options: SweepOptions, definition: Any) -> dict[str, str]:
+    """Tags and notes of every run: from the options, else from the file."""
+    config = definition.config if definition else {}
+    labels = {"tags": options.tags or ",".join(config.get("tags") or ())}
+    labels["notes"] = options.notes or config.get("notes") or ""
+    return {key: value for key, value in labels.items() if value}
 
-    where = options.study or default_place(definition)
+
+def _limits(options: SweepOptions) -> Any:
+    from sweeps.supervisor import Limits
+
+    return Limits(options.max_failures, options.max_hours)
+
+
+def _offline(options: SweepOptions, definition: Any, mode: str) -> int:
+    from sweeps.study import default_study, statuses_at
+
+    where = options.study or default_study(definition)
     if options.status:
-        return _print_status(definition, standings_at(where, definition))
+        return _print_status(options, definition, lambda: statuses_at(where, definition))
+    if options.new:
+        raise InputError("--new: is for sweeps on W&B's server; give --study FILE for another here")
+    from sweeps.offline import log_folder, run_offline
+    from sweeps.study import Study
+    from sweeps.supervisor import Children, gpu_list
+    from sweeps.worker import Job
+
     gpus = gpu_list(options.gpus)
-    _check_here(definition)
-    study = Study(where, definition, options.runs_dir)
-    jobs = options.jobs or len(gpus) or 1
-    tracking = {"mode": mode, "runs_dir": options.runs_dir} | _place(options, definition)
-    crew = Crew(jobs, gpus, log_folder(where, definition))
-    return OfflineSweep(study, crew, Board(definition, jobs), tracking).run(options.retry_failed)
+    _preflight(definition)
+    command = uuid.uuid4().hex
+    study = Study(where, definition, options.runs_dir, command)
+    tracking = {"mode": mode} | _place(options, definition) | _labels(options, definition)
+    job = Job(
+        study=where, file=str(definition.file), definition=definition.plain_config(),
+        command=command, runs_dir=options.runs_dir, seeds=options.seeds,
+        skip_invalid=options.skip_invalid, tracking=tracking,
+    )  # fmt: skip
+    children = Children(options.jobs or len(gpus) or 1, gpus, log_folder(where, definition))
+    return run_offline(
+        study, job, children, _limits(options),
+        count=options.count, retry_failed=options.retry_failed,
+    )  # fmt: skip
 
 
 def _online(options: SweepOptions, definition: Any) -> int:
-    from sweeps.online import OnlineSweep, ServerSweep
-    from sweeps.preflight import check_here
-    from sweeps.progress import Board
-    from sweeps.workers import ROOT, gpu_list
+    from sweeps.online import OnlineSweep, known_sweep, remember, run_online
+    from sweeps.preflight import preflight
+    from sweeps.supervisor import ROOT, Children, gpu_list
     from tracking.server import choose_connection
 
     if options.runs_dir != "runs":
@@ -189,39 +251,66 @@ def _online(options: SweepOptions, definition: Any) -> int:
         )
     gpus = gpu_list(options.gpus)
     if definition and not options.status:  # agents run the points in the project's folder
-        check_here(definition, ROOT)
+        preflight(definition, ROOT)
     connection = choose_connection(options.mode)
     place = {"project": connection.project} | _place(options, definition)
     if connection.entity:
         place.setdefault("entity", connection.entity)
     if options.join:
-        server = ServerSweep(options.join, definition)
+        server = OnlineSweep.join(options.join, definition)
         if options.dry_run:
             return _print_commands(server.sweep)
         if not options.status:
-            check_here(server.sweep, ROOT)
+            preflight(server.sweep, ROOT)
     else:
-        server = ServerSweep.remembered(definition)
+        server = None if options.new else known_sweep(definition)
         if server is None and not options.status:
-            server = ServerSweep.create(definition, place)
-            server.remember()
+            server = OnlineSweep.create(definition, place)
+            remember(server)
+    if server is None:
+        raise InputError(f"{definition.name} has not been started on W&B's server from here")
     if options.status:
-        if server is None:
-            raise InputError(f"{definition.name} has not been started on W&B's server from here")
-        return _print_status(server.sweep, server.standings())
-    jobs = options.jobs or len(gpus) or 1
-    board = Board(server.sweep, jobs)
-    logs = Path("studies") / f"{server.sweep.file_name}-logs"
-    return OnlineSweep(server, board, jobs, gpus, logs).run(options.retry_failed)
+        return _print_status(options, server.sweep, server.statuses)
+    children = Children(
+        options.jobs or len(gpus) or 1, gpus, Path("studies") / f"{server.sweep.file_name}-logs",
+        kind="agent",
+    )  # fmt: skip
+    return run_online(
+        server, children, _limits(options), _agent_environment(options, server.sweep),
+        count=options.count, retry_failed=options.retry_failed,
+    )  # fmt: skip
 
 
-def _print_status(definition: Any, standings: list[Any]) -> int:
+def _agent_environment(options: SweepOptions, definition: Any) -> dict[str, str]:
+    """What agents pass on to their runs: the sweep they belong to, group, tags and notes."""
+    about = {"name": definition.name, "file": str(definition.file)}
+    env = {"CONVTUNE_SWEEP": json.dumps(about)}
+    labels = _labels(options, definition) | {"run_group": definition.config.get("group")}
+    return env | {f"WANDB_{key.upper()}": value for key, value in labels.items() if value}
+
+
+def _print_status(options: SweepOptions, definition: Any, read: Any) -> int:
     from rich.console import Console
 
-    from sweeps.progress import counts_line, standings_table
+    from sweeps.progress import counts_line, note_of, status_table
 
     # A pipe has no width: nothing is cut off where a program reads on.
-    width = None if sys.stdout.isatty() else WIDE
-    Console(width=width, soft_wrap=True).print(standings_table(definition, standings))
-    click.echo(counts_line(standings))
-    return 0
+    console = Console(width=None if sys.stdout.isatty() else WIDE, soft_wrap=True)
+    while True:
+        statuses = read()
+        if options.json:
+            points = [
+                {"state": s.state, "args": s.args, "value": s.value, "note": note_of(s)}
+                for s in statuses
+            ]
+            metric = {"name": definition.metric, "goal": definition.goal}
+            click.echo(json.dumps({"sweep": definition.name, "metric": metric, "points": points}))
+        else:
+            if options.watch and sys.stdout.isatty():
+                console.clear()
+            console.print(status_table(definition, statuses))
+            click.echo(counts_line(statuses))
+        over = all(s.state not in ("running", "missing") for s in statuses)
+        if not options.watch or over:
+            return 0
+        time.sleep(WATCH_SECONDS)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+
 from cli.options import SettingsCommand, settings_command
 from experiment.settings import Settings
 
@@ -12,6 +15,9 @@ def train_command(name: str) -> SettingsCommand:
 
 
 def _train(settings: Settings) -> int:
+    from experiment.identity import identity
     from experiment.run import run
 
-    return run(settings).exit_code
+    sweep = json.loads(os.environ.get("CONVTUNE_SWEEP", "null"))  # of an agent's command
+    about = {"sweep": sweep | {"point": identity(settings)}} if sweep else None
+    return run(settings, extra_config=about).exit_code

@@ -1,222 +1,164 @@
-"""The offline engine: the points of a sweep, run here by warm workers, claimed from a study."""
+"""The offline engine: workers that claim the points of a study."""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from math import isfinite
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+
+from optuna.trial import TrialState
 
 from common.errors import RunError
-from experiment.stop import leave_terminal
-from sweeps.progress import Board, label
+from common.log import log
+from sweeps.owner import LEASE_SECONDS, claim_of
+from sweeps.progress import ProgressDisplay, Row
 from sweeps.space import Sweep
-from sweeps.study import BEAT_SECONDS, Claim, Study
-from sweeps.workers import Crew, Hand
+from sweeps.study import PointStatus, Study, status_of
+from sweeps.supervisor import Child, Children, Command, Limits, stop_on_signals, supervise
+from sweeps.worker import Job
 
-END_SECONDS = 10
-
-
-@dataclass
-class Stop:
-    """How often the user asked to stop, and when last: 1 finishes the runs in hand, 2 ends them."""
-
-    asked: int = 0
-    at: float = 0.0
+SIGNAL_HINTS = {"SIGKILL": " (out of memory?)", "SIGTERM": "", "SIGINT": ""}
+MAX_IDLE_DEATHS = 3  # of workers that were killed before they had a point
 
 
-@contextmanager
-def stop_signals() -> Iterator[Stop]:
-    """Count Ctrl-C; SIGTERM and SIGHUP (the terminal has gone) stop at once.
+class StudyEngine:
+    """The workers of one command on a study. ``count`` is the most points they may train."""
 
-    A SIGHUP that is ignored (``nohup``) stays so. Restores the old handlers afterwards.
-    """
-    stop = Stop()
+    poll_seconds = 1.0
+    start_interval = 0.0
 
-    def handle(number: int, frame: Any) -> None:
-        if number == signal.SIGHUP:
-            leave_terminal()
-        stop.asked = stop.asked + 1 if number == signal.SIGINT else 2
-        stop.at = time.monotonic()
+    def __init__(self, study: Study, job: Job, count: int | None = None) -> None:
+        self.study, self.job, self.left = study, job, count
+        self.announced: set[int] = set()
+        self.idle_deaths = 0
+        self.noted_waiting = False
 
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        numbers.append(signal.SIGHUP)
-    old = {number: signal.signal(number, handle) for number in numbers}
-    try:
-        yield stop
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
+    def statuses(self) -> list[PointStatus]:
+        return self.study.statuses()
 
+    def results(self, statuses: list[PointStatus]) -> list[PointStatus]:
+        found = []
+        for trial in self.study.own_trials():
+            if trial.state.is_finished() and trial.number not in self.announced:
+                self.announced.add(trial.number)
+                point = self.study.by_key.get(self.study.key(trial))
+                if point and trial.user_attrs.get("kind") not in ("duplicate", "exhausted"):
+                    found.append(status_of(point, [trial]))
+        return found
 
-class OfflineSweep:
-    """One command's share of a sweep: as many points as it can get, then it ends."""
+    def next_command(self, children: Children) -> Command | None:
+        """A worker, where more points wait than there are workers that have none yet."""
+        if self.left == 0:
+            return None
+        waiting = self.study.waiting()
+        if not waiting:
+            return None
+        pids = {child.process.pid for child in children.all}
+        claims = map(claim_of, self.study.in_state(TrialState.RUNNING))
+        busy = sum(c.get("owner", {}).get("pid") in pids for c in claims)
+        if len(children.all) - busy >= waiting:
+            return None
+        count = None
+        if self.left is not None:
+            count = -(-self.left // (children.jobs - len(children.all)))
+            self.left -= count
+        log_file = children.log_of(children.free_number())
+        job = replace(self.job, count=count, progress_file=str(log_file.with_suffix(".json")))
+        return Command(["-m", "sweeps.worker"], line=job.to_line(), count=count)
 
-    def __init__(self, study: Study, crew: Crew, board: Board, tracking: dict[str, Any]) -> None:
-        self.study, self.crew, self.board, self.tracking = study, crew, board, tracking
-        self.sweep = study.sweep
-        self.not_again: set[str] = set()
-        self.waiting_said = False
-        self.last_beat = time.monotonic()
-
-    def run(self, retry_failed: bool = False) -> int:
-        """Exit code: 0 every point done or running elsewhere, 1 some are not, 130 stopped.
-
-        Raises ``RunError`` when workers cannot start or the study cannot be written.
-        """
-        try:
-            self.study.top_up(retry_failed)
-            with self.board, stop_signals() as stop:
-                self.board.begin(self.study.standings())
-                try:
-                    self._work(stop)
-                finally:
-                    self._let_all_go()
-            code = self.board.close(self.study.standings())
-            if stop.asked:
-                self.board.say("Stopped; give the same command again to go on.")
-            return 130 if stop.asked else code
-        except OSError as error:
-            raise RunError(f"the study cannot be kept: {error}") from None
-
-    def _work(self, stop: Stop) -> None:
-        told = 0
-        while stop.asked < 2:
-            if stop.asked > told:
-                told = stop.asked
-                self.board.say("Stopping after the runs in hand; Ctrl-C again stops now.")
-            if not stop.asked:
-                self._hand_out()
-            if not self._busy() and (stop.asked or not self._more_to_come()):
-                return
-            for hand, news in self.crew.news(1.0):
-                self._hear(hand, news)
-            self._beat()
-            self.board.show([self._row(hand) for hand in self.crew.hands])
-
-    def _name(self, hand: Hand) -> str:
-        return label(hand.claim.point, self.board.varied)
-
-    def _row(self, hand: Hand) -> tuple[str, str, dict[str, Any], float | None]:
-        if hand.claim is None:
-            return hand.name, hand.state, {}, None
-        return hand.name, self._name(hand), hand.event, hand.seconds
-
-    def _busy(self) -> int:
-        return sum(hand.claim is not None for hand in self.crew.hands)
-
-    def _hand_out(self) -> None:
-        """Have as many workers as there is work for, and give each free one a point."""
-        self.crew.start_missing(self._busy() + self.study.waiting())
-        for hand in self.crew.hands:
-            if hand.state == "ready" and hand.claim is None:
-                claim = self.study.claim()
-                if claim is None:
-                    return
-                hand.order(claim, self._order(claim))
-
-    def _more_to_come(self) -> bool:
+    def work_remains(self) -> bool:
         """Whether points wait, or claims of others may turn out to be lost and need a new owner."""
-        self.study.top_up(leave=frozenset(self.not_again))
+        if self.left == 0:
+            return False
+        attempted = {
+            self.study.key(trial)
+            for trial in self.study.own_trials()
+            if trial.state == TrialState.FAIL  # it may end its worker each time
+        }
+        self.study.enqueue_missing(exclude=attempted)
         if self.study.waiting():
             return True
-        doubtful = self.study.doubtful()
-        if doubtful and not self.waiting_said:
-            self.waiting_said = True
-            self.board.say(f"Waiting up to 5 minutes for {doubtful} silent points of others")
-        return doubtful > 0
+        stale = self.study.stale()
+        if stale and not self.noted_waiting:
+            self.noted_waiting = True
+            minutes = LEASE_SECONDS // 60
+            log.info(f"Waiting up to {minutes} minutes for {stale} silent points of others")
+        return stale > 0
 
-    def _order(self, claim: Claim) -> dict[str, Any]:
-        sweep, point = self.sweep, claim.point
-        short = label(point, self.board.varied).replace(" ", "-").replace("=", "")
-        names = {"group": sweep.name, "name": f"{sweep.name}-{short}"[:64]}
-        about = {"name": sweep.name, "file": str(sweep.file), "point": claim.settings_key}
-        return {
-            "task": sweep.task,
-            # A point whose worker was killed goes on in its old run folder.
-            "args": point.args | names | {"resume": "auto"} | self.tracking,
-            "extra": {"sweep": about},
-            "metric": sweep.metric,
-        }
+    def on_exit(self, child: Child) -> None:
+        """Close the claims that a worker left open.
 
-    def _hear(self, hand: Hand, news: dict[str, Any] | None) -> None:
-        if news is None:
-            self._mourn(hand)
-        elif news["kind"] == "ready":
-            hand.state = "ready"
-        elif news["kind"] == "progress":
-            self._follow(hand, news["event"])
-        elif news["kind"] == "done":
-            self._record(hand, news)
-        else:
-            hand.state = "leaving"
-            self._fail(hand, news["reason"])
+        Raises ``RunError`` where it could not work at all, or the study cannot be written.
+        """
+        with contextlib.suppress(OSError):
+            child.log.with_suffix(".json").unlink(missing_ok=True)
+        reason, by_signal = _cause(child)
+        trials = self.study.claims_by(child.process.pid)
+        if self.left is not None and child.command.count:
+            self.left += child.command.count - len(trials)
+        for trial in trials:
+            if not trial.state.is_finished():
+                lost = by_signal or child.process.returncode > 0
+                self.study.close_dead(trial, reason, lost, {"log": str(child.log.resolve())})
+        if child.process.returncode > 0 and not child.killed:
+            raise RunError(f"a worker could not go on: {child.last_line()}; see {child.log}")
+        if by_signal and not trials and not child.killed:
+            self.idle_deaths += 1
+            if self.idle_deaths >= MAX_IDLE_DEATHS:
+                raise RunError(f"a worker could not start: {reason}")
 
-    def _follow(self, hand: Hand, event: dict[str, Any]) -> None:
-        hand.event |= event
-        value = event.get(self.sweep.metric)
-        if value is not None and isfinite(value):
-            epoch = max(1, int(event["epoch"]))  # a last validation within the first epoch: 1
-            if self.study.report(hand.claim, value, epoch):
-                hand.stop_early()
+    def rows(self, statuses: list[PointStatus], children: Children) -> list[Row]:
+        found = []
+        running = [status for status in statuses if status.state == "running"]
+        claims = {s.attrs.get("claim", {}).get("owner", {}).get("pid"): s for s in running}
+        for child in sorted(children.all, key=lambda child: child.number):
+            status = claims.get(child.process.pid)
+            known = {}
+            with contextlib.suppress(OSError, ValueError):
+                known = json.loads(child.log.with_suffix(".json").read_text(encoding="utf-8"))
+            name = known.get("name", "starting")
+            seconds = time.time() - status.attrs["claim"]["time"] if status else None
+            found.append(Row(str(child.number), name, known, seconds))
+        return found
 
-    def _record(self, hand: Hand, news: dict[str, Any]) -> None:
-        value = news["last"].get(self.sweep.metric)
-        attrs = {"folder": news["folder"], "run_id": news["run_id"]}
-        early = news["state"] == "stopped"
-        if news["state"] != "finished" and not early:
-            self._fail(hand, f"{news['state']}, to go on from its checkpoint", lost=True)
-            return
-        if value is None or not isfinite(value):
-            self._fail(hand, f"the run ended without a finite {self.sweep.metric}")
-            return
-        if self.study.done(hand.claim, value, attrs, early):
-            self.board.recount(self.study.standings())  # others may be at work on it too
-            note = ", stopped early" if early else ""
-            self.board.finished(self._name(hand), value, hand.seconds, note)
-        else:
-            self.board.say(f"{news['folder']}: another machine had taken this point over")
-        hand.claim = None
 
-    def _fail(self, hand: Hand, reason: str, lost: bool = False) -> None:
-        self.study.failed(hand.claim, reason, {"log": str(hand.log.resolve())}, lost)
-        self.not_again.add(hand.claim.point.key)  # in this command: it may kill each time
-        self.board.failed(self._name(hand), reason, lost)
-        hand.claim = None
+def _cause(child: Child) -> tuple[str, bool]:
+    """Why a worker ended, and whether a signal from outside ended it."""
+    code = child.process.returncode
+    if child.killed:
+        return "the sweep was stopped", True
+    if code >= 0:
+        return f"the worker ended with exit code {code}; see {child.log}", False
+    name = signal.Signals(-code).name
+    hint = SIGNAL_HINTS.get(name, f"; see {child.log}")
+    return f"the worker was killed by {name}{hint}", name in SIGNAL_HINTS
 
-    def _mourn(self, hand: Hand) -> None:
-        """A worker has ended: by itself after a failed run, or killed."""
-        reason, by_signal = hand.death()
-        if hand.claim:
-            self._fail(hand, reason, lost=by_signal)
-        elif hand.state == "starting":
-            raise RunError(f"a worker could not start: {reason}")
 
-    def _beat(self) -> None:
-        if time.monotonic() - self.last_beat > BEAT_SECONDS:
-            self.last_beat = time.monotonic()
-            for hand in self.crew.hands:
-                if hand.claim:
-                    self.study.beat(hand.claim)
+def run_offline(
+    study: Study, job: Job, children: Children, limits: Limits,
+    *, count: int | None = None, retry_failed: bool = False,
+) -> int:  # fmt: skip
+    """Train a sweep's points with workers of this machine.
 
-    def _let_all_go(self) -> None:
-        """End the workers; runs in hand first get ``END_SECONDS`` to save their checkpoints."""
-        for hand in self.crew.hands:
-            if hand.claim:
-                hand.process.terminate()
-        deadline = time.monotonic() + END_SECONDS
-        while self._busy() and time.monotonic() < deadline:
-            for hand, news in self.crew.news(0.5):
-                self._hear(hand, news)
-        claims = [hand.claim for hand in self.crew.hands if hand.claim]
-        self.crew.end()
-        for claim in claims:
-            self.study.failed(claim, "the sweep was stopped", {}, lost=True)
+    Exit code: 0 every point done or running elsewhere, 1 some are not, 130 stopped. Raises
+    ``RunError`` when workers cannot start or the study cannot be written.
+    """
+    engine = StudyEngine(study, job, count)
+    display = ProgressDisplay(study.sweep, children.jobs)
+    try:
+        study.enqueue_missing(retry_failed)
+        with display, stop_on_signals() as stop:
+            display.begin(study.statuses())
+            supervise(engine, children, display, stop, limits)
+        code = display.close(study.statuses())
+    except OSError as error:
+        raise RunError(f"the study cannot be kept: {error}") from None
+    if stop.by_user:
+        display.print("Stopped; give the same command again to go on.")
+    return 130 if stop.by_user else code
 
 
 def log_folder(where: str, sweep: Sweep) -> Path:

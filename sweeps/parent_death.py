@@ -1,8 +1,8 @@
 """Run Python with the given arguments; SIGINT ends it when the process that started it is killed.
 
-``python -m sweeps.parent_death PARENT (-m MODULE | FILE) ARGUMENT…``. On Linux the kernel tells, whatever
-ended the parent; elsewhere nothing does. W&B's agents then finish the run in hand and take no
-other.
+``python -m sweeps.parent_death PARENT (-m MODULE | FILE) ARGUMENT…``. Linux only: the kernel sends
+the signal, whatever ended the parent. W&B's agents then finish the run in hand and take no other;
+workers save theirs and end, because a training run takes the signal for a scheduler's.
 """
 
 from __future__ import annotations

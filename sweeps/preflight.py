@@ -1,8 +1,9 @@
-"""What a sweep needs of the machine it runs on: its data and its program. Nothing is read."""
+"""Preflight checks of a sweep: its data and its program; loads no data."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from sweeps.space import Sweep
 PROGRAM = "train.py"
 
 
-def check_here(sweep: Sweep, folder: Path = Path()) -> None:
+def preflight(sweep: Sweep, folder: Path = Path()) -> None:
     """Raises ``InputError`` for data and programs that no run in ``folder`` would find."""
     for name, root in itertools.product(_values(sweep, "data"), _values(sweep, "data_root")):
         try:
@@ -30,7 +31,7 @@ def check_here(sweep: Sweep, folder: Path = Path()) -> None:
         raise InputError(f"{sweep.file}: program {program}: no such file; write program: {PROGRAM}")
 
 
-def passed_over(sweep: Sweep) -> str | None:
+def ignored_program(sweep: Sweep) -> str | None:
     """One line if the file names another program: only W&B's agents would run it."""
     program = str(sweep.config.get("program") or PROGRAM)
     if Path(program).name == PROGRAM:
@@ -38,5 +39,5 @@ def passed_over(sweep: Sweep) -> str | None:
     return f"{sweep.file}: program {program} is not run here, {PROGRAM} is (W&B's agents run it)"
 
 
-def _values(sweep: Sweep, name: str) -> tuple[Any, ...]:
+def _values(sweep: Sweep, name: str) -> Sequence[Any]:
     return sweep.parameters[name].listed() if name in sweep.parameters else (None,)

@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from common.files import relative_to_cwd
 from experiment.display import BrokenPipeSafeConsole, clock
 from sweeps.space import Point, Sweep
-from sweeps.study import Standing
+from sweeps.study import PointStatus
 
-STATE_STYLES = {"done": "green", "running": "cyan", "failed": "red", "missing": "yellow"}
+STATES = {"done": "green", "stopped": "blue", "running": "cyan", "failed": "red",
+          "missing": "yellow"}  # fmt: skip
+NAME_LENGTH = 64  # of a run's name
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run in hand: worker, point, its latest figures and the seconds so far."""
+
+    worker: str
+    name: str
+    known: dict[str, Any] = field(default_factory=dict)
+    seconds: float | None = None
+
+    @property
+    def fraction(self) -> float:
+        """The share of its images that are trained."""
+        seen, total = self.known.get("images_seen"), self.known.get("images_total")
+        return min(1.0, seen / total) if seen and total else 0.0
 
 
 def label(point: Point, varied: list[str], args: dict[str, Any] | None = None) -> str:
@@ -25,147 +45,178 @@ def label(point: Point, varied: list[str], args: dict[str, Any] | None = None) -
     return " ".join(f"{name}={_short(shown[name])}" for name in names) or point.key
 
 
-def _args(standing: Standing) -> dict[str, Any] | None:
-    """What a bayes sweep chose for the point, which its definition does not say."""
-    return standing.attrs.get("claim", {}).get("args")
+def run_name(sweep: Sweep, point: Point, key: str) -> str:
+    """The name of a point's run: it differs where settings differ."""
+    names = [name for name in sweep.varied if name in point.args]
+    text = "-".join([sweep.name, *(f"{name}{point.args[name]}" for name in names)])
+    text = "-".join(text.replace("=", "").split()) if names else f"{sweep.name}-{key}"
+    return text if len(text) <= NAME_LENGTH else f"{text[: NAME_LENGTH - 9]}-{key[:8]}"
 
 
 def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def varied_names(sweep: Sweep) -> list[str]:
-    """The parameters that take more than one value."""
-    return [
-        name
-        for name, parameter in sorted(sweep.parameters.items())
-        if parameter.endless or len(parameter.listed()) > 1
-    ]
-
-
-class Board:
+class ProgressDisplay:
     """Points done of total, the best so far, time left, one line per run in hand."""
 
     def __init__(self, sweep: Sweep, jobs: int, console: Console | None = None) -> None:
         self.console = console or BrokenPipeSafeConsole()
         self.sweep, self.jobs = sweep, jobs
-        self.varied = varied_names(sweep)
         self.seconds: list[float] = []
         self.best: tuple[float, str] | None = None
-        self.counts = {"done": 0, "total": 0, "failed": 0}
+        self.failures = 0  # of this command
+        self.counts = dict.fromkeys(STATES, 0)
+        self.total = 0
+        self.rows: list[Row] = []
         self._live: Live | None = None
 
-    def __enter__(self) -> Board:
+    def __enter__(self) -> ProgressDisplay:
         if self.console.is_terminal:
             self._live = Live(console=self.console, refresh_per_second=2, transient=True)
-            self._live.__enter__()
+            self._live.start()
         return self
 
     def __exit__(self, *details: Any) -> None:
         if self._live:
-            self._live.__exit__(*details)
+            self._live.stop()
 
-    def begin(self, standings: list[Standing]) -> None:
-        """Take in what is already there."""
-        self.counts["total"] = len(standings)
-        self.recount(standings)
-        self.say(f"{self.sweep.name}: {self.counts['done']} of {len(standings)} points done")
+    @property
+    def done(self) -> int:
+        """Points that need no further run: done, or stopped early."""
+        return self.counts["done"] + self.counts["stopped"]
 
-    def recount(self, standings: list[Standing]) -> None:
-        """Take in what is done by now, here or in other commands."""
-        done = [standing for standing in standings if standing.state == "done"]
-        self.counts["done"] = len(done)
-        for standing in done:
-            self._weigh(standing.value, self.name(standing))
+    @property
+    def target_reached(self) -> bool:
+        """Whether the best value has reached the metric's target."""
+        target = self.sweep.target
+        return (
+            self.best is not None and target is not None and not self._better(target, self.best[0])
+        )
 
-    def name(self, standing: Standing) -> str:
+    def name(self, status: PointStatus) -> str:
         """What tells a point from the others of its sweep."""
-        return label(standing.point, self.varied, _args(standing))
+        return label(status.point, self.sweep.varied, status.args)
 
-    def say(self, line: str) -> None:
+    def print(self, line: str) -> None:
         """One line that stays."""
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    def finished(self, name: str, value: float, seconds: float, note: str = "") -> None:
-        """A point was done, and ``recount`` was told."""
+    def begin(self, statuses: list[PointStatus]) -> None:
+        """Show what is already there."""
+        self.update(statuses, [])
+        self.print(f"{self.sweep.name}: {self.done} of {len(statuses)} points done")
+
+    def update(self, statuses: list[PointStatus], rows: list[Row]) -> None:
+        """Count the points of all commands, and redraw the live table."""
+        self.total, self.rows = len(statuses), rows
+        self.counts = {s: sum(status.state == s for status in statuses) for s in STATES}
+        for status in statuses:
+            value = status.value
+            if status.state != "done" or value is None:
+                continue
+            if self.best is None or self._better(value, self.best[0]):
+                self.best = (value, self.name(status))
+        if self._live is not None:
+            self._live.update(self._table())
+
+    def announce(self, results: list[PointStatus]) -> None:
+        """Say how runs of this command ended. ``update`` has counted them."""
+        rest = sum(result.state in ("done", "stopped") for result in results)
+        for result in results:
+            name, reason = self.name(result), result.attrs.get("reason")
+            if result.state == "failed":
+                self.failures += 1
+                self.print(f"failed: {name}: {reason}")
+            elif result.state == "missing":
+                self.print(f"not done: {name}: {reason}")
+            else:
+                rest -= 1
+                self._announce_done(name, result, self.done - rest)
+
+    def _announce_done(self, name: str, result: PointStatus, number: int) -> None:
+        seconds = result.attrs.get("seconds") or 0.0
         self.seconds.append(seconds)
-        self._weigh(value, name)
-        self.say(
-            f"[{self.counts['done']}/{self.counts['total']}] {name}: {self.sweep.metric} "
-            f"{value:.5f} in {clock(seconds)}{note}; best {self.best[0]:.5f} ({self.best[1]})"
-            f"{self._left()}"
+        value = "" if result.value is None else f"{self.sweep.metric} {result.value:.5f} "
+        note = ", stopped early" if result.state == "stopped" else ""
+        best = f"; best {self.best[0]:.5f} ({self.best[1]})" if self.best else ""
+        self.print(
+            f"[{number}/{self.total}] {name}: {value}in {clock(seconds)}{note}{best}{self._left()}"
         )
 
-    def failed(self, name: str, reason: str, lost: bool = False) -> None:
-        """A point was not done: its run failed, or was ``lost`` (killed or stopped)."""
-        self.counts["failed"] += 1
-        self.say(f"{'not done' if lost else 'failed'}: {name}: {reason}")
-
-    def show(self, rows: list[tuple[str, str, dict[str, Any], float | None]]) -> None:
-        """Redraw the live table: (worker, point, what is known, seconds so far) a row."""
-        if self._live is None:
-            return
-        table = Table("worker", "point", "images", self.sweep.metric, "images/s", "time", box=None)
-        for worker, name, known, seconds in rows:
-            seen, value = known.get("images_seen"), known.get(self.sweep.metric)
-            speed = known.get("perf/images_per_second")
-            table.add_row(
-                worker, name, _number(seen, 0), _number(value, 5), _number(speed, 0),
-                "" if seconds is None else clock(seconds),
-            )  # fmt: skip
-        best = f", best {self.best[0]:.5f} ({self.best[1]})" if self.best else ""
-        counts = self.counts
-        head = f"{self.sweep.name}: {counts['done']} of {counts['total']} done"
-        head += f", {counts['failed']} failed" if counts["failed"] else ""
-        self._live.update(Group(Text(f"{head}{best}{self._left()}"), table))
-
-    def close(self, standings: list[Standing]) -> int:
+    def close(self, statuses: list[PointStatus]) -> int:
         """Say how the points stand; exit code 0, or 1 where some are failed or missing."""
-        self.say(counts_line(standings))
-        bad = [standing for standing in standings if standing.state in ("failed", "missing")]
-        for standing in bad:
-            if "reason" in standing.attrs:
-                reason = standing.attrs["reason"]
-                self.say(f"  {standing.state}: {self.name(standing)}: {reason}")
+        self.print(counts_line(statuses))
+        bad = [status for status in statuses if status.state in ("failed", "missing")]
+        for status in bad:
+            if "reason" in status.attrs:
+                reason = status.attrs["reason"]
+                self.print(f"  {status.state}: {self.name(status)}: {reason}")
         return 1 if bad else 0
 
-    def _weigh(self, value: float, name: str) -> None:
-        sign = 1 if self.sweep.goal == "minimize" else -1
-        if self.best is None or sign * value < sign * self.best[0]:
-            self.best = (value, name)
+    def _better(self, value: float, than: float) -> bool:
+        return value < than if self.sweep.goal == "minimize" else value > than
+
+    def _table(self) -> Group:
+        metric = self.sweep.metric
+        table = Table("worker", "point", "", "images", metric, "images/s", "time", box=None)
+        for row in self.rows:
+            seen, total = row.known.get("images_seen"), row.known.get("images_total")
+            images = _number(seen, 0) + (f" of {total:,}" if total else "")
+            table.add_row(
+                Text(row.worker), Text(row.name), ProgressBar(1.0, row.fraction, width=12), images,
+                _number(row.known.get(metric), 5),
+                _number(row.known.get("perf/images_per_second"), 0),
+                "" if row.seconds is None else clock(row.seconds),
+            )  # fmt: skip
+        best = f", best {self.best[0]:.5f} ({self.best[1]})" if self.best else ""
+        head = f"{self.sweep.name}: {self.done} of {self.total} done"
+        head += f", {self.counts['failed']} failed" if self.counts["failed"] else ""
+        others = self.counts["running"] - len([row for row in self.rows if row.worker.isdigit()])
+        head += f", {others} running in other commands" if others > 0 else ""
+        return Group(Text(f"{head}{best}{self._left()}"), table)
 
     def _left(self) -> str:
-        open_points = self.counts["total"] - self.counts["done"] - self.counts["failed"]
-        if not self.seconds or open_points <= 0:
+        """The time left, by runs that have ended, or else by the progress of those in hand."""
+        open_points = self.total - self.done - self.counts["failed"]
+        begun = [row for row in self.rows if row.seconds and row.fraction > 0.01]
+        each = self.seconds or [row.seconds / row.fraction for row in begun if row.seconds]
+        if not each or open_points <= 0:
             return ""
-        mean = sum(self.seconds) / len(self.seconds)
-        return f"; about {clock(mean * open_points / self.jobs)} left"
+        rest = max(0.0, open_points - sum(row.fraction for row in begun))
+        workers = max(1, min(open_points, max(self.jobs, self.counts["running"])))
+        return f"; about {clock(sum(each) / len(each) * rest / workers)} left"
 
 
-def standings_table(sweep: Sweep, standings: list[Standing]) -> Table:
+def status_table(sweep: Sweep, statuses: list[PointStatus]) -> Table:
     """Every point with its state, for ``--status``."""
-    varied = varied_names(sweep)
     table = Table("state", "point", sweep.metric, "note", box=None)
-    for standing in standings:
-        attrs = standing.attrs
-        note = attrs.get("reason") or _where(attrs.get("folder", ""))
-        if standing.state == "running":
-            note = f"on {attrs.get('claim', {}).get('owner', {}).get('host', 'the server')}"
-        name = label(standing.point, varied, _args(standing))
-        style = STATE_STYLES[standing.state]
-        table.add_row(standing.state, name, _number(standing.value, 5), note, style=style)
+    for status in statuses:
+        name = label(status.point, sweep.varied, status.args)
+        style = STATES[status.state]
+        value = _number(status.value, 5)
+        table.add_row(status.state, Text(name), value, Text(note_of(status)), style=style)
     return table
 
 
-def _where(folder: str) -> str:
-    """A run folder as seen from here, or the address of a run on the server as it is."""
-    return relative_to_cwd(Path(folder)) if folder and "://" not in folder else folder
+def note_of(status: PointStatus) -> str:
+    """Why a point failed, who runs it, or where its run is."""
+    attrs = status.attrs
+    if status.state == "running":
+        return f"on {attrs.get('claim', {}).get('owner', {}).get('host', 'the server')}"
+    folder = attrs.get("folder", "")
+    where = relative_to_cwd(Path(folder)) if folder and "://" not in folder else folder
+    return attrs.get("reason") or where
 
 
-def counts_line(standings: list[Standing]) -> str:
+def counts_line(statuses: list[PointStatus]) -> str:
     """``12 points: 9 done, 1 running, 0 failed, 2 missing``."""
-    states = [standing.state for standing in standings]
-    return f"{len(states)} points: " + ", ".join(f"{states.count(s)} {s}" for s in STATE_STYLES)
+    states = [status.state for status in statuses]
+    shown = [state for state in STATES if state != "stopped" or state in states]
+    counts = ", ".join(
+        f"{states.count(s)} {'stopped early' if s == 'stopped' else s}" for s in shown
+    )
+    return f"{len(states)} points: {counts}"
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -1,75 +1,192 @@
-"""W&B's random and bayes methods and Hyperband, by Optuna's samplers and pruners."""
+"""Random and bayes settings and Hyperband, each a function of the sweep's seed and its results."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import optuna
 
 from common.errors import InputError
-from sweeps.space import Parameter, Point, Sweep
+from sweeps.parameters import Parameter
+from sweeps.space import Point, Sweep
+
+NATIVE = ("int_uniform", "uniform", "log_uniform", "log_uniform_values")
+TRIES = 200  # random settings drawn in search of one that was not drawn before
 
 
-def random_points(sweep: Sweep) -> list[Point]:
-    """``run_cap`` different points (times the seeds), the same ones for the same file."""
-    varied = {k: v for k, v in sweep.parameters.items() if k != "seed" or len(v.values) < 2}
-    drawn_from = sorted((n, p) for n, p in varied.items() if p.distribution != "constant")
-    seed = int(hashlib.sha256(repr(drawn_from).encode()).hexdigest()[:8], 16)
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
-    drawn: dict[str, dict[str, Any]] = {}
-    for _ in range(20 * sweep.run_cap):  # a small space may hold fewer points than run_cap
-        args = suggest(study.ask(), varied)
-        drawn.setdefault(json.dumps(args), args)
-        if len(drawn) == sweep.run_cap:
-            break
-    seeds = sweep.parameters["seed"].values if len(varied) < len(sweep.parameters) else ()
-    rows = [args | {"seed": s} for args in drawn.values() for s in seeds] or list(drawn.values())
-    points = [sweep.point(args) for args in rows]
-    return list({point.key: point for point in points}.values())
+def extend_random(sweep: Sweep, drawn: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """``drawn`` and further settings up to ``run_cap``, each once; the same for the same file."""
+    rng = random.Random(sweep.space_hash)
+    rows = {json.dumps(row, sort_keys=True): row for row in map(_only_ranges(sweep), drawn)}
+    missed = 0
+    while len(rows) < (sweep.run_cap or 0) and missed < TRIES:
+        row = _random_ranges(sweep, rng)
+        missed = missed + 1 if json.dumps(row, sort_keys=True) in rows else 0
+        rows.setdefault(json.dumps(row, sort_keys=True), row)
+    return list(rows.values())[: sweep.run_cap]
 
 
-def suggest(trial: optuna.Trial, parameters: dict[str, Parameter]) -> dict[str, Any]:
-    """A value for every parameter, in the order of their names."""
-    return {name: _value(trial, name, parameters[name]) for name in sorted(parameters)}
+def random_rows(sweep: Sweep, drawn: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The arguments of every run: the settings ``drawn``, with the constants and the seeds."""
+    constants = {n: p.listed()[0] for n, p in sweep.drawn_parameters.items() if p.count == 1}
+    seeds = [{"seed": seed} for seed in range(sweep.seeds or 0)] or [{}]
+    rows = [constants | setting | seed for setting in drawn for seed in seeds]
+    return [dict(sorted(row.items())) for row in rows]
 
 
-def _value(trial: optuna.Trial, name: str, parameter: Parameter) -> Any:
-    kind, low, high = parameter.distribution, parameter.low, parameter.high
-    if kind == "constant" or len(parameter.listed() if not parameter.endless else "..") == 1:
-        return parameter.listed()[0]
-    if kind == "categorical":
-        return trial.suggest_categorical(name, parameter.listed())
-    if kind == "int_uniform":
-        return trial.suggest_int(name, int(low), int(high))
-    if kind == "log_uniform":
-        return trial.suggest_float(name, math.exp(low), math.exp(high), log=True)
-    if kind == "log_uniform_values":
-        return trial.suggest_float(name, low, high, log=True)
-    return trial.suggest_float(name, low, high, step=parameter.step)
+def _only_ranges(sweep: Sweep) -> Any:
+    names = {n for n, p in sweep.drawn_parameters.items() if p.count > 1}
+    return lambda row: {name: value for name, value in row.items() if name in names}
 
 
-def sampler(sweep: Sweep) -> optuna.samplers.BaseSampler:
-    """Bayes is Optuna's TPE, told to keep points that run at the same time apart."""
-    if sweep.method == "bayes":
-        return optuna.samplers.TPESampler(constant_liar=True)
-    return optuna.samplers.RandomSampler()
+def _random_ranges(sweep: Sweep, rng: random.Random) -> dict[str, Any]:
+    ranges = {n: p for n, p in sorted(sweep.drawn_parameters.items()) if p.count > 1}
+    return {name: parameter.at(rng.random()) for name, parameter in ranges.items()}
 
 
-def pruner(sweep: Sweep) -> optuna.pruners.BasePruner:
-    """W&B's Hyperband: at each band, runs outside the best 1/eta so far are stopped.
+@dataclass(frozen=True)
+class Draw:
+    """Settings drawn for a bayes point; ``params`` are Optuna's values of them, by name."""
 
-    Bands are validations: ``min_iter * eta**n``, or counted down from ``max_iter`` by ``s``.
-    Raises ``InputError`` for ``strict``, which Optuna does not have.
+    args: dict[str, Any]
+    params: dict[str, Any]
+
+    @classmethod
+    def of_params(cls, sweep: Sweep, params: dict[str, Any]) -> Draw:
+        values = {name: _value(sweep.parameters[name], v) for name, v in params.items()}
+        return cls(dict(sorted((sweep.constants | values).items())), params)
+
+    @classmethod
+    def of_args(cls, sweep: Sweep, args: dict[str, Any]) -> Draw:
+        """Settings that were drawn before."""
+        native = [n for n in sweep.varied if n in args and _is_native(sweep.parameters[n])]
+        return cls(args, {name: args[name] for name in native})
+
+    def record(self, sweep: Sweep, storage: Any, trial_id: int) -> None:
+        """Store the parameters with the trial, for the sampler and for optuna-dashboard."""
+        known = storage.get_trial(trial_id).params
+        for name, value in self.params.items():
+            if name not in known:
+                distribution = _distribution(sweep.parameters[name])
+                inner = distribution.to_internal_repr(value)
+                storage.set_trial_param(trial_id, name, inner, distribution)
+
+
+def draw_bayes(
+    sweep: Sweep, storage: Any, trial_id: int, attempt: int, used: set[str]
+) -> Draw | None:
+    """The next setting by Optuna's TPE, which keeps parallel trials apart (constant liar).
+
+    Where it has been drawn before (its key is in ``used``), a random one that has not; None where
+    none is found.
     """
-    rule = sweep.early_terminate
-    if rule is None:
-        return optuna.pruners.NopPruner()
-    if rule.get("strict"):
-        raise InputError(f"{sweep.file}: early_terminate: strict is not known to the offline "
-                         "engine; leave it out")  # fmt: skip
-    eta = rule.get("eta", 3)
-    first = rule.get("min_iter") or max(1, rule["max_iter"] // eta ** rule["s"])
-    return optuna.pruners.SuccessiveHalvingPruner(min_resource=first, reduction_factor=eta)
+    trial = storage.get_trial(trial_id)
+    rng = random.Random(f"{sweep.space_hash} {trial.user_attrs['point']} {attempt}")
+    space = {name: _distribution(sweep.parameters[name]) for name in sweep.varied}
+    for number in range(TRIES):
+        if attempt or number:
+            found = {name: _random_value(sweep.parameters[name], rng) for name in space}
+        else:
+            found = _sample(sweep, storage, trial, space, rng.randrange(2**32))
+        draw = Draw.of_params(sweep, found)
+        if sweep.point(draw.args, strict=False).key not in used:
+            return draw
+    return None
+
+
+def _sample(sweep: Sweep, storage: Any, trial: Any, space: Any, seed: int) -> dict[str, Any]:
+    """One draw of Optuna's TPE; the first ten are random."""
+    sampler = optuna.samplers.TPESampler(constant_liar=True, seed=seed)
+    # Loaded afresh: a study keeps the trials that its sampler saw first.
+    study = optuna.load_study(study_name=sweep.name, storage=storage, sampler=sampler)
+    known = sampler.infer_relative_search_space(study, trial)
+    known = {name: space[name] for name in known if known[name] == space.get(name)}
+    found = sampler.sample_relative(study, trial, known)
+    for name, distribution in space.items():
+        if name not in found:
+            found[name] = sampler.sample_independent(study, trial, name, distribution)
+    return found
+
+
+def _is_native(parameter: Parameter) -> bool:
+    """Whether Optuna has this distribution; the others it samples by their quantile."""
+    if parameter.distribution == "categorical":
+        return not parameter.weights and not any(isinstance(v, list) for v in parameter.values)
+    return parameter.distribution in NATIVE
+
+
+def _distribution(parameter: Parameter) -> optuna.distributions.BaseDistribution:
+    kind, low, high = parameter.distribution, parameter.low, parameter.high
+    if not _is_native(parameter):
+        return optuna.distributions.FloatDistribution(0, 1)
+    if kind == "categorical":
+        return optuna.distributions.CategoricalDistribution(parameter.listed())
+    if kind == "int_uniform":
+        return optuna.distributions.IntDistribution(int(low), int(high))
+    if kind == "log_uniform":
+        low, high = math.exp(low), math.exp(high)
+    return optuna.distributions.FloatDistribution(low, high, log=kind != "uniform")
+
+
+def _value(parameter: Parameter, raw: Any) -> Any:
+    return raw if _is_native(parameter) else parameter.at(min(raw, 1 - 1e-12))
+
+
+def _random_value(parameter: Parameter, rng: random.Random) -> Any:
+    """A random value as Optuna has it."""
+    quantile = rng.random()
+    return parameter.at(quantile) if _is_native(parameter) else quantile
+
+
+@dataclass(frozen=True)
+class Hyperband:
+    """W&B's Hyperband: at each band, settings outside the best 1/eta so far are stopped.
+
+    Bands are validations: ``first * eta**n``. A setting counts as the mean of its seeds, those
+    that were stopped included.
+    """
+
+    first: int
+    eta: int
+
+    @classmethod
+    def of(cls, sweep: Sweep) -> Hyperband | None:
+        """The rule of the file, if any. Raises ``InputError`` for ``strict``."""
+        rule = sweep.early_terminate
+        if rule is None:
+            return None
+        if rule.get("strict"):
+            raise InputError(
+                f"{sweep.file}: early_terminate: strict is not known to the offline engine; "
+                "leave it out"
+            )
+        eta = rule.get("eta", 3)
+        return cls(rule.get("min_iter") or max(1, rule["max_iter"] // eta ** rule["s"]), eta)
+
+    def judges_at(self, epoch: int) -> bool:
+        """Whether a band ends with this validation."""
+        band = self.first
+        while band < epoch:
+            band *= self.eta
+        return band == epoch
+
+    def is_worse(
+        self, key: str, values: Mapping[str, float], points: Iterable[Point], goal: str
+    ) -> bool:
+        """Whether the setting of point ``key`` is outside the best by the points' ``values``."""
+        settings = {
+            p.key: json.dumps({**p.args, "seed": None} if p.args else p.key) for p in points
+        }
+        by_setting: dict[str, list[float]] = defaultdict(list)
+        for point, value in values.items():
+            if point in settings:
+                by_setting[settings[point]].append(value if goal == "minimize" else -value)
+        means = {setting: sum(vs) / len(vs) for setting, vs in by_setting.items()}
+        kept = max(1, len(means) // self.eta)
+        return means[settings[key]] > sorted(means.values())[kept - 1]

@@ -7,12 +7,18 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.storages.journal import JournalFileBackend, JournalStorage
+from optuna.storages.journal._file import BaseJournalFileLock
 
-from common.errors import InputError
+from common.errors import InputError, RunError
+from common.log import log
+
+RETRY_SECONDS = 60  # for a database server that is being restarted
+TORN_START = '{"op_code"'  # of a journal whose first line was cut off by a kill or a full disk
 
 DRIVER_HINT = (
     "its driver is not installed; pip install psycopg2-binary for postgresql+psycopg2://…, or "
@@ -21,7 +27,7 @@ DRIVER_HINT = (
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-def open_storage(where: str) -> optuna.storages.BaseStorage:
+def open_storage(where: str) -> Any:
     """The storage at ``where``, a journal's path or a database URL; a journal is made if needed.
 
     Raises ``InputError`` for SQLite, an unknown database, and a file that is no journal.
@@ -40,8 +46,11 @@ def open_storage(where: str) -> optuna.storages.BaseStorage:
         backend = JournalFileBackend(str(path), lock_obj=lock)
         with open(path, "rb") as file:
             first = file.readline()
-            if first and "op_code" not in json.loads(first):
-                raise ValueError(first)
+        torn = not first.endswith(b"\n") and TORN_START.startswith(
+            first[: len(TORN_START)].decode()
+        )
+        if first and not torn and "op_code" not in json.loads(first):
+            raise ValueError(first)
         lock.acquire()
         lock.release()
         return JournalStorage(backend)
@@ -51,11 +60,11 @@ def open_storage(where: str) -> optuna.storages.BaseStorage:
         raise InputError(f"--study {where}: not an Optuna journal; give another file") from None
 
 
-def _open_database(url: str, attempts: int = 4) -> optuna.storages.BaseStorage:
+def _open_database(url: str, attempts: int = 4) -> Any:
     from sqlalchemy.exc import IntegrityError, ProgrammingError
 
     try:
-        return optuna.storages.get_storage(url)
+        return PatientStorage(optuna.storages.get_storage(url), _without_password(url))
     except Exception as error:  # drivers and servers each have their own errors
         if attempts > 1 and isinstance(error, IntegrityError | ProgrammingError):
             time.sleep(1)  # commands started together met while they made the tables
@@ -66,6 +75,54 @@ def _open_database(url: str, attempts: int = 4) -> optuna.storages.BaseStorage:
         raise InputError(f"--study {place}: {reason}") from None
 
 
+class PatientStorage:
+    """Passes calls on to a database storage, and waits while its server is away.
+
+    Raises ``RunError`` after ``RETRY_SECONDS``. A call whose answer was lost is repeated: what it
+    may do twice, a study takes for a duplicate.
+    """
+
+    def __init__(self, storage: optuna.storages.BaseStorage, place: str) -> None:
+        self._storage, self._place = storage, place
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._storage, name)
+        if not callable(attribute):
+            return attribute
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            deadline = time.monotonic() + RETRY_SECONDS
+            noted = False
+            while True:
+                try:
+                    return attribute(*args, **kwargs)
+                except Exception as error:
+                    if not _is_outage(error):
+                        raise
+                    if time.monotonic() > deadline:
+                        reason = str(error.__cause__ or error).strip().partition("\n")[0]
+                        raise RunError(
+                            f"the study at {self._place} has not answered for {RETRY_SECONDS} s "
+                            f"({reason}); give the same command again to continue"
+                        ) from None
+                    if not noted:
+                        noted = True
+                        log.warning(f"The study at {self._place} does not answer; waiting for it.")
+                    time.sleep(1)
+
+        return call
+
+
+def _is_outage(error: BaseException | None) -> bool:
+    """Whether a database's error says that its server is away, not that the call was wrong."""
+    from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+
+    if isinstance(error, StorageInternalError):
+        return _is_outage(error.__cause__)
+    lost = isinstance(error, DBAPIError) and error.connection_invalidated
+    return lost or isinstance(error, OperationalError | InterfaceError)
+
+
 def _without_password(url: str) -> str:
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2]}"
@@ -74,21 +131,21 @@ def _without_password(url: str) -> str:
 def _cut_torn_line(path: Path) -> None:
     """A process killed while it wrote may leave half a line, which Optuna cannot read past."""
     with open(path, "rb+") as file:
-        if not _ends_well(file):
+        if not _ends_with_newline(file):
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - 1_000_000))
             tail = file.read()
             file.truncate(size - len(tail) + tail.rfind(b"\n") + 1)
 
 
-def _ends_well(file: BinaryIO) -> bool:
+def _ends_with_newline(file: BinaryIO) -> bool:
     if file.seek(0, os.SEEK_END) == 0:
         return True
     file.seek(-1, os.SEEK_END)
     return file.read(1) == b"\n"
 
 
-class FileLock:
+class FileLock(BaseJournalFileLock):
     """A lock on a journal that ends with its process. Optuna's own stay for 30 s after a SIGKILL.
 
     ``flock`` holds between processes, and on Linux between machines that share an NFS disk.
@@ -108,4 +165,5 @@ class FileLock:
 
     def release(self) -> None:
         """Give the lock back."""
-        self._file.close()
+        if self._file:
+            self._file.close()

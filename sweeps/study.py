@@ -1,21 +1,18 @@
-"""The study behind an offline sweep: each point done exactly once, whoever is killed.
+"""The study behind an offline sweep: each point trained exactly once, whoever is killed.
 
 Every point is a trial of an Optuna study, named by the hash of its settings. The storage hands a
-waiting trial to exactly one process. A claim carries its owner (host, process id, start time) and a
-time stamp renewed every ``BEAT_SECONDS``. It counts as lost when its owner, on this machine, has
-ended, or when the stamp is older than ``LEASE_SECONDS``: that needs no lock held as long as a run,
-only clocks that agree to a minute or two. A lost claim whose run had finished is completed from its
-run folder; any other becomes a failed trial and its point waits anew, to go on from its last
-checkpoint. An owner that comes back too late finds its trial closed: its result is not counted.
+waiting trial to exactly one process, which claims it (``sweeps.claims``). A lost claim whose run
+had finished is completed from its run folder; any other becomes a failed trial, and its point
+waits anew, to go on from its last checkpoint. An owner that comes back too late finds its trial
+closed: its result is not counted.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import time
 import uuid
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,183 +22,166 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from common.errors import InputError
-from sweeps.owner import is_gone, this_process
-from sweeps.sampling import pruner, random_points, sampler, suggest
+from sweeps.owner import claim_of, finished_run, is_lost, is_stale
+from sweeps.sampling import extend_random, random_rows
 from sweeps.space import Point, Sweep
 from sweeps.storage import open_storage
-from sweeps.yaml_file import read_yaml
 
-BEAT_SECONDS = 20
-LEASE_SECONDS = 300
-TAKER = "taker "  # start of the attribute in which a process says that it wants a trial
-CLOCK_SECONDS = 60  # by which the clocks of machines and file servers may differ
-UNSIGNED_SECONDS = 60  # a claim is signed at once, unless its process was killed just then
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
+OPEN = (TrialState.WAITING, TrialState.RUNNING)
+IGNORED = ("duplicate", "spare", "exhausted")  # kinds of trials that are no attempt at a point
+QUEUE_LENGTH = 200  # points that wait at a time, so that the first run starts at once
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Where one point stands: done, running, failed or missing, and its decisive trial."""
+class PointStatus:
+    """State of one point (done, stopped, running, failed, missing) and its decisive trial."""
 
     point: Point
     state: str
     attrs: dict[str, Any] = field(default_factory=dict)  # folder, run_id, reason, kind, claim
     value: float | None = None
 
-
-@dataclass
-class Claim:
-    """A point that this process owns until it tells how it went."""
-
-    point: Point
-    trial: optuna.Trial
-    settings_key: str  # the point's key, also where that is only a place in a bayes sweep
+    @property
+    def args(self) -> dict[str, Any]:
+        """The point's arguments; those of a bayes sweep are in its claim."""
+        return self.point.args or self.attrs.get("claim", {}).get("args") or {}
 
 
 class Study:
-    """The points of ``sweep`` in the storage at ``where``: a journal's path or a database URL."""
+    """The points of ``sweep`` in the storage at ``where``: a journal's path or a database URL.
 
-    def __init__(self, where: str, sweep: Sweep, runs_dir: str = "runs") -> None:
-        """Open the study, or make it. Raises ``InputError`` for SQLite and another's study."""
-        self.sweep, self.where, self.id = sweep, where, uuid.uuid4().hex
+    ``command`` identifies the command whose workers these are. Opens the study or creates it;
+    raises ``InputError`` for SQLite and for another sweep's study.
+    """
+
+    def __init__(
+        self, where: str, sweep: Sweep, runs_dir: str = "runs", command: str | None = None
+    ) -> None:
+        self.sweep, self.where = sweep, where
+        self.id = uuid.uuid4().hex
+        self.command = command or self.id
         self.runs_dir = str(Path(runs_dir).resolve())
-        self.points = points_of(sweep)
-        self.keys = {point.legacy_key: point.key for point in self.points}
-        self.keys |= {point.key: point.key for point in self.points}
+        self.points = points_of(sweep)  # first: a wrong sweep leaves no file
         self.storage = open_storage(where)
-        self.study = _open_study(self.storage, where, sweep)
+        self.study_id = _open_study(self.storage, where, sweep)
+        if sweep.method == "random":
+            self.points = self._recorded_points()
+        self.keys = {point.legacy_key: point.key for point in self.points if point.legacy_key}
+        self.keys |= {point.key: point.key for point in self.points}
+        self.by_key = {point.key: point for point in self.points}
 
-    def standings(self) -> list[Standing]:
-        """Where every point stands now, in the order of the sweep."""
-        trials = self._trials()
-        return [_standing(point, trials[point.key]) for point in self.points]
+    def _recorded_points(self) -> list[Point]:
+        """Random points, which are recorded when drawn and never drawn again."""
+        key = f"draws {self.sweep.space_hash}"
+        drawn = self.storage.get_study_user_attrs(self.study_id).get(key)
+        if drawn is None:  # commit 73bab81 recorded them with each claim only
+            trials = sorted(self.all_trials(), key=lambda trial: trial.number)
+            drawn = [claim_of(t)["args"] for t in trials if "args" in claim_of(t)]
+        rows = extend_random(self.sweep, drawn)
+        if rows != drawn:
+            self.storage.set_study_user_attr(self.study_id, key, rows)
+        return self.sweep.points(random_rows(self.sweep, rows))
 
-    def top_up(self, retry_failed: bool = False, leave: frozenset[str] = frozenset()) -> None:
-        """Close lost claims; queue missing points, failed ones if asked, but none in ``leave``."""
-        for trial in self._in_state(TrialState.RUNNING):
-            if _is_lost(trial):
-                self._close_lost(trial)
-        trials = self._trials()
-        for point in self.points:
-            mine = trials[point.key]
-            state = _standing(point, mine).state
-            waits = any(trial.state == TrialState.WAITING for trial in mine)
-            wanted = state == "missing" or (retry_failed and state == "failed")
-            if wanted and not waits and point.key not in leave:
-                params = mine[-1].params if mine else {}
-                self.study.enqueue_trial(params, user_attrs={"point": point.key})
+    # Reading
+
+    def statuses(self) -> list[PointStatus]:
+        """The state of every point now, in the order of the sweep."""
+        return self._statuses(self._by_point())
+
+    def _statuses(self, trials: dict[str, list[FrozenTrial]]) -> list[PointStatus]:
+        found = [status_of(point, trials.get(point.key, [])) for point in self.points]
+        return [s for s in found if s.attrs.get("kind") != "exhausted"]
 
     def waiting(self) -> int:
         """How many points wait to be claimed."""
-        return len(self._in_state(TrialState.WAITING))
+        return len(self.in_state(TrialState.WAITING))
 
-    def claim(self) -> Claim | None:
-        """The next waiting point, now this process's; None when none waits."""
-        for waiting in self._in_state(TrialState.WAITING):
-            if not self._take(waiting._trial_id):
-                continue
-            if self._is_spare(waiting):
-                self._tell(waiting._trial_id, TrialState.FAIL, {"kind": "spare"})
-                continue
-            # A study opened afresh: samplers keep the trials they saw first in the old one.
-            study = _open_study(self.storage, self.where, self.sweep)
-            trial = optuna.Trial(study, waiting._trial_id)
-            point = next(p for p in self.points if p.key == self._key(waiting))
-            if self.sweep.method == "bayes":
-                point = Point(suggest(trial, self.sweep.parameters), point.key)
-            key = self.sweep.point(point.args).key
-            claim = {"time": time.time(), "owner": this_process(), "args": point.args}
-            trial.set_user_attr("claim", claim | {"runs_dir": self.runs_dir, "key": key})
-            return Claim(point, trial, key)
-        return None
+    def stale(self) -> int:
+        """How many claims of others show no recent sign of life."""
+        return sum(map(is_stale, self.in_state(TrialState.RUNNING)))
 
-    def beat(self, claim: Claim) -> None:
-        """Renew a claim. One that was taken away is noticed when its result is told."""
-        with contextlib.suppress(UpdateFinishedTrialError):
-            claim.trial.set_user_attr("beat", time.time())
+    def claims_by(self, pid: int) -> list[FrozenTrial]:
+        """The trials that a worker of this command claimed, whatever became of them."""
+        return [t for t in self.own_trials() if claim_of(t)["owner"]["pid"] == pid]
 
-    def report(self, claim: Claim, value: float, epoch: int) -> bool:
-        """The validation after so many epochs of a point; True when its run should end early.
+    def own_trials(self) -> list[FrozenTrial]:
+        """The trials that workers of this command claimed."""
+        return [t for t in self.all_trials() if claim_of(t).get("command") == self.command]
 
-        Epochs count on where a killed run is resumed, so that runs are compared at equal ones.
-        """
-        try:
-            claim.trial.report(value, epoch)
-            return claim.trial.should_prune()
-        except UpdateFinishedTrialError:  # the claim was taken away
-            return True
+    def all_trials(self) -> list[FrozenTrial]:
+        return self.storage.get_all_trials(self.study_id, deepcopy=False)
 
-    def done(self, claim: Claim, value: float, attrs: dict[str, Any], early: bool = False) -> bool:
-        """Record a finished run; False if the claim had been taken away meanwhile."""
-        state = TrialState.PRUNED if early else TrialState.COMPLETE
-        return self._tell(claim.trial._trial_id, state, attrs, value)
-
-    def failed(self, claim: Claim, reason: str, attrs: dict[str, Any], lost: bool = False) -> bool:
-        """Record a run that ended badly. A lost one (killed) is run again next time unasked,
-        unless its run had finished before its worker was killed: then it is done.
-        """
-        if lost and self._complete(claim.trial):
-            return True
-        attrs = attrs | {"reason": reason, "kind": "lost" if lost else "failed"}
-        return self._tell(claim.trial._trial_id, TrialState.FAIL, attrs)
-
-    def doubtful(self) -> int:
-        """Claims of others without a recent sign of life: lost, or soon known to be alive."""
-        return sum(not _is_surely_alive(trial) for trial in self._in_state(TrialState.RUNNING))
-
-    def _in_state(self, state: TrialState) -> list[FrozenTrial]:
+    def in_state(self, state: TrialState) -> list[FrozenTrial]:
         """The trials of this sweep's points in ``state``, oldest first."""
-        trials = self.study.get_trials(deepcopy=False, states=(state,))
-        return [trial for trial in trials if self._key(trial) in self.keys.values()]
+        return [t for t in self.all_trials() if t.state == state and self.key(t) in self.by_key]
 
-    def _key(self, trial: FrozenTrial) -> str:
-        """The key of a trial's point, also where a journal of commit 73bab81 names it."""
-        name = trial.user_attrs.get("point", "")
-        return self.keys.get(name, name)
-
-    def _take(self, trial_id: int) -> bool:
-        """Make a waiting trial run here; False if another process was first.
-
-        Who wants it is written first: a process killed in between is known to have ended.
-        """
-        try:
-            self.storage.set_trial_user_attr(trial_id, f"{TAKER}{self.id}", this_process())
-            return self.storage.set_trial_state_values(trial_id, TrialState.RUNNING)
-        except UpdateFinishedTrialError:
-            return False
-
-    def _trials(self) -> dict[str, list[FrozenTrial]]:
+    def _by_point(self) -> dict[str, list[FrozenTrial]]:
         found: dict[str, list[FrozenTrial]] = defaultdict(list)
-        for trial in self.study.get_trials(deepcopy=False):
-            if trial.user_attrs.get("kind") != "spare":
-                found[self._key(trial)].append(trial)
+        for trial in self.all_trials():
+            if trial.user_attrs.get("kind") not in IGNORED[:2]:
+                found[self.key(trial)].append(trial)
         return found
 
-    def _is_spare(self, trial: FrozenTrial) -> bool:
-        """Two commands started together may queue a point twice: the earlier trial counts."""
-        open_states = (TrialState.WAITING, TrialState.RUNNING)
-        return any(
-            other.state in DONE or (other.state in open_states and other.number < trial.number)
-            for other in self._trials()[self._key(trial)]
-            if other.number != trial.number
-        )
+    def key(self, trial: FrozenTrial) -> str:
+        """The key of a trial's point, also where a journal of commit 73bab81 names it."""
+        name = str(trial.user_attrs.get("point", ""))
+        return self.keys.get(name, name)
 
-    def _complete(self, trial: FrozenTrial | optuna.Trial) -> bool:
-        """Record the finished run that a killed process could not tell of, if there is one."""
-        run = _finished_run(trial, self.sweep.name)
+    # Queueing
+
+    def enqueue_missing(
+        self, retry_failed: bool = False, exclude: Iterable[str] = ()
+    ) -> list[PointStatus]:
+        """Close lost claims and queue missing points, failed ones if asked, none in ``exclude``.
+
+        Returns the statuses before the new points were queued.
+        """
+        for trial in self.in_state(TrialState.RUNNING):
+            if is_lost(trial):
+                self._close_lost(trial)
+        trials, exclude = self._by_point(), set(exclude)
+        statuses = self._statuses(trials)
+        queued = sum(t.state == TrialState.WAITING for ts in trials.values() for t in ts)
+        for status in statuses:
+            if queued >= QUEUE_LENGTH and not retry_failed:
+                break
+            mine, key = trials.get(status.point.key, []), status.point.key
+            waits = any(trial.state == TrialState.WAITING for trial in mine)
+            wanted = status.state == "missing" or (retry_failed and status.state == "failed")
+            if wanted and not waits and key not in exclude:
+                self._enqueue(key, status.args)
+                queued += 1
+        return statuses
+
+    def _enqueue(self, key: str, args: dict[str, Any]) -> None:
+        attrs = {"point": key} | ({"args": args} if args and self.sweep.method == "bayes" else {})
+        template = optuna.trial.create_trial(state=TrialState.WAITING, user_attrs=attrs)
+        self.storage.create_new_trial(self.study_id, template)
+
+    # Recording
+
+    def close_dead(
+        self, trial: FrozenTrial, reason: str, lost: bool, attrs: dict[str, Any] | None = None
+    ) -> None:
+        """Close the claim of a worker that ended without recording its run."""
+        if not self._complete(trial):
+            kind = {"reason": reason, "kind": "lost" if lost else "failed"}
+            self.record(trial._trial_id, TrialState.FAIL, (attrs or {}) | kind)
+
+    def _close_lost(self, trial: FrozenTrial) -> None:
+        host = claim_of(trial).get("owner", {}).get("host", "an unknown machine")
+        self.close_dead(trial, f"the sweep on {host} was killed", lost=True)
+
+    def _complete(self, trial: FrozenTrial) -> bool:
+        """Record the finished run that a killed worker could not record, if there is one."""
+        run = finished_run(trial, self.sweep.name)
         value = (run or {}).get("value", {}).get(self.sweep.metric)
         if not run or value is None:
             return False
-        return self._tell(trial._trial_id, TrialState.COMPLETE, run["attrs"], value)
+        return self.record(trial._trial_id, TrialState.COMPLETE, run["attrs"], value)
 
-    def _close_lost(self, trial: FrozenTrial) -> None:
-        if self._complete(trial):
-            return
-        host = _claim(trial).get("owner", {}).get("host", "an unknown machine")
-        attrs = {"kind": "lost", "reason": f"the sweep on {host} was killed"}
-        self._tell(trial._trial_id, TrialState.FAIL, attrs)
-
-    def _tell(
+    def record(
         self, trial_id: int, state: TrialState, attrs: dict[str, Any], value: float | None = None
     ) -> bool:
         try:
@@ -214,29 +194,26 @@ class Study:
 
 
 def points_of(sweep: Sweep) -> list[Point]:
-    """The points of any sweep; those of a bayes sweep are places whose settings come later."""
+    """The points of any sweep; those of a bayes sweep are numbers whose settings come later."""
     if sweep.method == "grid":
         return sweep.grid()
     if sweep.method == "random":
-        return random_points(sweep)
-    return [Point({}, f"place-{number:04d}") for number in range(1, sweep.run_cap + 1)]
+        return sweep.points(random_rows(sweep, extend_random(sweep, [])))
+    return [Point({}, f"place-{number:04d}") for number in range(1, (sweep.run_cap or 0) + 1)]
 
 
-def standings_at(where: str, sweep: Sweep) -> list[Standing]:
-    """Where every point stands, for who only looks: what is not there is not made.
-
-    Raises ``InputError`` as ``Study`` does.
-    """
-    never = [Standing(point, "missing") for point in points_of(sweep)]
+def statuses_at(where: str, sweep: Sweep) -> list[PointStatus]:
+    """Read-only point statuses; never creates a study. Raises ``InputError`` as ``Study`` does."""
+    never = [PointStatus(point, "missing") for point in points_of(sweep)]
     if "://" not in where and not Path(where).exists():
         return never
     names = _names(open_storage(where))
     if sweep.name not in names and ("://" in where or not names):
         return never
-    return Study(where, sweep).standings()
+    return Study(where, sweep).statuses()
 
 
-def default_place(sweep: Sweep) -> str:
+def default_study(sweep: Sweep) -> str:
     """The journal of a sweep; a rehearsal (another name) has its own."""
     return str(Path("studies") / f"{sweep.file_name}.journal")
 
@@ -245,92 +222,43 @@ def _names(storage: Any) -> list[str]:
     return [summary.study_name for summary in storage.get_all_studies()]
 
 
-def _open_study(storage: Any, where: str, sweep: Sweep) -> optuna.Study:
+def _open_study(storage: Any, where: str, sweep: Sweep) -> int:
     names = _names(storage)
     if names and sweep.name not in names and "://" not in where:
         raise InputError(
             f"--study {where}: belongs to the sweep {names[0]}, not to {sweep.name}; give another"
         )
-    how = {"storage": storage, "study_name": sweep.name, "sampler": sampler(sweep)}
-    how["pruner"] = pruner(sweep)
-    if sweep.name in names:
-        study = optuna.load_study(**how)
-    else:
-        study = optuna.create_study(**how, direction=sweep.goal, load_if_exists=True)
-    told = {"task": sweep.task, "metric": sweep.metric, "goal": sweep.goal, "file": str(sweep.file)}
+    if sweep.name not in names:
+        optuna.create_study(
+            storage=storage, study_name=sweep.name, direction=sweep.goal, load_if_exists=True
+        )
+    study_id = storage.get_study_id_from_name(sweep.name)
+    about = {"task": sweep.task, "metric": sweep.metric, "goal": sweep.goal}
+    about["file"] = str(sweep.file)
     if sweep.method == "bayes":
-        told["parameters"] = json.dumps(sweep.config["parameters"], sort_keys=True)
-    known = study.user_attrs
-    for key, value in told.items():
+        about["parameters"] = json.dumps(sweep.config["parameters"], sort_keys=True)
+    known = storage.get_study_user_attrs(study_id)
+    for key, value in about.items():
         if key not in known:
-            study.set_user_attr(key, value)
+            storage.set_study_user_attr(study_id, key, value)
         elif key != "file" and known[key] != value:
             raise InputError(
                 f"--study {where}: belongs to another sweep {sweep.name} (its {key} differs); "
                 "give another"
             )
-    return study
+    return study_id
 
 
-def _standing(point: Point, trials: list[FrozenTrial]) -> Standing:
+def status_of(point: Point, trials: list[FrozenTrial]) -> PointStatus:
+    """The state of a point by its trials, oldest first."""
     for trial in trials:
-        if trial.state in DONE:
-            return Standing(point, "done", trial.user_attrs, trial.value)
+        if trial.state in DONE and trial.user_attrs.get("kind") != "failed":
+            state = "done" if trial.state == TrialState.COMPLETE else "stopped"
+            return PointStatus(point, state, trial.user_attrs, trial.value)
     for trial in trials:
-        if trial.state == TrialState.RUNNING and not _is_lost(trial):
-            return Standing(point, "running", trial.user_attrs)
+        if trial.state == TrialState.RUNNING and not is_lost(trial):
+            return PointStatus(point, "running", trial.user_attrs)
     waits = any(trial.state == TrialState.WAITING for trial in trials)
-    if trials and not waits and trials[-1].user_attrs.get("kind") == "failed":
-        return Standing(point, "failed", trials[-1].user_attrs)
-    return Standing(point, "missing", trials[-1].user_attrs if trials else {})
-
-
-def _age(trial: FrozenTrial) -> float:
-    """Seconds since a claim was made or last renewed."""
-    claimed = _claim(trial).get("time", trial.datetime_start.timestamp())
-    return time.time() - trial.user_attrs.get("beat", claimed)
-
-
-def _claim(trial: FrozenTrial | optuna.Trial) -> dict[str, Any]:
-    """Who claimed a trial, when, and with what; empty in the moment before it is written."""
-    return trial.user_attrs.get("claim", {})
-
-
-def _is_gone(trial: FrozenTrial) -> bool | None:
-    owner = _claim(trial).get("owner")
-    if owner:
-        return is_gone(owner)
-    takers = [value for key, value in trial.user_attrs.items() if key.startswith(TAKER)]
-    return True if takers and all(is_gone(taker) for taker in takers) else None
-
-
-def _is_surely_alive(trial: FrozenTrial) -> bool:
-    gone = _is_gone(trial)
-    return bool(_claim(trial)) and _age(trial) < 2 * BEAT_SECONDS if gone is None else not gone
-
-
-def _is_lost(trial: FrozenTrial) -> bool:
-    gone = _is_gone(trial)
-    if gone is None:
-        return _age(trial) > (LEASE_SECONDS if _claim(trial) else UNSIGNED_SECONDS)
-    return gone
-
-
-def _finished_run(trial: FrozenTrial | optuna.Trial, name: str) -> dict[str, Any] | None:
-    """The run of a lost claim, if it had finished before its sweep was killed.
-
-    Older runs of the same point, of an earlier study, are not the claim's.
-    """
-    claim = _claim(trial)
-    for file in Path(claim["runs_dir"]).glob("*/summary.json") if claim else ():
-        with contextlib.suppress(OSError, ValueError):
-            if file.stat().st_mtime < claim["time"] - CLOCK_SECONDS:
-                continue
-            summary = json.loads(file.read_text(encoding="utf-8"))
-            config = read_yaml(file.parent / "config.yaml")[0]
-            sweep = config.get("sweep") or {}
-            mine = (sweep.get("name"), sweep.get("point")) == (name, claim["key"])
-            if mine and summary.get("state") == "finished":
-                attrs = {"folder": str(file.parent), "run_id": summary["run_id"]}
-                return {"attrs": attrs, "value": summary["last"]}
-    return None
+    last = trials[-1].user_attrs if trials else {}
+    failed = not waits and last.get("kind") in ("failed", "exhausted")
+    return PointStatus(point, "failed" if failed else "missing", last)

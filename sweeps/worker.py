@@ -1,91 +1,210 @@
-"""A worker: one warm process that does run after run of a sweep (``python -m sweeps.worker``).
+"""A worker (``python -m sweeps.worker``): one warm process that trains points of a study.
 
-Orders come as JSON lines on stdin, news leave as JSON lines on what was stdout; everything that a
-run prints goes to stderr, the worker's log. When stdin closes, the sweep's own process has ended,
-and the worker ends at once, so that no run goes on behind its back.
+Its job is one JSON line on stdin (``Job``). It takes no further point once stdin is closed. How
+its runs end is recorded in the study; what they print goes to the worker's log.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import select
+import signal
 import sys
 import threading
 import time
 import traceback
-from queue import Queue
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from math import isfinite
+from pathlib import Path
 from typing import Any
 
 from common.errors import InputError, RunError
+from experiment.settings import Settings
+from experiment.stop import StopRequest
+from sweeps.claims import Claim, Claims
+from sweeps.owner import HEARTBEAT_SECONDS
+from sweeps.progress import label, run_name
+from sweeps.space import Sweep
+from sweeps.study import Study
+from sweeps.sweep_file import parse_sweep
 
-NEWS_SECONDS = 0.5  # the least time between two lines of progress
+STATUS_SECONDS = 1  # between two writes of the progress file
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a command asks of its workers; ``definition`` is the sweep's, as JSON has it."""
+
+    study: str
+    file: str
+    definition: dict[str, Any]
+    command: str
+    runs_dir: str
+    seeds: int | None = None
+    skip_invalid: bool = False
+    tracking: dict[str, Any] = field(default_factory=dict)
+    count: int | None = None
+    progress_file: str | None = None
+
+    def to_line(self) -> str:
+        """The job as one line."""
+        return json.dumps(asdict(self)) + "\n"
+
+    def sweep(self) -> Sweep:
+        """The sweep of the definition."""
+        file = Path(self.file)
+        found = parse_sweep(file, self.definition, skip_invalid=self.skip_invalid)
+        return found.with_seeds(self.seeds) if self.seeds else found
 
 
 class Worker:
-    """The worker's end of the two pipes."""
+    """Claims points and trains them, until none waits, a run breaks, or the job ends."""
 
-    def __init__(self) -> None:
-        self._news = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
-        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-        self._orders: Queue[dict[str, Any]] = Queue()
-        self._stop_early = threading.Event()
-        threading.Thread(target=self._listen, daemon=True).start()
+    def __init__(self, job: Job) -> None:
+        self.job, self.sweep = job, job.sweep()
+        self.study = Study(job.study, self.sweep, job.runs_dir, job.command)
+        self.claims = Claims(self.study)
+        self.trial_id: int | None = None  # in hand, for the heartbeat
+        self.last_written = 0.0
 
-    def serve(self) -> None:
-        """Do runs until one fails: what a failure leaves behind must not meet the next run."""
+    def work(self) -> None:
+        """Train points one after another."""
         # The slow imports come before the first point, so that its time is like the others'.
         import torchmetrics.functional.image  # noqa: F401
 
         import experiment.run  # noqa: F401
 
-        self._tell("ready")
-        while self._run(self._orders.get()):
-            pass
+        threading.Thread(target=self._send_heartbeats, daemon=True).start()
+        count = 0
+        while not _is_closed(sys.stdin) and (self.job.count is None or count < self.job.count):
+            claim = self.claims.next()
+            if claim is None:
+                return
+            count += 1
+            self.trial_id = claim.trial_id
+            go_on = self._train(claim)
+            self.trial_id = None
+            if not go_on:
+                return
 
-    def _listen(self) -> None:
-        for line in sys.stdin:
-            order = json.loads(line)
-            if order.get("stop"):
-                self._stop_early.set()
-            else:
-                self._orders.put(order)
-        os._exit(1)
+    def _send_heartbeats(self) -> None:
+        """Renew the claim in hand, through a storage of this thread's own."""
+        study = None
+        while True:
+            time.sleep(HEARTBEAT_SECONDS)
+            trial_id = self.trial_id
+            if trial_id is not None:
+                with contextlib.suppress(OSError, RunError, InputError):  # the next one may work
+                    study = study or Study(
+                        self.job.study, self.sweep, self.job.runs_dir, self.job.command
+                    )
+                    Claims(study).heartbeat(trial_id)
 
-    def _tell(self, kind: str, **content: Any) -> None:
-        self._news.write(json.dumps({"kind": kind, **content}) + "\n")
-
-    def _run(self, order: dict[str, Any]) -> bool:
+    def _train(self, claim: Claim) -> bool:
+        """Train one point. False after a broken run: its leftovers must not affect the next."""
         from experiment.run import run
-        from experiment.settings import Settings
-        from experiment.stop import StopRequest
 
-        self._stop_early.clear()
-        told, stop = 0.0, StopRequest()
+        stop = StopRequest()
+        where = {"log": str(Path(os.environ.get("SWEEP_WORKER_LOG", "")).resolve())}
+        try:
+            settings = Settings.parse(self.sweep.task, self._arguments(claim))
+        except InputError as error:
+            self.claims.infeasible(claim, str(error))
+            return True
+        known: dict[str, Any] = {}
 
-        def progress(event: dict[str, Any]) -> None:
-            nonlocal told
-            if order["metric"] in event or time.monotonic() - told > NEWS_SECONDS:
-                told = time.monotonic()
-                self._tell("progress", event=event)
-            if self._stop_early.is_set():
+        def observe(row: Mapping[str, Any]) -> None:
+            known.update(row)
+            if row.get("epoch"):
+                per_epoch = row["images_seen"] / row["epoch"]
+                known["images_total"] = settings.training.total_images(round(per_epoch))
+            self._write_progress(claim, known)
+            value = row.get(self.sweep.metric)
+            if value is None or not isfinite(value) or stop.requested:
+                return
+            epoch = max(1, int(row["epoch"]))  # a last validation within the first epoch: 1
+            if self.claims.report(claim, value, epoch):
                 stop.request("pruned")
 
         try:
-            settings = Settings.parse(order["task"], order["args"])
-            result = run(settings, observer=progress, stop=stop, extra_config=order["extra"])
+            result = run(settings, observer=observe, stop=stop, extra_config=self._about(claim))
         except (InputError, RunError) as error:
-            self._tell("failed", reason=str(error))
+            self.claims.failed(claim, str(error), where)
             return False
-        except Exception as error:  # a run that breaks must not take the sweep along
+        except Exception as error:
             traceback.print_exc()
-            self._tell("failed", reason=f"{type(error).__name__}: {error}".splitlines()[0])
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            self.claims.failed(claim, reason, where)
             return False
-        self._tell(
-            "done", state=result.state, run_id=result.run_id, last=result.summary["last"],
-            folder=str(result.folder.resolve()),
-        )  # fmt: skip
+        finally:
+            self._write_progress(None, {})
+        return self._record(claim, result)
+
+    def _record(self, claim: Claim, result: Any) -> bool:
+        attrs = {"folder": str(result.folder.resolve()), "run_id": result.run_id}
+        attrs["seconds"] = result.summary.get("seconds")
+        value = result.summary["last"].get(self.sweep.metric)
+        if result.state == "preempted":
+            reason = f"{result.summary.get('reason') or 'stopped'}, to go on from its checkpoint"
+            self.claims.failed(claim, reason, attrs, lost=True)
+            return False
+        if value is None or not isfinite(value):
+            reason = f"the run ended without a finite {self.sweep.metric}"
+            self.claims.failed(claim, reason, attrs)
+        elif not self.claims.done(claim, value, attrs, early=result.state == "stopped"):
+            print(f"{result.folder}: another machine had taken this point over", file=sys.stderr)
         return True
+
+    def _arguments(self, claim: Claim) -> dict[str, Any]:
+        names = {"group": self.sweep.config.get("group") or os.environ.get("WANDB_RUN_GROUP")}
+        names["group"] = names["group"] or self.sweep.name
+        if not os.environ.get("WANDB_NAME"):
+            names["name"] = run_name(self.sweep, claim.point, claim.settings_key)
+        # A point whose worker was killed goes on in its old run folder.
+        fixed = {"resume": "auto", "runs_dir": self.job.runs_dir} | self.job.tracking
+        return names | claim.point.args | fixed
+
+    def _about(self, claim: Claim) -> dict[str, Any]:
+        sweep = {"name": self.sweep.name, "file": self.job.file, "point": claim.settings_key}
+        return {"sweep": sweep}
+
+    def _write_progress(self, claim: Claim | None, known: Mapping[str, Any]) -> None:
+        """Write what the supervisor shows of the run in hand, now and then."""
+        now = time.monotonic()
+        if self.job.progress_file is None or (claim and now - self.last_written < STATUS_SECONDS):
+            return
+        self.last_written = now
+        content: dict[str, Any] = dict(known)
+        if claim:
+            content["name"] = label(claim.point, self.sweep.varied)
+        with contextlib.suppress(OSError, ValueError):  # progress alone may be lost
+            file = Path(self.job.progress_file)
+            new = file.with_suffix(".new")
+            new.write_text(json.dumps(content), encoding="utf-8")
+            new.replace(file)
+
+
+def _is_closed(stream: Any) -> bool:
+    """Whether a stream from which nothing more is expected has ended."""
+    return bool(select.select([stream], [], [], 0)[0])
+
+
+def main() -> int:
+    """Work on the job on stdin; a study that cannot be used ends in one line and exit code 1."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor closes stdin instead
+    try:
+        Worker(Job(**json.loads(sys.stdin.readline()))).work()
+    except (InputError, RunError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"the study cannot be kept: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    Worker().serve()
+    sys.exit(main())

@@ -17,11 +17,12 @@ import pytest
 import yaml
 from rich.console import Console
 
-from sweeps.offline import OfflineSweep
-from sweeps.progress import Board
-from sweeps.space import read_sweep
-from sweeps.study import Standing, Study
-from sweeps.workers import Hand
+from sweeps.claims import Claims
+from sweeps.offline import StudyEngine
+from sweeps.progress import ProgressDisplay, Row
+from sweeps.study import PointStatus, Study
+from sweeps.sweep_file import read_sweep
+from sweeps.worker import Job
 
 pytestmark = pytest.mark.slow
 
@@ -89,9 +90,7 @@ def done_points(journal: Path) -> Counter:
     storage = optuna.storages.JournalStorage(backend)
     (name,) = optuna.get_all_study_names(storage)
     trials = optuna.load_study(study_name=name, storage=storage).trials
-    return Counter(
-        trial.user_attrs["point"] for trial in trials if trial.state.name == "COMPLETE"
-    )
+    return Counter(trial.user_attrs["point"] for trial in trials if trial.state.name == "COMPLETE")
 
 
 def finished_runs(runs: Path) -> Counter:
@@ -166,23 +165,28 @@ def test_two_commands_in_two_folders_share_one_journal(tmp_path):
 def test_a_helper_counts_the_points_of_all_commands_and_knows_their_best():
     sweep = read_sweep(write())
     mine, others = (Study("studies/mini.journal", sweep, "runs") for _ in range(2))
-    mine.top_up()
-    board = Board(sweep, 1, Console(file=open("screen", "w+"), width=200))  # noqa: SIM115
-    board.begin(mine.standings())
-    for value in (0.5, 0.125):
-        others.done(others.claim(), value, {"folder": "f", "run_id": "r"})
-    hand = Hand("0", None, Path("log"), claim=mine.claim(), since=time.monotonic())
-    news = {"kind": "done", "state": "finished", "last": {"val/l1": 0.25}, "run_id": "r"}
-    OfflineSweep(mine, None, board, {})._hear(hand, news | {"folder": "f"})
-    board.console.file.seek(0)
-    line = board.console.file.read().splitlines()[-1]
-    board.console.file.close()
+    mine.enqueue_missing()
+    display = ProgressDisplay(sweep, 1, Console(file=open("screen", "w+"), width=200))  # noqa: SIM115
+    display.begin(mine.statuses())
+    engine = StudyEngine(mine, Job("studies/mini.journal", "mini.yaml", {}, mine.command, "runs"))
+    for study, value in ((others, 0.5), (others, 0.125), (mine, 0.25)):
+        claims = Claims(study)
+        claims.done(claims.next(), value, {"folder": "f", "run_id": "r"})
+    display.update(mine.statuses(), [])
+    display.announce(engine.results(mine.statuses()))
+    assert engine.results(mine.statuses()) == [], "each run is announced once"
+    display.console.file.seek(0)
+    line = display.console.file.read().splitlines()[-1]
+    display.console.file.close()
     assert line.startswith("[3/6] ks=3 layers=3: val/l1 0.25000 in 0:00; best 0.12500 (ks=3 layers")
 
 
 def test_ctrl_c_twice_stops_now_once_finishes_the_runs_in_hand():
-    file = write(MINI.replace("[1, 2, 3]", "[1, 2]").replace("images: {value: 256}\n  ch",
-                                                             "images: {value: 2048}\n  ch"))
+    file = write(
+        MINI.replace("[1, 2, 3]", "[1, 2]").replace(
+            "images: {value: 256}\n  ch", "images: {value: 8192}\n  ch"
+        )
+    )
     hasty = Command(file, "--mode", "disabled")
     hasty.wait_for("0 of 4 points done")
     journal = Path("studies/mini.journal")
@@ -232,10 +236,11 @@ def test_bayes_with_hyperband_stops_bad_runs_early(shell):
     file = write(text + "early_terminate: {type: hyperband, min_iter: 1, eta: 2}\n")
     outcome = shell("sweep", file, "--mode", "disabled")
     assert outcome.code == 0, outcome
-    assert "4 points: 4 done" in outcome.out
     states = [json.loads(p.read_text())["state"] for p in Path("runs").glob("*/summary.json")]
     assert set(states) <= {"finished", "stopped"} and len(states) == 4
-    assert outcome.out.count("stopped early") == states.count("stopped")
+    early = states.count("stopped")
+    assert f"4 points: {4 - early} done" in outcome.out
+    assert outcome.out.count(", stopped early") == early
 
 
 def test_dry_run_prints_the_commands_and_starts_nothing(cli):
@@ -244,7 +249,7 @@ def test_dry_run_prints_the_commands_and_starts_nothing(cli):
     assert outcome.code == 0 and len(lines) == 12
     assert lines[0] == (
         "python train.py resconv --ch=4 --data=garments --images=640 --ks=3 --layers=1 --seed=0 "
-        "--size=12 --train_images=256 --val_images=106"
+        "--size=12 --train_images=256 --val_images=40"
     )
     assert not Path("studies").exists() and not Path("runs").exists()
 
@@ -352,14 +357,14 @@ def test_gpus_are_those_that_are_there_and_workers_are_spread_over_them(monkeypa
     import torch
 
     from common.errors import InputError
-    from sweeps import workers as crew
+    from sweeps import supervisor
 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert crew.gpu_list(None) == [] and crew.gpu_list("all") == ["0", "1"]
+    assert supervisor.gpu_list(None) == [] and supervisor.gpu_list("all") == ["0", "1"]
     with pytest.raises(InputError, match="found here: 0, 1"):
-        crew.gpu_list("0,2")
+        supervisor.gpu_list("0,2")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
-    assert crew.gpu_list("all") == ["3", "5"] and crew.gpu_list("5") == ["5"]
+    assert supervisor.gpu_list("all") == ["3", "5"] and supervisor.gpu_list("5") == ["5"]
 
     seen = []
     real = subprocess.Popen
@@ -368,31 +373,36 @@ def test_gpus_are_those_that_are_there_and_workers_are_spread_over_them(monkeypa
         seen.append((env["CUDA_VISIBLE_DEVICES"], env["OMP_NUM_THREADS"]))
         return real([sys.executable, "-c", "input()"], env=env, **options)
 
-    monkeypatch.setattr(crew.subprocess, "Popen", recorded)
-    monkeypatch.setattr(crew.os, "sched_getaffinity", lambda pid: set(range(12)))
+    monkeypatch.setattr(supervisor.subprocess, "Popen", recorded)
+    monkeypatch.setattr(supervisor.os, "sched_getaffinity", lambda pid: set(range(12)))
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    workers = crew.Crew(3, ["3", "5"], Path("logs"))
-    workers.start_missing(2)
-    workers.start_missing(7)
+    children = supervisor.Children(3, ["3", "5"], Path("logs"))
+    for _ in range(3):
+        children.start(supervisor.Command(["-m", "sweeps.worker"], line=""))
     assert seen == [("3", "4"), ("5", "4"), ("3", "4")]
-    workers.end()
-    assert not workers.hands
+    for child in children.all:
+        child.kill()
+    assert len(children.collect()) == 3 and not children.all
 
 
 def test_the_live_table_shows_progress_best_time_left_and_a_line_a_worker():
     sweep = read_sweep(write())
     first, *rest = sweep.grid()
     console = Console(force_terminal=True, width=100, file=open("screen", "w+"))  # noqa: SIM115
-    with Board(sweep, 2, console) as board:
-        board.begin([Standing(first, "done", value=0.25), *(Standing(p, "missing") for p in rest)])
-        done = [Standing(p, "done", value=v) for p, v in ((first, 0.25), (rest[0], 0.125))]
-        board.recount(done)
-        board.finished("ks=3 layers=2", 0.125, 60.0)
-        known = {"images_seen": 1280, "val/l1": 0.5, "perf/images_per_second": 99.6}
-        board.show([("0", "ks=5 layers=1", known, 65.0), ("1", "starting", {}, None)])
+    with ProgressDisplay(sweep, 2, console) as display:
+        display.begin([PointStatus(first, "done", value=0.25),
+                       *(PointStatus(p, "missing") for p in rest)])  # fmt: skip
+        done = [PointStatus(p, "done", {"seconds": 60.0}, v) for p, v in
+                ((first, 0.25), (rest[0], 0.125))]  # fmt: skip
+        statuses = [*done, *(PointStatus(p, "running") for p in rest[1:4]),
+                    PointStatus(rest[4], "missing")]  # fmt: skip
+        known = {"images_seen": 1280, "images_total": 2560, "val/l1": 0.5}
+        rows = [Row("0", "data=shots[day] x[/old]", known, 65.0), Row("1", "starting")]
+        display.update(statuses, rows)
+        display.announce(done[1:])
     console.file.seek(0)
     screen = console.file.read()
     console.file.close()
-    head = "2 of 6 done, best 0.12500 (ks=3 layers=2); about 2:00 left"
-    for text in ("[2/6] ks=3 layers=2", head, "1,280", "100", "1:05", "starting"):
+    head = "2 of 6 done, 1 running in other commands, best 0.12500 (ks=3 layers=2); about 2:32 left"
+    for text in ("[2/6] ks=3 layers=2", head, "1,280 of 2,560", "x[/old]", "1:05", "starting"):
         assert text in screen

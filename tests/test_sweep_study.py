@@ -10,16 +10,17 @@ import sys
 import time
 from pathlib import Path
 
-import optuna
 import pytest
 import yaml
+from optuna.trial import TrialState
 
 from common.errors import InputError
-from sweeps import study as study_module
-from sweeps.owner import is_gone, this_process
-from sweeps.sampling import pruner
-from sweeps.space import read_sweep
-from sweeps.study import LEASE_SECONDS, Study, points_of
+from sweeps import owner as owner_module
+from sweeps.claims import Claims
+from sweeps.owner import LEASE_SECONDS, is_gone, this_process
+from sweeps.sampling import Hyperband
+from sweeps.study import Study, points_of
+from sweeps.sweep_file import read_sweep
 
 GRID = """\
 name: claims
@@ -30,11 +31,14 @@ metric: {name: val/l1, goal: minimize}
 parameters:
   layers: {values: [1, 2, 3]}
 """
-RANDOM = GRID.replace("grid", "random\nrun_cap: 5") + """\
+RANDOM = (
+    GRID.replace("grid", "random\nrun_cap: 5")
+    + """\
   act: {values: [gelu, relu]}
   lr: {min: 0.0001, max: 0.01}
   weight_decay: {distribution: log_uniform, min: -9.0, max: -1.0}
 """
+)
 
 
 def sweep_of(text: str = GRID):
@@ -43,16 +47,17 @@ def sweep_of(text: str = GRID):
 
 
 def states(study: Study) -> list[str]:
-    return [standing.state for standing in study.standings()]
+    return [status.state for status in study.statuses()]
 
 
 def claim_all(text: str, done) -> None:
     """What one of several commands does: queue the points, then claim until none is left."""
     Path("claims.yaml").write_text(text)
     study = Study("claims.journal", read_sweep(Path("claims.yaml")))
-    study.top_up()
-    while claim := study.claim():
-        study.done(claim, 0.5, {"folder": "f", "run_id": "r"})
+    claims = Claims(study)
+    study.enqueue_missing()
+    while claim := claims.next():
+        claims.done(claim, 0.5, {"folder": "f", "run_id": "r"})
         done.put(claim.point.key)
 
 
@@ -86,53 +91,58 @@ def test_a_claim_of_a_process_that_has_ended_is_lost_at_once():
 
 def test_a_claim_without_a_sign_of_life_is_taken_over_and_its_late_result_not_counted(monkeypatch):
     study = Study("claims.journal", sweep_of())
-    study.top_up()
-    monkeypatch.setattr(study_module, "is_gone", lambda owner: None)  # owners on other machines
-    first = study.claim()
-    assert states(study) == ["running", "missing", "missing"] and study.doubtful() == 0
-    study.beat(first)
+    claims = Claims(study)
+    study.enqueue_missing()
+    monkeypatch.setattr(owner_module, "is_gone", lambda owner: None)  # owners on other machines
+    first = claims.next()
+    assert states(study) == ["running", "missing", "missing"] and study.stale() == 0
+    claims.heartbeat(first.trial_id)
     now = time.time()
-    monkeypatch.setattr(study_module.time, "time", lambda: now + LEASE_SECONDS - 5)
-    assert states(study)[0] == "running" and study.doubtful() == 1
-    monkeypatch.setattr(study_module.time, "time", lambda: now + LEASE_SECONDS + 5)
+    monkeypatch.setattr(owner_module.time, "time", lambda: now + LEASE_SECONDS - 5)
+    assert states(study)[0] == "running" and study.stale() == 1
+    monkeypatch.setattr(owner_module.time, "time", lambda: now + LEASE_SECONDS + 5)
     assert states(study)[0] == "missing"
-    study.top_up()
+    study.enqueue_missing()
     assert study.waiting() == 3
-    assert study.report(first, 0.1, 1), "a run whose claim is gone should end"
-    assert not study.done(first, 0.1, {})
-    claims = [study.claim() for _ in range(3)]
-    assert {claim.point.key for claim in claims} == {point.key for point in study.points}
-    assert study.claim() is None
+    assert claims.report(first, 0.1, 1), "a run whose claim is gone should end"
+    assert not claims.done(first, 0.1, {})
+    taken = [claims.next() for _ in range(3)]
+    assert {claim.point.key for claim in taken} == {point.key for point in study.points}
+    assert claims.next() is None
 
 
 def test_a_claim_that_was_never_signed_is_lost_after_a_minute(monkeypatch):
     study = Study("claims.journal", sweep_of())
-    study.top_up()
-    study.study.ask()  # killed before it could write who it was
-    assert states(study)[0] == "running" and study.doubtful() == 1
+    study.enqueue_missing()
+    study.storage.set_trial_state_values(
+        study.in_state(TrialState.WAITING)[0]._trial_id, TrialState.RUNNING
+    )  # killed before it could write who it was
+    assert states(study)[0] == "running" and study.stale() == 1
     now = time.time()
-    monkeypatch.setattr(study_module.time, "time", lambda: now + 70)
-    study.top_up()
-    assert study.waiting() == 3 and study.doubtful() == 0
+    monkeypatch.setattr(owner_module.time, "time", lambda: now + 70)
+    study.enqueue_missing()
+    assert study.waiting() == 3 and study.stale() == 0
 
 
 def test_a_process_killed_while_it_took_a_point_is_known_to_have_ended(monkeypatch):
     study = Study("claims.journal", sweep_of())
-    study.top_up()
-    monkeypatch.setattr(study_module.optuna, "Trial", None)  # it dies before it can sign
+    claims = Claims(study)
+    study.enqueue_missing()
+    monkeypatch.setattr(Claims, "_write_claim", None)  # it dies before it can sign
     with pytest.raises(TypeError):
-        study.claim()
+        claims.next()
     assert states(study)[0] == "running"
-    monkeypatch.setattr(study_module, "is_gone", lambda owner: True)
+    monkeypatch.setattr(owner_module, "is_gone", lambda owner: True)
     assert states(study)[0] == "missing"
-    study.top_up()
+    study.enqueue_missing()
     assert study.waiting() == 3
 
 
 def test_a_run_that_had_finished_before_the_kill_counts(monkeypatch):
     study = Study("claims.journal", sweep_of(), "runs")
-    study.top_up()
-    claim = study.claim()
+    claims = Claims(study)
+    study.enqueue_missing()
+    claim = claims.next()
     sweep = {"name": "claims", "point": claim.point.key}
     for name, state, point in (
         ("other", "finished", sweep | {"point": "other"}),
@@ -146,45 +156,47 @@ def test_a_run_that_had_finished_before_the_kill_counts(monkeypatch):
         summary = {"run_id": name, "state": state, "last": {"val/l1": 0.25}}
         (folder / "summary.json").write_text(json.dumps(summary))
     os.utime("runs/a run of an earlier study/summary.json", (0, 0))
-    monkeypatch.setattr(study_module, "is_gone", lambda owner: True)
-    study.top_up()
-    standing = study.standings()[0]
-    assert (standing.state, standing.value) == ("done", 0.25)
-    assert standing.attrs["folder"] == str(Path("runs/mine").resolve())
+    monkeypatch.setattr(owner_module, "is_gone", lambda owner: True)
+    study.enqueue_missing()
+    status = study.statuses()[0]
+    assert (status.state, status.value) == ("done", 0.25)
+    assert status.attrs["folder"] == str(Path("runs/mine").resolve())
 
 
 def test_failed_points_wait_for_a_retry_and_killed_ones_do_not():
     study = Study("claims.journal", sweep_of())
-    study.top_up()
-    failed, killed, done = (study.claim() for _ in range(3))
-    study.failed(failed, "the loss became NaN", {})
-    study.failed(killed, "killed by SIGKILL", {}, lost=True)
-    study.done(done, 0.1, {})
+    claims = Claims(study)
+    study.enqueue_missing()
+    failed, killed, done = (claims.next() for _ in range(3))
+    claims.failed(failed, "the loss became NaN", {})
+    claims.failed(killed, "killed by SIGKILL", {}, lost=True)
+    claims.done(done, 0.1, {})
     assert states(study) == ["failed", "missing", "done"]
-    assert study.standings()[1].attrs["reason"] == "killed by SIGKILL"
-    study.top_up()
+    assert study.statuses()[1].attrs["reason"] == "killed by SIGKILL"
+    study.enqueue_missing()
     assert study.waiting() == 1
-    study.top_up(retry_failed=True)
+    study.enqueue_missing(retry_failed=True)
     assert study.waiting() == 2
-    for claim in (study.claim(), study.claim()):
-        study.done(claim, 0.2, {})
-    assert states(study) == ["done"] * 3 and study.claim() is None
+    for claim in (claims.next(), claims.next()):
+        claims.done(claim, 0.2, {})
+    assert states(study) == ["done"] * 3 and claims.next() is None
 
 
 def test_points_queued_twice_by_commands_started_together_are_done_once():
     one, two = Study("claims.journal", sweep_of()), Study("claims.journal", sweep_of())
-    one.top_up()
+    one.enqueue_missing()
     for point in two.points:
-        two.study.enqueue_trial({}, user_attrs={"point": point.key})
-    claims = []
-    while claim := (one.claim() or two.claim()):
-        claims.append(claim.point.key)
-    assert sorted(claims) == sorted(point.key for point in one.points)
+        two._enqueue(point.key, {})
+    taken = []
+    first, second = Claims(one), Claims(two)
+    while claim := (first.next() or second.next()):
+        taken.append(claim.point.key)
+    assert sorted(taken) == sorted(point.key for point in one.points)
 
 
 def test_half_a_line_left_by_a_killed_process_is_cut_away():
     study = Study("claims.journal", sweep_of())
-    study.top_up()
+    study.enqueue_missing()
     journal = Path("claims.journal")
     whole = journal.read_bytes()
     journal.write_bytes(whole + b'{"op_code":8,"worker_id":"x","tri')
@@ -192,7 +204,7 @@ def test_half_a_line_left_by_a_killed_process_is_cut_away():
     assert journal.read_bytes() == whole
     assert again.waiting() == 3
     journal.write_bytes(whole + b'{"op_code":8,"worker_id":"x","tri')
-    again.claim()  # a command that is open then does not write on to that line
+    Claims(again).next()  # a command that is open then does not write on to that line
     assert all(json.loads(line) for line in journal.read_bytes().splitlines())
     assert study.waiting() == again.waiting() == 2
 
@@ -217,15 +229,16 @@ def test_a_small_space_has_no_more_random_points_than_it_holds():
 def test_bayes_places_choose_their_settings_when_claimed_and_keep_them_in_a_retry():
     text = RANDOM.replace("method: random", "method: bayes")
     study = Study("claims.journal", sweep_of(text))
-    study.top_up()
-    first, second = study.claim(), study.claim()
+    claims = Claims(study)
+    study.enqueue_missing()
+    first, second = claims.next(), claims.next()
     assert first.point.key == "place-0001" and first.point.args["lr"] != second.point.args["lr"]
-    study.failed(first, "broken", {})
-    for claim in iter(study.claim, None):
-        study.done(claim, 0.1, {})
-    study.done(second, 0.05, {})
-    study.top_up(retry_failed=True)
-    again = study.claim()
+    claims.failed(first, "broken", {})
+    for claim in iter(claims.next, None):
+        claims.done(claim, 0.1, {})
+    claims.done(second, 0.05, {})
+    study.enqueue_missing(retry_failed=True)
+    again = claims.next()
     assert again.point == first.point
     with pytest.raises(InputError, match="its parameters differs"):
         Study("claims.journal", sweep_of(text.replace("0.01", "0.02")))
@@ -234,19 +247,18 @@ def test_bayes_places_choose_their_settings_when_claimed_and_keep_them_in_a_retr
 def test_hyperband_stops_the_worse_half_at_each_band():
     rule = "early_terminate: {type: hyperband, min_iter: 2, eta: 2}\n"
     study = Study("claims.journal", sweep_of(GRID + rule))
-    study.top_up()
-    good, bad = study.claim(), study.claim()
-    assert [study.report(good, value, epoch) for epoch, value in ((1, 0.5), (2, 0.1))] == [
+    claims = Claims(study)
+    study.enqueue_missing()
+    good, bad = claims.next(), claims.next()
+    assert [claims.report(good, value, epoch) for epoch, value in ((1, 0.5), (2, 0.1))] == [
         False, False,
     ]  # fmt: skip
-    assert [study.report(bad, value, epoch) for epoch, value in ((1, 0.9), (2, 0.8))] == [
+    assert [claims.report(bad, value, epoch) for epoch, value in ((1, 0.9), (2, 0.8))] == [
         False, True,
     ]  # fmt: skip
-    study.done(bad, 0.8, {}, early=True)
-    assert states(study)[:2] == ["running", "done"]
+    claims.done(bad, 0.8, {}, early=True)
+    assert states(study)[:2] == ["running", "stopped"]
     bands = "early_terminate: {type: hyperband, max_iter: 27, s: 2}\n"
-    made = pruner(sweep_of(GRID + bands))
-    assert isinstance(made, optuna.pruners.SuccessiveHalvingPruner)
-    assert (made._min_resource, made._reduction_factor) == (3, 3)
+    assert Hyperband.of(sweep_of(GRID + bands)) == Hyperband(first=3, eta=3)
     with pytest.raises(InputError, match="strict"):
-        pruner(sweep_of(GRID + bands.replace("s: 2", "s: 2, strict: true")))
+        Hyperband.of(sweep_of(GRID + bands.replace("s: 2", "s: 2, strict: true")))

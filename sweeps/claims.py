@@ -1,0 +1,189 @@
+"""A worker's claims on the points of a study: take the next one, record how its run ended."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import defaultdict, deque
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import FrozenTrial, TrialState
+
+from sweeps.owner import CLAIMANT_PREFIX, claim_of, this_process
+from sweeps.sampling import Draw, Hyperband, draw_bayes
+from sweeps.space import Point, Sweep
+from sweeps.study import DONE, OPEN, Study
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A point that this process owns until it records how the run ended."""
+
+    point: Point
+    trial_id: int
+    settings_key: str  # the point's key, also where ``point.key`` only numbers a bayes draw
+
+
+class Claims:
+    """The claims of this process on the points of ``study``."""
+
+    def __init__(self, study: Study) -> None:
+        self.study, self.sweep, self.storage = study, study.sweep, study.storage
+        self.id = uuid.uuid4().hex
+        self.hyperband = Hyperband.of(study.sweep)
+        self._candidates: deque[tuple[FrozenTrial, list[int]]] = deque()
+
+    def next(self) -> Claim | None:
+        """The next waiting point, now this process's; None when none waits.
+
+        The waiting trials are listed once and then taken one after another, so that a sweep of
+        n points does not list n trials n times.
+        """
+        while self._candidates or self._list_candidates():
+            waiting, earlier = self._candidates.popleft()
+            trial_id = waiting._trial_id
+            if self._state(trial_id) != TrialState.WAITING or not self._take(trial_id):
+                continue
+            if any(self._state(other) in OPEN + DONE for other in earlier):
+                self.study.record(trial_id, TrialState.FAIL, {"kind": "duplicate"})
+                continue
+            claim = self._sign(waiting)
+            if claim:
+                return claim
+        return None
+
+    def _list_candidates(self) -> bool:
+        """List the waiting trials, each with the earlier trials of its point.
+
+        Commands that start together may queue a point twice: the earlier trial counts.
+        """
+        seen: dict[str, list[int]] = defaultdict(list)
+        for trial in sorted(self.study.all_trials(), key=lambda trial: trial.number):
+            key = self.study.key(trial)
+            if trial.state == TrialState.WAITING and key in self.study.by_key:
+                self._candidates.append((trial, list(seen[key])))
+            if trial.state in OPEN + DONE:
+                seen[key].append(trial._trial_id)
+        return bool(self._candidates)
+
+    def _state(self, trial_id: int) -> TrialState:
+        return self.storage.get_trial(trial_id).state
+
+    def _take(self, trial_id: int) -> bool:
+        """Set a waiting trial to running; False if another process was first.
+
+        Who wants it is written first: a process killed in between is known to have ended.
+        """
+        try:
+            name = f"{CLAIMANT_PREFIX}{self.id}"
+            self.storage.set_trial_user_attr(trial_id, name, this_process())
+            return self.storage.set_trial_state_values(trial_id, TrialState.RUNNING)
+        except UpdateFinishedTrialError:
+            return False
+
+    def _sign(self, waiting: FrozenTrial) -> Claim | None:
+        """Write who owns the trial; None if the claim was taken away or nothing is left to draw."""
+        point, trial_id = self.study.by_key[self.study.key(waiting)], waiting._trial_id
+        try:
+            if self.sweep.method != "bayes":
+                self._write_claim(trial_id, point.args, point.key)
+                return Claim(point, trial_id, point.key)
+            return self._sign_draw(waiting, point.key)
+        except UpdateFinishedTrialError:
+            return None
+
+    def _sign_draw(self, waiting: FrozenTrial, key: str) -> Claim | None:
+        """Draw the settings of a bayes point, unlike those of every other, and claim it."""
+        trial_id, draw = waiting._trial_id, _kept_draw(waiting, self.sweep)
+        for attempt in range(100):
+            used = self._used_keys(key)
+            draw = draw or draw_bayes(self.sweep, self.storage, trial_id, attempt, used)
+            if draw is None:
+                reason = "every setting of this space has been tried"
+                attrs = {"kind": "exhausted", "reason": reason}
+                self.study.record(trial_id, TrialState.FAIL, attrs)
+                return None
+            setting = self.sweep.point(draw.args, strict=False)
+            self._write_claim(trial_id, draw.args, setting.key)
+            # Two workers may draw the same setting at the same time: the earlier trial keeps it.
+            if setting.key not in self._used_keys(key, before=waiting.number):
+                draw.record(self.sweep, self.storage, trial_id)
+                return Claim(Point(draw.args, key), trial_id, setting.key)
+            draw = None
+        return None
+
+    def _used_keys(self, key: str, before: int | None = None) -> set[str]:
+        """Keys of the settings drawn for other points (by trials numbered below ``before``)."""
+        return {
+            claim_of(trial)["key"]
+            for trial in self.study.all_trials()
+            if "key" in claim_of(trial)
+            and self.study.key(trial) != key
+            and (before is None or trial.number < before)
+        }
+
+    def _write_claim(self, trial_id: int, args: dict[str, Any], key: str) -> None:
+        claim = {"time": time.time(), "owner": this_process(), "args": args, "key": key}
+        claim |= {"runs_dir": self.study.runs_dir, "command": self.study.command}
+        self.storage.set_trial_user_attr(trial_id, "claim", claim)
+
+    def heartbeat(self, trial_id: int) -> bool:
+        """Renew a claim; False if it was taken away."""
+        try:
+            self.storage.set_trial_user_attr(trial_id, "beat", time.time())
+        except UpdateFinishedTrialError:
+            return False
+        return True
+
+    def report(self, claim: Claim, value: float, epoch: int) -> bool:
+        """Record the validation after so many epochs; True when the run should end early.
+
+        Epochs count on where a killed run is resumed, so that runs are compared at equal ones.
+        """
+        trial = self.storage.get_trial(claim.trial_id)
+        if trial.state.is_finished():  # the claim was taken away
+            return True
+        if epoch in trial.intermediate_values:  # the last validation follows an epoch's end
+            return False
+        try:
+            self.storage.set_trial_intermediate_value(claim.trial_id, epoch, value)
+        except UpdateFinishedTrialError:
+            return True
+        if self.hyperband is None or not self.hyperband.judges_at(epoch):
+            return False
+        values = {
+            self.study.key(trial): trial.intermediate_values[epoch]
+            for trial in self.study.all_trials()
+            if epoch in trial.intermediate_values
+        }
+        return self.hyperband.is_worse(claim.point.key, values, self.study.points, self.sweep.goal)
+
+    def done(self, claim: Claim, value: float, attrs: dict[str, Any], early: bool = False) -> bool:
+        """Record a finished run; False if the claim had been taken away meanwhile."""
+        state = TrialState.PRUNED if early else TrialState.COMPLETE
+        return self.study.record(claim.trial_id, state, attrs, value)
+
+    def failed(self, claim: Claim, reason: str, attrs: dict[str, Any], lost: bool = False) -> bool:
+        """Record a run that ended badly. A lost one (killed, stopped) waits to be run again."""
+        attrs = attrs | {"reason": reason, "kind": "lost" if lost else "failed"}
+        return self.study.record(claim.trial_id, TrialState.FAIL, attrs)
+
+    def infeasible(self, claim: Claim, reason: str) -> bool:
+        """Record settings that cannot be trained; the sampler avoids their neighbourhood."""
+        attrs = {"reason": reason, "kind": "failed"}
+        if self.sweep.method != "bayes":
+            return self.study.record(claim.trial_id, TrialState.FAIL, attrs)
+        study = optuna.load_study(study_name=self.sweep.name, storage=self.storage)
+        optuna.Trial(study, claim.trial_id).set_constraint("feasible", 1.0)
+        return self.study.record(claim.trial_id, TrialState.PRUNED, attrs)
+
+
+def _kept_draw(trial: FrozenTrial, sweep: Sweep) -> Draw | None:
+    """The settings drawn for a bayes point before; commit 73bab81 queued them as parameters."""
+    if "args" in trial.user_attrs:
+        return Draw.of_args(sweep, trial.user_attrs["args"])
+    fixed = trial.system_attrs.get("fixed_params")
+    return Draw.of_args(sweep, sweep.constants | fixed) if fixed else None

@@ -1,0 +1,306 @@
+"""Supervision of worker processes: start them, poll, show, forward stops, collect exits."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from common.errors import InputError
+from experiment.stop import leave_terminal
+from sweeps.progress import ProgressDisplay, Row
+from sweeps.study import PointStatus
+
+ROOT = Path(__file__).resolve().parent.parent
+END_SECONDS = 30  # for runs to save and leave when told to stop now
+# SIGUSR1, SIGUSR2 and SIGXCPU are what batch schedulers send before a time limit.
+STOP_SIGNALS = (
+    signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU,
+)  # fmt: skip
+
+
+class Stop:
+    """How a sweep is asked to stop; ``level`` only rises.
+
+    0 go on, 1 finish the runs in hand, 2 save them and stop now, 3 kill them.
+    """
+
+    def __init__(self) -> None:
+        self.level = 0
+        self.by_user = False
+        self.time = 0.0
+        self.reason = ""
+
+    def request(self, level: int, reason: str = "", by_user: bool = False) -> None:
+        """Raise the level."""
+        if level > self.level:
+            self.level, self.time, self.reason = level, time.monotonic(), reason
+        self.by_user = self.by_user or by_user
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[Stop]:
+    """``with``: each Ctrl-C raises the level; other signals that end a process stop now.
+
+    A SIGHUP that is ignored (``nohup``) stays so. Restores the old handlers afterwards.
+    """
+    stop = Stop()
+
+    def handle(number: int, frame: Any) -> None:
+        if number == signal.SIGHUP:
+            leave_terminal()
+        stop.request(stop.level + 1 if number == signal.SIGINT else 2, by_user=True)
+
+    wanted = [n for n in STOP_SIGNALS if signal.getsignal(n) != signal.SIG_IGN]
+    old = {number: signal.signal(number, handle) for number in wanted}
+    try:
+        yield stop
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+@dataclass(frozen=True)
+class Command:
+    """What to start: arguments of Python, environment, and a first line of input.
+
+    Without ``line`` the process is asked to finish by SIGINT, else by closing its input.
+    """
+
+    arguments: list[str]
+    env: dict[str, str] = field(default_factory=dict)
+    line: str | None = None
+    count: int | None = None
+    is_agent: bool = False
+
+
+@dataclass
+class Child:
+    """A process that this command started."""
+
+    number: int
+    process: subprocess.Popen[bytes]
+    log: Path
+    command: Command
+    killed: bool = False
+
+    def finish(self) -> None:
+        """Ask it to end after the run in hand."""
+        if self.process.stdin:
+            self.process.stdin.close()
+        elif self.command.is_agent:
+            self.process.send_signal(signal.SIGINT)
+
+    def stop(self) -> None:
+        """Ask it to save the run in hand and end. Agents count Ctrl-C themselves."""
+        if self.command.is_agent:
+            self.process.send_signal(signal.SIGINT)
+        else:
+            self.process.terminate()
+
+    def kill(self) -> None:
+        """End it now, with the processes it started."""
+        self.killed = True
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def last_line(self) -> str:
+        """The last line of its log."""
+        lines = self.log.read_text(errors="replace").split("\n") if self.log.exists() else []
+        return next((line for line in reversed(lines) if line.strip()), "no message")
+
+
+class Children:
+    """Up to ``jobs`` processes, spread over ``gpus`` where some are given.
+
+    They live in sessions of their own, so that Ctrl-C reaches only the supervisor, and end when
+    it is killed (``sweeps.parent_death``).
+    """
+
+    def __init__(self, jobs: int, gpus: list[str], logs: Path, kind: str = "worker") -> None:
+        self.jobs, self.gpus, self.logs, self.kind = jobs, gpus, logs, kind
+        self.all: list[Child] = []
+
+    def free_number(self) -> int:
+        """The lowest number that no child has."""
+        return min(set(range(self.jobs + 1)) - {child.number for child in self.all})
+
+    def log_of(self, number: int) -> Path:
+        """The log file of child ``number``."""
+        return self.logs / f"{self.kind}-{os.uname().nodename}-{number}.log"
+
+    def start(self, command: Command) -> None:
+        """Start a child; several share the cores."""
+        number = self.free_number()
+        log = self.log_of(number)
+        self.logs.mkdir(parents=True, exist_ok=True)
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        env = os.environ | {"PYTHONPATH": path, "SWEEP_WORKER_LOG": str(log)}
+        env |= thread_share(self.jobs) | command.env
+        if self.gpus:
+            env["CUDA_VISIBLE_DEVICES"] = self.gpus[number % len(self.gpus)]
+        wrapper = ["-m", "sweeps.parent_death", str(os.getpid())]
+        with open(log, "ab") as file:
+            process = subprocess.Popen(
+                [sys.executable, *wrapper, *command.arguments], env=env, stdout=file, stderr=file,
+                stdin=subprocess.DEVNULL if command.line is None else subprocess.PIPE,
+                cwd=ROOT if command.line is None else None, start_new_session=True,
+            )  # fmt: skip
+        self.all.append(Child(number, process, log, command))
+        if process.stdin and command.line is not None:
+            with contextlib.suppress(BrokenPipeError):  # it has died: its exit says so
+                process.stdin.write(command.line.encode())
+                process.stdin.flush()
+
+    def collect(self) -> list[Child]:
+        """The children that have ended since the last call."""
+        ended = [child for child in self.all if child.process.poll() is not None]
+        self.all = [child for child in self.all if child not in ended]
+        return ended
+
+
+class Engine(Protocol):
+    """What differs between workers on a study and W&B's agents."""
+
+    poll_seconds: float
+    start_interval: float  # seconds between two starts
+
+    def statuses(self) -> list[PointStatus] | None:
+        """The state of every point; None where it cannot be read now."""
+        ...
+
+    def results(self, statuses: list[PointStatus]) -> list[PointStatus]:
+        """How the runs went that ended since the last call."""
+        ...
+
+    def next_command(self, children: Children) -> Command | None:
+        """What to start next, if anything."""
+        ...
+
+    def work_remains(self) -> bool:
+        """Whether there may be something to start later."""
+        ...
+
+    def on_exit(self, child: Child) -> None:
+        """Take note that a child has ended."""
+        ...
+
+    def rows(self, statuses: list[PointStatus], children: Children) -> list[Row]:
+        """A row of the display for each run in hand."""
+        ...
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When to stop before all is done."""
+
+    max_failures: int | None = None
+    max_hours: float | None = None
+
+    def check(self, display: ProgressDisplay, seconds: float, stop: Stop) -> None:
+        """Ask to stop where a limit, or the metric's target, is reached."""
+        if self.max_failures and display.failures >= self.max_failures:
+            text = f"--max-failures {self.max_failures} is reached"
+            stop.request(1, f"{text}: stopping after the runs in hand.")
+        if self.max_hours and seconds > self.max_hours * 3600:
+            text = f"--max-hours {self.max_hours:g} is over"
+            stop.request(1, f"{text}: stopping after the runs in hand.")
+        if display.target_reached:
+            text = f"the target {display.sweep.metric} {display.sweep.target:g} is reached"
+            stop.request(1, f"{text}: stopping after the runs in hand.")
+
+
+def supervise(
+    engine: Engine, children: Children, display: ProgressDisplay, stop: Stop, limits: Limits
+) -> None:
+    """Run the engine's processes until nothing remains or a stop is requested.
+
+    The first Ctrl-C lets runs in hand finish, the second stops them now; processes that do not
+    leave within ``END_SECONDS`` are killed.
+    """
+    level, polled, started, began = 0, -1e9, -1e9, time.monotonic()
+    try:
+        while True:
+            ended = children.collect()
+            for child in ended:
+                engine.on_exit(child)
+            if ended or time.monotonic() - polled > engine.poll_seconds:
+                polled = time.monotonic()
+                _show(engine, children, display)
+                limits.check(display, polled - began, stop)
+            if stop.level == 2 and time.monotonic() - stop.time > END_SECONDS:
+                stop.request(3)
+            while level < stop.level:
+                level += 1
+                _forward(level, children, display, stop)
+            due = time.monotonic() - started >= engine.start_interval
+            if not stop.level and due and len(children.all) < children.jobs:
+                command = engine.next_command(children)
+                if command:
+                    started = time.monotonic()
+                    children.start(command)
+                    continue
+            if not children.all and (stop.level or not engine.work_remains()):
+                return
+            time.sleep(0.1)
+    finally:
+        for child in children.all:
+            child.kill()
+        for child in children.collect():
+            engine.on_exit(child)
+
+
+def _show(engine: Engine, children: Children, display: ProgressDisplay) -> None:
+    statuses = engine.statuses()
+    if statuses is not None:
+        display.update(statuses, engine.rows(statuses, children))
+        display.announce(engine.results(statuses))
+
+
+def _forward(level: int, children: Children, display: ProgressDisplay, stop: Stop) -> None:
+    """Pass a stop on to every child."""
+    notes = {1: "Stopping after the runs in hand; Ctrl-C again stops now.",
+             2: "Stopping now; runs in hand are saved.", 3: ""}  # fmt: skip
+    if level == stop.level or level == 1:
+        note = stop.reason if level == stop.level and stop.reason else notes[level]
+        if note:
+            display.print(note)
+    for child in children.all:
+        {1: child.finish, 2: child.stop, 3: child.kill}[level]()
+    if any(child.command.is_agent for child in children.all):
+        time.sleep(0.5)  # an agent must have counted the first SIGINT before a second
+
+
+def thread_share(jobs: int) -> dict[str, str]:
+    """Cores shared fairly among ``jobs`` processes, unless the user has set the number."""
+    if "OMP_NUM_THREADS" in os.environ:
+        return {}
+    known = hasattr(os, "sched_getaffinity")  # Linux: the cores that this process may use
+    cores = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
+    return {"OMP_NUM_THREADS": str(max(1, cores // jobs))}
+
+
+def gpu_list(text: str | None) -> list[str]:
+    """``all`` or ``0,1`` as a list of device numbers; raises ``InputError`` for one not there."""
+    if text is None:
+        return []
+    import torch
+
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    there = [str(number) for number in range(torch.cuda.device_count())]
+    if visible and there:
+        there = [name.strip() for name in visible.split(",")]
+    wanted = there if text == "all" else [name.strip() for name in text.split(",")]
+    if not there or not set(wanted) <= set(there):
+        found = ", ".join(there) or "none (no CUDA device)"
+        raise InputError(f"--gpus {text}: all or numbers such as 0,1; found here: {found}")
+    return wanted
