@@ -16,11 +16,6 @@ class _Loader(yaml.SafeLoader):
     A date such as ``2026-11-25`` stays text, as a project's or sweep's name needs it.
     """
 
-    yaml_implicit_resolvers = {
-        start: [(tag, pattern) for tag, pattern in rules if not tag.endswith(":timestamp")]
-        for start, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
@@ -43,6 +38,10 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_range)
+_Loader.yaml_implicit_resolvers = {
+    start: [(tag, pattern) for tag, pattern in rules if not tag.endswith(":timestamp")]
+    for start, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 def read_yaml(path: Path) -> tuple[dict[str, Any], str]:
