@@ -1,0 +1,251 @@
+"""Sweep files as W&B's users write them: commands, distributions, metrics, caps, wrong corners."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import time
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from common.errors import InputError
+from sweeps.claims import Claims
+from sweeps.study import Study, points_of
+from sweeps.sweep_file import read_sweep
+
+COMMAND = 'command: ["${env}", "${interpreter}", "${program}", resconv, "${args}"]\n'
+FILE = f"""\
+name: people
+program: train.py
+method: grid
+{COMMAND}metric: {{name: val/l1, goal: minimize}}
+parameters:
+  layers: {{values: [1, 2]}}
+"""
+RANDOM = FILE.replace("method: grid", "method: random\nrun_cap: 40")
+
+
+def sweep_of(text: str, **options):
+    file = Path("people.yaml")
+    file.write_text(text)
+    return read_sweep(file, **options)
+
+
+def drawn(specification: str, cap: int = 40) -> list:
+    """The values of weight decay that a random sweep draws by this specification."""
+    text = RANDOM.replace("run_cap: 40", f"run_cap: {cap}")
+    text = text.replace("layers: {values: [1, 2]}", f"weight_decay: {specification}")
+    return [point.args["weight_decay"] for point in points_of(sweep_of(text))]
+
+
+COMMANDS = {
+    "as documented": COMMAND,
+    "without hyphens": COMMAND.replace("args}", "args_no_hyphens}"),
+    "boolean flags": COMMAND.replace("args}", "args_no_boolean_flags}"),
+    "python3": COMMAND.replace("${interpreter}", "python3"),
+    "unbuffered": COMMAND.replace('"${program}"', '-u, "${program}"'),
+    "file name": COMMAND.replace("${program}", "train.py"),
+    "a block list": "command:\n- ${env}\n- python\n- ${program}\n- resconv\n- ${args}\n",
+    "none": "",
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_in_any_spelling_runs_the_same_points(command):
+    found = sweep_of(FILE.replace(COMMAND, COMMANDS[command]))
+    assert found.task == "resconv"
+    assert [p.key for p in found.grid()] == [p.key for p in sweep_of(FILE).grid()]
+    assert [p.args for p in found.grid()] == [{"layers": 1}, {"layers": 2}]
+
+
+def test_options_in_the_command_and_variables_are_part_of_each_point(monkeypatch):
+    monkeypatch.setenv("MY_IMAGES", "640")
+    literal = COMMAND.replace('"${args}"', "--images, '${envvar:MY_IMAGES}', --bn-last, "
+                              '--no-deterministic, --act=relu, "${args}"')  # fmt: skip
+    as_parameters = (
+        FILE + "  images: {value: 640}\n  bn_last: {value: true}\n  act: {value: relu}\n"
+    )
+    found = sweep_of(FILE.replace(COMMAND, literal))
+    assert [p.key for p in found.grid()] == [p.key for p in sweep_of(as_parameters).grid()]
+    monkeypatch.delenv("MY_IMAGES")
+    with pytest.raises(InputError, match="variable MY_IMAGES is not set"):
+        sweep_of(FILE.replace(COMMAND, literal))
+    with pytest.raises(InputError, match="--layers is in command and in parameters"):
+        sweep_of(FILE.replace(COMMAND, COMMAND.replace('"${args}"', '--layers=3, "${args}"')))
+
+
+def test_every_distribution_of_wandb_is_drawn_within_its_bounds():
+    assert all(0.1 <= v <= 0.5 for v in drawn("{min: 0.1, max: 0.5}"))
+    assert set(drawn("{distribution: q_uniform, min: 0.0, max: 1, q: 0.25}")) == {
+        0, 0.25, 0.5, 0.75, 1.0,
+    }  # fmt: skip
+    values = drawn("{distribution: log_uniform_values, min: 0.001, max: 10}", 400)
+    below = sum(v < 0.1 for v in values)
+    assert all(0.001 <= v <= 10 for v in values) and 150 < below < 250, "half of the decades"
+    assert all(
+        math.exp(-9) <= v <= 1 for v in drawn("{distribution: log_uniform, min: -9, max: 0}")
+    )
+    inverse = drawn("{distribution: inv_log_uniform_values, min: 0.001, max: 1}", 400)
+    assert all(0.001 <= v <= 1 for v in inverse)
+    assert all(
+        math.exp(-2) <= v <= 1 for v in drawn("{distribution: inv_log_uniform, min: 0, max: 2}")
+    )
+    assert set(drawn("{distribution: q_log_uniform_values, min: 1, max: 8, q: 4}")) <= {4, 8}
+    for name in ("log_normal", "q_log_normal"):
+        assert all(v >= 0 for v in drawn(f"{{distribution: {name}, mu: 0, sigma: 1}}"))
+    normal = drawn("{distribution: normal, mu: 0.5, sigma: 0.01}", 400)
+    assert abs(sum(normal) / len(normal) - 0.5) < 0.003 and max(normal) < 0.56
+    assert set(drawn("{distribution: q_normal, mu: 0.5, sigma: 0.01, q: 0.5}")) == {0.5}
+
+
+def test_probabilities_weigh_the_choice():
+    text = RANDOM.replace("run_cap: 40", "run_cap: 300") + (
+        "  act: {values: [relu, gelu], probabilities: [0.9, 0.1]}\n"
+        "  weight_decay: {min: 0.0, max: 1.0}\n"
+    )
+    acts = [point.args["act"] for point in points_of(sweep_of(text))]
+    assert 250 < acts.count("relu") < 290 and acts.count("gelu") == 300 - acts.count("relu")
+    with pytest.raises(InputError, match="must add up to 1"):
+        sweep_of(text.replace("0.9, 0.1", "0.9, 0.2"))
+
+
+def test_a_quantised_range_of_whole_numbers_gives_whole_numbers():
+    text = RANDOM.replace("{values: [1, 2]}", "{distribution: q_uniform, min: 1, max: 3, q: 1}")
+    text += "  ch: {distribution: q_uniform, min: 24, max: 64, q: 8}\n"
+    points = points_of(sweep_of(text))
+    assert {json.dumps(point.args["ch"]) for point in points} == {
+        "24",
+        "32",
+        "40",
+        "48",
+        "56",
+        "64",
+    }
+    assert all(isinstance(point.args["layers"], int) for point in points)
+
+
+def test_a_wide_range_takes_no_memory():
+    tracemalloc.start()
+    start = time.monotonic()
+    points = points_of(sweep_of(RANDOM + "  seed: {min: 0, max: 2000000000}\n"))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len({point.args["seed"] for point in points}) == 40
+    assert peak < 30e6 and time.monotonic() - start < 10
+
+
+def test_nested_parameters_and_lists():
+    text = FILE + (
+        "  optimizer_settings:\n    parameters:\n      lr: {values: [0.1, 0.01]}\n"
+        "      weight_decay: {value: 0.5}\n  ks: {values: [[3, 5], 3]}\n"
+    )
+    points = sweep_of(text.replace("[1, 2]", "[2]")).grid()
+    found = [(p.args["lr"], p.args["weight_decay"], p.args["ks"]) for p in points]
+    assert found == [(lr, 0.5, ks) for ks, lr in itertools.product([[3, 5], 3], [0.1, 0.01])]
+    assert "--ks=[3, 5]" in points[0].command("resconv")
+
+
+METRICS = {
+    "": ("val/l1", "minimize", None),
+    "metric: {name: val/ssim}\n": ("val/ssim", "maximize", None),
+    "metric: {name: val/l1, goal: minimize, target: 0.05}\n": ("val/l1", "minimize", 0.05),
+}
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_metric_may_lack_its_goal_or_be_absent_or_have_a_target(metric):
+    found = sweep_of(FILE.replace("metric: {name: val/l1, goal: minimize}\n", metric))
+    assert (found.metric, found.goal, found.target) == METRICS[metric]
+
+
+def test_extension_keys_group_tags_and_dates():
+    found = sweep_of("x-note: {a: 1}\ngroup: g\ntags: [one, 2]\nproject: 2026-11-25\n" + FILE)
+    assert "x-note" not in found.config and found.config["project"] == "2026-11-25"
+    assert (found.config["group"], found.config["tags"]) == ("g", ["one", "2"])
+
+
+def test_run_cap_with_seeds_caps_settings():
+    capped = sweep_of(FILE.replace("[1, 2]", "[1, 2, 3]") + "run_cap: 2\n").with_seeds(3)
+    rows = [(point.args["layers"], point.args["seed"]) for point in capped.grid()]
+    assert sorted(rows) == [(1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2)]
+    assert len(points_of(sweep_of(RANDOM.replace("40", "2")).with_seeds(3))) == 6
+
+
+def test_a_grid_names_its_impossible_points_and_leaves_them_out_where_asked():
+    text = FILE + "  groups: {values: [1, 3]}\n  ch: {values: [6, 8]}\n"
+    with pytest.raises(InputError, match=r"2 of 8 points cannot be built.*--skip-invalid"):
+        sweep_of(text)
+    assert len(sweep_of(text, skip_invalid=True).grid()) == 6
+
+
+def test_the_same_draws_each_time_none_twice_and_more_when_the_cap_is_raised():
+    text = RANDOM + "  lr: {min: 0.0001, max: 0.01}\n"
+    first = [point.key for point in points_of(sweep_of(text))]
+    assert len(set(first)) == 40
+    more = [point.key for point in points_of(sweep_of(text.replace("40", "50")))]
+    assert more[:40] == first and len(set(more)) == 50
+
+
+def bayes_keys(journal: str) -> list[str]:
+    """The settings that a bayes sweep over 8 settings draws, from one worker."""
+    text = FILE.replace("method: grid", "method: bayes\nrun_cap: 10").replace(
+        "[1, 2]", "[1, 2, 3, 4]"
+    )
+    study = Study(journal, sweep_of(text + "  ks: {values: [3, 5]}\n"))
+    study.enqueue_missing()
+    claims, keys = Claims(study), []
+    while claim := claims.next():
+        keys.append(claim.settings_key)
+        claims.done(claim, 0.1 * claim.point.args["layers"], {"folder": "f", "run_id": "r"})
+    return keys
+
+
+def test_bayes_repeats_no_setting_and_another_study_of_the_file_draws_the_same():
+    one, two = bayes_keys("one.journal"), bayes_keys("two.journal")
+    assert one == two and len(one) == len(set(one)) == 8
+
+
+def test_a_bayes_point_that_cannot_be_trained_fails_and_is_known_to_be_infeasible():
+    text = FILE.replace("method: grid", "method: bayes\nrun_cap: 6").replace("[1, 2]", "[1]")
+    text += "  ks: {min: 3, max: 8}\n  stride: {value: 1}\n"
+    study = Study("s.journal", sweep_of(text))
+    study.enqueue_missing()
+    claims = Claims(study)
+    while claim := claims.next():
+        if claim.point.args["ks"] % 2 == 0:
+            assert claims.infeasible(claim, "an even kernel")
+        else:
+            claims.done(claim, 0.5, {"folder": "f", "run_id": "r"})
+    states = [status.state for status in study.statuses()]
+    assert sorted(set(states)) == ["done", "failed"] and len(states) == 6
+
+
+WRONG = {
+    "several objectives": (FILE + "metrics: [{name: val/l1}]\n", "several objectives"),
+    "scheduler": (FILE + "scheduler: {job: x}\n", "scheduler: W&B Launch"),
+    "both spellings": (FILE + "  batch-size: {value: 8}\n  batch_size: {value: 9}\n", "batch_size"),
+    "exponent": (
+        RANDOM + "  lr: {distribution: log_uniform, min: 0, max: 1000}\n",
+        "natural exponents",
+    ),
+    "goal against the metric": (FILE.replace("val/l1", "val/ssim"), "val/ssim is to maximize"),
+    "no multiple": (
+        RANDOM + "  lr: {distribution: q_uniform, min: 0.1, max: 0.2, q: 1}\n",
+        "no multiple of q",
+    ),
+    "two commands fit": (FILE.replace(COMMAND, "").replace("layers", "seed").replace(
+        "metric: {name: val/l1, goal: minimize}\n", ""), "command is missing"),
+    "target that is no number": (FILE.replace("minimize}", "minimize, target: x}"), "target x"),
+    "infinite": (RANDOM + "  lr: {min: 0.1, max: .inf}\n", "must be numbers"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_cannot_be_is_one_line_with_the_reason(case):
+    text, message = WRONG[case]
+    with pytest.raises(InputError, match=message) as error:
+        sweep_of(text)
+    assert str(error.value).startswith("people.yaml: ") and "\n" not in str(error.value)
