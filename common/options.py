@@ -96,6 +96,17 @@ class Integer:
 
 
 @dataclass(frozen=True)
+class Odd(Integer):
+    """An odd whole number in [low, high]."""
+
+    def __call__(self, name: str, value: Any) -> int | None:
+        number = super().__call__(name, value)
+        if number is not None and number % 2 == 0:
+            raise invalid_value(name, value, f"must be odd, for example {flag(name)} {number + 1}")
+        return number
+
+
+@dataclass(frozen=True)
 class Real:
     """A finite number, at least ``low`` (or above it, with ``above``) and at most ``high``."""
 

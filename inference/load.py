@@ -41,7 +41,9 @@ def load_trained(path: Path, task: str, hint: str) -> TrainedNet:
     channels = config["dataset"]["image_channels"]
     class_names = tuple(config["dataset"]["classes"])
     if isinstance(settings.task, RestorationSettings):
-        net = restoration.build_net(settings.command, settings.net, settings.task, channels)
+        net = restoration.build_net(
+            settings.command, settings.net, settings.task, channels, settings.data.height_width
+        )
     else:
         shape = (channels, *settings.data.height_width)
         net = classification.build_net(settings.net, len(class_names), shape)

@@ -153,3 +153,35 @@ def _frozen_statistics(module: nn.Module) -> Iterator[None]:
     finally:  # checkpoint() may end the recomputation by raising
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
+
+
+def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
+    """``images`` [n c h w] padded at the bottom and right to multiples, by repeating the edge."""
+    bottom, right = (-size % multiple for size in images.shape[-2:])
+    return F.pad(images, (0, right, 0, bottom), mode="replicate") if bottom or right else images
+
+
+def conv3x3(i: int, o: int, *, rank: int = 0, stride: int = 1) -> nn.Module:
+    """A 3x3 conv without bias, padded by 1; a channel selection where ``rank`` is above 0."""
+    if rank:
+        return ChannelSelectionConv2d(i, o, 3, padding=1, stride=stride, bias=False, rank=rank)
+    return nn.Conv2d(i, o, 3, padding=1, stride=stride, bias=False)
+
+
+class Attention(nn.Module):
+    """Residual self-attention over all pixels: [n c h w] -> [n c h w] (arXiv 1706.03762)."""
+
+    def __init__(self, channels: int, heads: int = 4) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = LayerNorm(channels)
+        self.qkv = nn.Conv2d(channels, 3 * channels, 1, bias=False)
+        self.out = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[-2:]
+        q, k, v = rearrange(
+            self.qkv(self.norm(x)), "n (three d c) h w -> three n d (h w) c", three=3, d=self.heads
+        )
+        y = F.scaled_dot_product_attention(q, k, v)
+        return x + self.out(rearrange(y, "n d (h w) c -> n (d c) h w", h=height, w=width))

@@ -5,23 +5,15 @@ To add a net, write its module and its settings class here under one ``@net`` li
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar, TypeVar
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
 
 from common.errors import InputError
-from common.options import (
-    Boolean,
-    Choice,
-    Integer,
-    OptionalReal,
-    OptionGroup,
-    PerLayer,
-    Real,
-    Text,
-    option,
-)
+from common.options import Boolean, Choice, Integer, Odd, OptionalReal, PerLayer, Real, Text, option
+from models.net_entry import NETS, NetEntry, NetSettings, command_of, net, per_layer
 from models.per_layer import channels_per_layer, kernels_per_layer
+
+__all__ = ["ACTIVATIONS", "BN_POSITIONS", "NETS", "NetEntry", "NetSettings", "command_of"]
 
 # Class names of torch.nn in lower case.
 ACTIVATIONS = (
@@ -32,58 +24,11 @@ ACTIVATIONS = (
 BN_POSITIONS = ("before", "after-conv", "after-act", "none")
 _BN = Choice(BN_POSITIONS, {"0": "before", "1": "after-conv", "2": "after-act", "-": "none"})
 _CONV = Choice(("full", "select"))
+_CONV_HELP = "Kind of 3x3 conv: full or channel selection (BSConv-U)."
 _RANK_HELP = "Selections and kernels per output channel (--conv select)."
-
-
-@dataclass(frozen=True, kw_only=True)
-class NetSettings(OptionGroup):
-    """Base of the nets' options."""
-
-    section: ClassVar[str] = "Model"
-    named: ClassVar[dict[str, str]] = {}  # options always shown in a run's name: field -> prefix
-
-    def arguments(self) -> dict[str, Any]:
-        """Keyword arguments of the net's constructor."""
-        return asdict(self)
-
-    def validate(self, size: tuple[int, int]) -> None:
-        """Check the options against each other and the image size. Raises ``InputError``."""
-
-
-@dataclass(frozen=True)
-class NetEntry:
-    """A registered net: ``path`` is ``module:constructor``; ``defaults`` differ from the options'.
-
-    ``defaults`` hold for this command's options of any group.
-    """
-
-    name: str
-    path: str
-    task: str  # "restoration" or "classification"
-    settings: type[NetSettings]
-    defaults: Mapping[str, Any] = field(default_factory=dict)
-    fitted: bool = False  # fitted in one step instead of trained
-
-
-NETS: dict[str, NetEntry] = {}
-_Settings = TypeVar("_Settings", bound=type[NetSettings])
-
-
-def net(
-    name: str,
-    path: str,
-    *,
-    task: str,
-    defaults: Mapping[str, Any] | None = None,
-    fitted: bool = False,
-) -> Callable[[_Settings], _Settings]:
-    """Register the decorated settings class as the command ``name``."""
-
-    def register(cls: _Settings) -> _Settings:
-        NETS[name] = NetEntry(name, path, task, cls, dict(defaults or {}), fitted)
-        return cls
-
-    return register
+_WIDTH_HELP = "Channels at full resolution."
+_FAST = {"lr": 3e-3, "scheduler": "onecycle", "composite": True}
+_CAREFUL = _FAST | {"lr": 1e-3}
 
 
 @net("resconv", "models.resconv:ResConv", task="restoration")
@@ -190,6 +135,124 @@ class ResConvSettings(NetSettings):
                     )
 
 
+@net("unet", "models.unet:UNet", task="restoration", defaults=_FAST)
+@dataclass(frozen=True, kw_only=True)
+class UNetSettings(NetSettings):
+    """Train a U-Net with attention at the smallest level (arXiv 1505.04597).
+
+    Example: python train.py unet --data fashion-mnist --images 60000
+    """
+
+    named: ClassVar[dict[str, str]] = {"width": "w"}
+
+    width: int = option(32, Integer(4, 512), _WIDTH_HELP)
+    conv: str = option("full", _CONV, _CONV_HELP)
+    rank: int = option(1, Integer(1, 9), _RANK_HELP, only_if=("conv", "select"))
+
+    def validate(self, size: tuple[int, int]) -> None:
+        """Raises ``InputError`` for a width that the attention's heads do not divide."""
+        if self.width % 8:
+            raise InputError(
+                f"--width {self.width}: must be a multiple of 8, for example --width 32"
+            )
+
+
+@net("rednet", "models.rednet:REDNet", task="restoration", defaults=_CAREFUL)
+@dataclass(frozen=True, kw_only=True)
+class REDNetSettings(NetSettings):
+    """Train RED-Net, convs and deconvs with a skip every second layer (arXiv 1606.08921).
+
+    Example: python train.py rednet --layers 10
+    """
+
+    named: ClassVar[dict[str, str]] = {"layers": "l", "width": "w"}
+
+    layers: int = option(10, Integer(1, 100), "Convs; as many deconvs mirror them.")
+    width: int = option(64, Integer(1, 1024), "Channels.")
+
+
+@net("convnext", "models.convnext:ConvNeXt", task="restoration", defaults=_FAST)
+@dataclass(frozen=True, kw_only=True)
+class ConvNeXtSettings(NetSettings):
+    """Train an isotropic ConvNeXt with large depthwise kernels (arXiv 2201.03545).
+
+    Example: python train.py convnext --kernel 9
+    """
+
+    named: ClassVar[dict[str, str]] = {"layers": "l", "width": "w", "kernel": "k"}
+
+    layers: int = option(8, Integer(1, 100), "Blocks.")
+    width: int = option(96, Integer(1, 1024), "Channels.")
+    kernel: int = option(9, Odd(1, 31), "Kernel size, odd.")
+    expansion: int = option(3, Integer(1, 8), "Channels of the pointwise MLP, in widths.")
+    conv: str = option("full", _CONV, "Spatial conv: depthwise (full) or channel selection.")
+    rank: int = option(1, Integer(1, 9), _RANK_HELP, only_if=("conv", "select"))
+
+
+@net("nafnet", "models.nafnet:NAFNet", task="restoration", defaults=_CAREFUL)
+@dataclass(frozen=True, kw_only=True)
+class NAFNetSettings(NetSettings):
+    """Train a small NAFNet, gates in place of activations (arXiv 2204.04676).
+
+    Example: python train.py nafnet --width 32
+    """
+
+    named: ClassVar[dict[str, str]] = {"width": "w", "blocks": "b"}
+
+    width: int = option(32, Integer(1, 512), _WIDTH_HELP)
+    blocks: int = option(2, Integer(1, 20), "Blocks at each of the five stages.")
+
+
+@net("fourier", "models.fourier:FourierNet", task="restoration", defaults=_FAST)
+@dataclass(frozen=True, kw_only=True)
+class FourierSettings(NetSettings):
+    """Train a net of fast Fourier convolutions (arXiv 2109.07161).
+
+    Example: python train.py fourier --layers 6
+    """
+
+    named: ClassVar[dict[str, str]] = {"layers": "l", "width": "w"}
+
+    layers: int = option(6, Integer(1, 100), "Blocks.")
+    width: int = option(64, Integer(2, 1024), "Channels.")
+
+
+@net("vit", "models.vit:ViT", task="restoration", defaults=_CAREFUL)
+@dataclass(frozen=True, kw_only=True)
+class ViTSettings(NetSettings):
+    """Train a vision transformer on patches (masked autoencoders, arXiv 2111.06377).
+
+    Example: python train.py vit --patch 4
+    """
+
+    named: ClassVar[dict[str, str]] = {"layers": "l", "width": "w", "patch": "p"}
+
+    layers: int = option(6, Integer(1, 100), "Transformer layers.")
+    width: int = option(96, Integer(8, 2048), "Channels of a token, a multiple of 8.")
+    patch: int = option(4, Integer(1, 64), "Pixels a side of a patch.")
+
+    def validate(self, size: tuple[int, int]) -> None:
+        """Raises ``InputError`` for a width that the heads do not divide."""
+        if self.width % 8:
+            raise InputError(
+                f"--width {self.width}: must be a multiple of 8, for example --width 96"
+            )
+
+
+@net("mlp", "models.mlp:MLP", task="restoration", defaults=_CAREFUL, sized=True)
+@dataclass(frozen=True, kw_only=True)
+class MLPSettings(NetSettings):
+    """Train a multilayer perceptron on the pixels, the plain control.
+
+    Example: python train.py mlp --width 256
+    """
+
+    named: ClassVar[dict[str, str]] = {"layers": "l", "width": "w"}
+
+    layers: int = option(2, Integer(1, 20), "Hidden layers.")
+    width: int = option(256, Integer(1, 8192), "Units of a hidden layer.")
+
+
 @net(
     "classify",
     "models.classifiers:build_classifier",
@@ -255,19 +318,3 @@ class BaselineSettings(NetSettings):
     ridge: float | None = option(
         None, OptionalReal(0, above=True, example="100"), "Strength of ridge [default: chosen]."
     )
-
-
-def per_layer(
-    name: str, rule: Callable[[int | str, int], list[int]], spec: int | str, layers: int
-) -> list[int]:
-    """``rule(spec, layers)``; its ``ValueError`` becomes an ``InputError`` naming the option."""
-    try:
-        return rule(spec, layers)
-    except ValueError as error:
-        example = "3:9" if name == "ks" else "32"
-        raise InputError(f"--{name} {spec}: {error}, for example --{name} {example}") from None
-
-
-def command_of(config: Mapping[str, Any]) -> str:
-    """The command of a run's config; commit 73bab81 called it the task."""
-    return str(config.get("command") or config.get("task"))

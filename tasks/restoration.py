@@ -55,8 +55,9 @@ class Restoration:
 
     def build_net(self) -> nn.Module:
         """The net of the settings for the data's channels."""
-        channels = self.data.train.images.shape[1]
-        return build_net(self.command, self.net_settings, self.options, channels)
+        channels, height, width = self.data.train.images.shape[1:]
+        size = height, width
+        return build_net(self.command, self.net_settings, self.options, channels, size)
 
     def describe_net(self, net: nn.Module) -> tuple[dict[str, Any], Table]:
         """Parameters, multiply-adds per image, receptive field in pixels, and rows per layer."""
@@ -136,11 +137,17 @@ _: type[Task] = Restoration  # the type checker compares it with the protocol
 
 
 def build_net(
-    command: str, net: NetSettings, options: RestorationSettings, image_channels: int
+    command: str,
+    net: NetSettings,
+    options: RestorationSettings,
+    image_channels: int,
+    size: tuple[int, int],
 ) -> nn.Module:
-    """The restoration net of ``command``, freshly initialised."""
-    return load_object(NETS[command].path)(
-        image_channels=image_channels, extra_channels=extra_channels(options), **net.arguments()
+    """The restoration net of ``command`` for images of ``size``, freshly initialised."""
+    entry = NETS[command]
+    arguments = net.arguments() | ({"size": size} if entry.sized else {})
+    return load_object(entry.path)(
+        image_channels=image_channels, extra_channels=extra_channels(options), **arguments
     )
 
 

@@ -1,0 +1,48 @@
+"""A multilayer perceptron on the pixels: the plain control."""
+
+from __future__ import annotations
+
+import itertools
+
+from einops import rearrange
+from torch import Tensor, nn
+
+from models.layers import check_images
+
+
+class MLP(nn.Module):
+    """[n image_channels+extra_channels h w] -> [n image_channels h w] in [0, 1], one size only.
+
+    ``layers`` hidden layers of ``width``. Raises ``ValueError`` for images of another ``size``
+    (height, width).
+    """
+
+    def __init__(
+        self,
+        *,
+        image_channels: int = 1,
+        extra_channels: int = 0,
+        size: tuple[int, int] = (28, 28),
+        layers: int = 2,
+        width: int = 256,
+    ) -> None:
+        super().__init__()
+        self.input_channels, self.image_channels = image_channels + extra_channels, image_channels
+        self.size = size
+        pixels = size[0] * size[1]
+        widths = [self.input_channels * pixels] + [width] * layers
+        hidden: list[nn.Module] = []
+        for i, o in itertools.pairwise(widths):
+            hidden += [nn.Linear(i, o), nn.BatchNorm1d(o), nn.GELU()]
+        self.body = nn.Sequential(*hidden, nn.Linear(widths[-1], image_channels * pixels))
+
+    def receptive_field(self) -> None:
+        """The whole image."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        check_images(images, self.input_channels)
+        height, width = self.size
+        if tuple(images.shape[-2:]) != self.size:
+            raise ValueError(f"images must be {height}x{width}, got {list(images.shape)}")
+        x = self.body(rearrange(images, "n c h w -> n (c h w)")).sigmoid()
+        return rearrange(x, "n (c h w) -> n c h w", h=height, w=width)

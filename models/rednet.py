@@ -1,0 +1,48 @@
+"""RED-Net, the closest published ancestor of ResConv (Mao, Shen and Yang, arXiv 1606.08921)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from models.layers import check_images
+
+
+class REDNet(nn.Module):
+    """[n image_channels+extra_channels h w] -> [n image_channels h w] in [0, 1], any size.
+
+    ``layers`` 3x3 convs and as many 3x3 deconvs, all with ReLU and none with batch norm; every
+    second conv's output is added to its mirrored deconv's. With stride 1 a deconv is a conv.
+    Simplified: a sigmoid at the end in place of the skip from the input.
+    """
+
+    def __init__(
+        self,
+        *,
+        image_channels: int = 1,
+        extra_channels: int = 0,
+        layers: int = 10,
+        width: int = 64,
+    ) -> None:
+        super().__init__()
+        if layers < 1:
+            raise ValueError(f"layers must be at least 1, got {layers}")
+        self.input_channels = image_channels + extra_channels
+        inputs = [self.input_channels] + [width] * (layers - 1)
+        self.encoder = nn.ModuleList(nn.Conv2d(i, width, 3, padding=1) for i in inputs)
+        outputs = [width] * (layers - 1) + [image_channels]
+        self.decoder = nn.ModuleList(nn.Conv2d(width, o, 3, padding=1) for o in outputs)
+
+    def receptive_field(self) -> int:
+        """Pixels, in one direction, that an output pixel can see."""
+        return 1 + 2 * (len(self.encoder) + len(self.decoder))
+
+    def forward(self, images: Tensor) -> Tensor:
+        check_images(images, self.input_channels)
+        x, skips = images, []
+        for number, conv in enumerate(self.encoder, 1):
+            x = conv(x).relu()
+            skips.append(x if number % 2 == 0 else None)
+        for conv in self.decoder[:-1]:
+            skip = skips.pop()
+            x = conv(x if skip is None else x + skip).relu()
+        return self.decoder[-1](x).sigmoid()
