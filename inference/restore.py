@@ -32,8 +32,9 @@ ENDING = "-restored.png"
 class Restorer:
     """A trained restoration net.
 
-    ``halo`` is how far a pixel's value depends on others, in pixels; None if on the whole image,
-    which is then computed at once.
+    ``halo`` is how far a pixel's value depends on others, in pixels; None if on the whole image: a
+    larger image is then computed in overlapping windows of ``train_size`` (height, width), since
+    such a net fails on sizes that it was not trained at (TLC, arXiv 2112.04491).
     """
 
     net: nn.Module
@@ -41,6 +42,7 @@ class Restorer:
     options: RestorationSettings
     channels: int
     halo: int | None
+    train_size: tuple[int, int]
 
     def __call__(self, images: Tensor, mask: Tensor | None = None, *, raw: bool = False) -> Tensor:
         """Images uint8 [n c h w] to outputs [n c h w] in [0, 1] on the CPU.
@@ -66,6 +68,8 @@ class Restorer:
 
     def _tiled(self, inputs: Tensor, shape: torch.Size) -> Tensor:
         height, width = shape[-2:]
+        if self.halo is None and (height > self.train_size[0] or width > self.train_size[1]):
+            return self._windows(inputs, shape)
         if self.halo is None or max(height, width) <= TILE:
             return self.net(inputs).cpu()
         whole = torch.empty(shape)
@@ -73,6 +77,19 @@ class Restorer:
             for left in range(0, width, TILE):
                 self._tile(inputs, whole, top, left, self.halo)
         return whole
+
+    def _windows(self, inputs: Tensor, shape: torch.Size) -> Tensor:
+        """Windows of the training size that overlap by half, blended without visible seams."""
+        height, width = (min(t, s) for t, s in zip(self.train_size, shape[-2:], strict=True))
+        weight = (_ramp(height)[:, None] * _ramp(width)).to(inputs.device)
+        whole = torch.zeros(shape, device=inputs.device)
+        total = torch.zeros(shape[-2:], device=inputs.device)
+        for top in _starts(shape[-2], height):
+            for left in _starts(shape[-1], width):
+                rows, columns = slice(top, top + height), slice(left, left + width)
+                whole[..., rows, columns] += weight * self.net(inputs[..., rows, columns])
+                total[rows, columns] += weight
+        return (whole / total).cpu()
 
     def _tile(self, inputs: Tensor, whole: Tensor, top: int, left: int, halo: int) -> None:
         """Compute one tile with everything it depends on, so that no seam is visible."""
@@ -83,6 +100,18 @@ class Restorer:
         output = self.net(inputs[..., rows, columns])
         y, x = top - first_row, left - first_column
         inner.copy_(output[..., y : y + inner.shape[-2], x : x + inner.shape[-1]])
+
+
+def _ramp(n: int) -> Tensor:
+    """Weights that rise to the middle of a window and fall again, above 0: [n]."""
+    position = torch.arange(n) + 0.5
+    return torch.minimum(position, n - position)
+
+
+def _starts(size: int, window: int) -> list[int]:
+    """Where windows start that overlap by half and cover ``size``."""
+    last = size - window
+    return [*range(0, last, max(1, window // 2)), last]
 
 
 def load_restorer(path: Path, device: str = "auto") -> Restorer:
@@ -97,9 +126,11 @@ def load_restorer(path: Path, device: str = "auto") -> Restorer:
     if not isinstance(options, RestorationSettings):
         raise TypeError(f"settings of a restoration have task options {type(options).__name__}")
     field = net.receptive_field()  # pyright: ignore[reportCallIssue]
-    strided = getattr(net, "stride", 1) > 1  # a tile's phase would matter
-    halo = None if field is None or strided else int(field) // 2
-    return Restorer(hardware.prepare(net), hardware, options, trained.channels, halo)
+    if getattr(net, "stride", 1) > 1:
+        field = None  # a tile's phase would matter
+    halo = None if field is None else int(field) // 2
+    size = trained.settings.data.height_width
+    return Restorer(hardware.prepare(net), hardware, options, trained.channels, halo, size)
 
 
 @dataclass(frozen=True)

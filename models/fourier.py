@@ -23,9 +23,10 @@ class SpectralUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
-        spectrum = torch.fft.rfft2(x.float(), norm="ortho")  # no half precision on most devices
+        x = x.float() if x.dtype.itemsize == 2 else x  # no FFT in half precision on most devices
+        spectrum = torch.fft.rfft2(x, norm="ortho")
         parts = rearrange(torch.view_as_real(spectrum), "n c h w two -> n (c two) h w")
-        parts = self.conv(parts).float()
+        parts = self.conv(parts).to(x.dtype)
         parts = rearrange(parts, "n (c two) h w -> n c h w two", two=2).contiguous()
         return torch.fft.irfft2(torch.view_as_complex(parts), s=(height, width), norm="ortho")
 

@@ -1,4 +1,4 @@
-"""Identities: stable over added options, changed by defaults and meanings, known to old journals."""
+"""Identities: stable over added options, changed by defaults, known to old journals."""
 
 from __future__ import annotations
 

@@ -1,0 +1,119 @@
+"""The restoration nets through the registry: counts, shapes, gradients, and the command line."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from PIL import Image
+
+from experiment.settings import Settings
+from models.profile import parameter_count
+from models.registry import NETS
+from tasks.restoration import build_net
+from tasks.settings import RestorationSettings
+from tests.conftest import run_folder
+
+TRAINED = [n for n, entry in NETS.items() if entry.task == "restoration" and not entry.fitted]
+SMALL = {
+    "resconv": {"layers": 2, "ch": 8},
+    "unet": {"width": 8},
+    "rednet": {"layers": 3, "width": 8},
+    "convnext": {"layers": 2, "width": 8, "kernel": 3},
+    "nafnet": {"width": 8, "blocks": 1},
+    "fourier": {"layers": 2, "width": 8},
+    "vit": {"layers": 2, "width": 16},
+    "mlp": {"layers": 1, "width": 16},
+}
+COUNTS = {
+    "resconv": 186_787, "unet": 837_489, "rednet": 665_921, "convnext": 511_012,
+    "nafnet": 476_577, "fourier": 175_297, "vit": 674_416, "mlp": 469_264,
+}  # fmt: skip
+
+
+def make(command: str, channels: int = 1, size=(28, 28), **options: object) -> torch.nn.Module:
+    settings = Settings.parse(command, SMALL[command] | options)
+    assert isinstance(settings.task, RestorationSettings)
+    torch.manual_seed(0)
+    return build_net(command, settings.net, settings.task, channels, size)
+
+
+def test_every_net_is_tried_here():
+    assert TRAINED == list(SMALL) == list(COUNTS)
+
+
+@pytest.mark.parametrize("command", TRAINED)
+def test_the_parameters_at_the_default_settings(command):
+    settings = Settings.parse(command, {})
+    assert isinstance(settings.task, RestorationSettings)
+    net = build_net(command, settings.net, settings.task, 1, (28, 28))
+    assert parameter_count(net) == COUNTS[command]
+
+
+@pytest.mark.parametrize("command", TRAINED)
+@pytest.mark.parametrize(("channels", "size"), [(1, (28, 28)), (3, (17, 22))])
+def test_any_size_in_is_the_size_out_and_wrong_channels_are_named(command, channels, size):
+    net = make(command, channels, size, mask_input=True, coordinates=True).eval()
+    outputs = net(torch.rand(2, channels + 3, *size))
+    assert outputs.shape == (2, channels, *size)
+    assert outputs.min() >= 0 and outputs.max() <= 1
+    with pytest.raises(ValueError, match=rf"\[n {channels + 3} h w\], got \[2, 2, 28, 28\]"):
+        net(torch.rand(2, 2, 28, 28))
+
+
+@pytest.mark.parametrize("command", TRAINED)
+def test_a_gradient_reaches_every_parameter_and_steps_lower_the_loss(command):
+    net = make(command, size=(12, 12))
+    targets = torch.rand(8, 1, 12, 12, generator=torch.Generator().manual_seed(1))
+    optimizer = torch.optim.AdamW(net.parameters(), 3e-3)
+    losses, touched = [], set()
+    for _ in range(12):
+        loss = (net(targets * (targets > 0.3)) - targets).abs().mean()
+        loss.backward()
+        # The gates of nafnet start at zero and open the way for the rest after the first step.
+        touched |= {n for n, p in net.named_parameters() if p.grad is not None and p.grad.any()}
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    assert touched == {name for name, _ in net.named_parameters()}
+    assert losses[-1] < losses[0] * 0.98
+
+
+@pytest.mark.parametrize("command", TRAINED)
+def test_the_stated_receptive_field_is_how_far_gradients_reach(command):
+    net = make(command, size=(64, 64)).double().eval()
+    image = torch.rand(1, 1, 64, 64, dtype=torch.float64, requires_grad=True)
+    for parameter in net.parameters():  # no gradient may vanish by an accident of signs
+        parameter.data.add_(0.01 * torch.rand_like(parameter))
+    fields = []
+    for pixel in range(28, 36):
+        (gradient,) = torch.autograd.grad(net(image)[0, 0, pixel, pixel], image)
+        rows = gradient[0, 0].abs().sum(1).nonzero()
+        fields.append(int(rows.max() - rows.min() + 1))
+    stated = net.receptive_field()
+    assert max(fields) == (64 if stated is None else stated)
+
+
+@pytest.mark.parametrize("command", ["unet", "convnext"])
+def test_channel_selection_takes_the_place_of_convs(command):
+    full, select = (parameter_count(make(command, conv=conv)) for conv in ("full", "select"))
+    assert full != select
+
+
+@pytest.mark.parametrize("command", [name for name in TRAINED if name != "resconv"])
+def test_each_net_trains_resumes_and_restores_by_the_command_line(command, cli, tmp_path):
+    options = [f"--{name}={value}" for name, value in SMALL[command].items()]
+    outcome = cli(
+        command, "--data", "garments", "--train-images", 64, "--val-images", 20, "--images", 64,
+        "--batch-size", 16, "--mode", "disabled", *options,
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    folder = run_folder(outcome)
+    for name, size in (("same", (28, 28)), ("large", (70, 45))):
+        Image.effect_noise(size, 60).save(tmp_path / f"{name}.png")
+        outcome = cli("restore", folder, tmp_path / f"{name}.png", "--erase", "right")
+        assert outcome.code == 0, outcome.err
+        assert Image.open(tmp_path / f"{name}-restored.png").size == size
+    Image.effect_noise((20, 20), 60).save(tmp_path / "small.png")
+    outcome = cli("restore", folder, tmp_path / "small.png", "--erase", "right")
+    fixed = command == "mlp"
+    assert (outcome.code, outcome.err.count("\n")) == ((2, 1) if fixed else (0, 0)), outcome.err
