@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any, ClassVar
 
 from common.errors import InputError, nearest
@@ -77,10 +78,18 @@ def groups_of(command: str) -> dict[str, type[OptionGroup]]:
 
 def options_of(command: str) -> dict[str, Option]:
     """Every option of ``command`` by name. Raises ``InputError`` for an unknown command."""
+    return _options_of(tuple(groups_of(command).items()), tuple(NETS[command].defaults.items()))
+
+
+@cache
+def _options_of(
+    groups: tuple[tuple[str, type[OptionGroup]], ...], defaults: tuple[tuple[str, Any], ...]
+) -> dict[str, Option]:
+    """Cached, because a sweep parses thousands of settings."""
     found = {}
-    for group, cls in groups_of(command).items():
+    for group, cls in groups:
         for f in fields(cls):
-            default = NETS[command].defaults.get(f.name, f.default)
+            default = dict(defaults).get(f.name, f.default)
             about = dict(f.metadata)
             section = about.pop("section") or cls.section
             found[f.name] = Option(f.name, group, section, default, **about)

@@ -11,6 +11,7 @@ import itertools
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,10 @@ class Sweep:
 
     def grid(self) -> list[Point]:
         """Every point of a grid sweep. Raises ``InputError`` where some cannot be built."""
+        return list(self._grid)
+
+    @cached_property
+    def _grid(self) -> list[Point]:
         points = self.points(self.rows())
         wrong = [point for point in points if point.problem]
         if wrong and len(wrong) == len(points):
