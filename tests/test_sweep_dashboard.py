@@ -1,0 +1,68 @@
+"""optuna-dashboard opens a sweep's journal as it stands (docs/sweeps.md)."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from sweeps.claims import Claims
+from sweeps.study import Study
+from sweeps.sweep_file import read_sweep
+from tests.test_sweep_offline import write
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        importlib.util.find_spec("optuna_dashboard") is None,
+        reason="optuna-dashboard is not installed: pip install optuna-dashboard",
+    ),
+]
+
+
+def read(address: str) -> dict:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            with urllib.request.urlopen(address, timeout=10) as answer:
+                return json.loads(answer.read())
+        except OSError:
+            assert time.monotonic() < deadline, "the dashboard does not answer"
+            time.sleep(0.2)
+
+
+def test_the_dashboard_shows_a_journal_and_leaves_it_as_it_was():
+    study = Study("studies/mini.journal", read_sweep(write()))
+    study.enqueue_missing()
+    claims = Claims(study)
+    for value in (0.5, 0.25):
+        claims.done(claims.next(), value, {"folder": "f", "run_id": "r"})
+    before = Path("studies/mini.journal").read_bytes()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = "from optuna_dashboard._cli import main; main()"
+    dashboard = subprocess.Popen(
+        [sys.executable, "-c", command, "studies/mini.journal", "--port", str(port)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | {"NO_PROXY": "*"},
+    )  # fmt: skip
+    try:
+        address = f"http://127.0.0.1:{port}/api/studies"
+        [shown] = read(address)["study_summaries"]
+        assert shown["study_name"] == "mini"
+        details = read(f"{address}/{shown['study_id']}?after=0")
+        values = [trial["values"] for trial in details["trials"] if trial["state"] == "Complete"]
+        assert sorted(values) == [[0.25], [0.5]] and len(details["trials"]) == 6
+    finally:
+        dashboard.kill()
+        dashboard.wait()
+    assert Path("studies/mini.journal").read_bytes() == before
+    assert claims.next() is not None, "a worker goes on as before"
