@@ -49,6 +49,43 @@ def test_the_parameters_at_the_default_settings(command):
     assert parameter_count(net) == COUNTS[command]
 
 
+def block(i: int, o: int) -> int:
+    """Parameters of U-Net's block: two batch norms, two convs without bias, a shortcut."""
+    return 2 * i + 9 * i * o + 2 * o + 9 * o * o + (i * o if i != o else 0)
+
+
+# Parameters for i input and o output channels at the settings of SMALL, with 8 = width.
+FORMULAS = {
+    "unet": lambda i, o: (
+        9 * i * 8 + block(8, 8) + block(16, 16) + 9 * 8 * 16 + 9 * 16 * 28 + 2 * block(28, 28)
+        + (2 * 28 + 4 * 28**2 + 28) + (28 * 16 + 16) + (16 * 8 + 8) + block(32, 16) + block(16, 8)
+        + 2 * 8 + o * (9 * 8 + 1)
+    ),
+    "rednet": lambda i, o: 8 * (9 * i + 1) + 4 * 8 * (9 * 8 + 1) + o * (9 * 8 + 1),
+    "convnext": lambda i, o: (
+        8 * (4 * i + 1) + 2 * (8 * 10 + 16 + 24 * 9 + 8 * 25) + 16 + 4 * o * 9
+    ),
+    "nafnet": lambda i, o: (
+        8 * (9 * i + 1) + sum(7 * c * c + 33 * c for c in (8, 16, 32, 16, 8))
+        + (4 * 8 * 16 + 16) + (4 * 16 * 32 + 32) + 32 * 64 + 16 * 32 + o * (9 * 8 + 1)
+    ),
+    "fourier": lambda i, o: (
+        8 * (9 * i + 1) + 2 * (16 + 9 * 8 * 4 + 8 * 4 + 8 * 8 + 16 + 8 * 9) + 16 + o * (9 * 8 + 1)
+    ),
+    "vit": lambda i, o: (
+        16 * (16 * i + 1) + 2 * (4 * 16 + 4 * 16 * 17 + 64 * 17 + 16 * 65) + 32 + 16 * o * 17
+    ),
+    "mlp": lambda i, o: 16 * (784 * i + 1) + 32 + 784 * o * 17,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", FORMULAS)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_parameters_follow_a_formula(command, channels):
+    net = make(command, channels, mask_input=True, coordinates=True)
+    assert parameter_count(net) == FORMULAS[command](channels + 3, channels)
+
+
 @pytest.mark.parametrize("command", TRAINED)
 @pytest.mark.parametrize(("channels", "size"), [(1, (28, 28)), (3, (17, 22))])
 def test_any_size_in_is_the_size_out_and_wrong_channels_are_named(command, channels, size):
