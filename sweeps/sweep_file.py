@@ -112,7 +112,10 @@ def _environment(file: Path, item: str) -> str:
 
 
 def _only_task(file: Path, config: dict[str, Any], specs: dict[str, Any]) -> str:
-    """The one command that has all parameters and logs the metric, where the file names none."""
+    """The command meant by a file without one: the first that has all parameters and the metric.
+
+    Raises ``InputError`` where commands of both tasks fit.
+    """
     metric = config.get("metric")
     name = metric.get("name") if isinstance(metric, dict) else None
     fitting = [
@@ -120,7 +123,7 @@ def _only_task(file: Path, config: dict[str, Any], specs: dict[str, Any]) -> str
         for task in NETS
         if set(specs) <= set(options_of(task)) and name in (None, *optimizable(NETS[task].task))
     ]
-    if len(fitting) != 1:
+    if len({NETS[task].task for task in fitting}) != 1:
         raise InputError(
             f"{file}: command is missing, and its parameters fit {', '.join(fitting) or 'none'}; "
             f"write command: [${{env}}, ${{interpreter}}, ${{program}}, "
