@@ -1,0 +1,98 @@
+"""Limits of a sweep, infeasible points, names, Hyperband with seeds, and what --status shows."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from pathlib import Path
+
+from sweeps.claims import Claims
+from sweeps.progress import ProgressDisplay, run_name
+from sweeps.study import PointStatus, Study
+from sweeps.supervisor import Limits, Stop
+from sweeps.sweep_file import read_sweep
+from tests.test_sweep_offline import MINI, write
+
+SMALL = MINI.replace("[1, 2, 3]", "[1]").replace("[3, 5]", "[3]").replace("256}\n  ch", "64}\n  ch")
+
+
+def stop_of(display: ProgressDisplay, seconds: float = 1, **limits) -> Stop:
+    stop = Stop()
+    Limits(**limits).check(display, seconds, stop)
+    return stop
+
+
+def test_failures_hours_and_the_metrics_target_let_runs_in_hand_finish():
+    sweep = read_sweep(write(MINI.replace("minimize}", "minimize, target: 0.3}")))
+    first, second = sweep.grid()[:2]
+    display = ProgressDisplay(sweep, 1)
+    display.update([PointStatus(first, "done", {}, 0.4), PointStatus(second, "missing")], [])
+    display.announce([PointStatus(second, "failed", {"reason": "x"})])
+    assert stop_of(display, max_failures=2, max_hours=1).level == 0
+    assert "--max-failures 1 is reached" in stop_of(display, max_failures=1).reason
+    assert "--max-hours 0.5 is over" in stop_of(display, seconds=1801, max_hours=0.5).reason
+    display.update([PointStatus(first, "done", {}, 0.3)], [])
+    stop = stop_of(display)
+    assert (stop.level, stop.by_user) == (1, False) and "val/l1 0.3 is reached" in stop.reason
+
+
+def test_count_trains_so_many_points_and_status_tells_the_rest_as_json(shell):
+    file = write(SMALL + "  lr: {values: [0.001, 0.002, 0.003]}\n")
+    outcome = shell("sweep", file, "--mode", "disabled", "--count", 2, "--tags", "a,b",
+                    "--notes", "why")  # fmt: skip
+    assert outcome.code == 1 and "3 points: 2 done, 0 running, 0 failed, 1 missing" in outcome.out
+    config = next(Path("runs").glob("*/config.yaml")).read_text()
+    assert re.search(r"tags:\s+- a\s+- b", config) and "notes: why" in config
+    shown = json.loads(shell("sweep", file, "--status", "--json").out)
+    assert shown["metric"] == {"name": "val/l1", "goal": "minimize"}
+    assert [point["state"] for point in shown["points"]] == ["done", "done", "missing"]
+    assert shown["points"][2]["args"]["lr"] == 0.003
+    assert shell("sweep", file, "--mode", "disabled").code == 0
+    start = time.monotonic()
+    watched = shell("sweep", file, "--status", "--watch")
+    assert watched.code == 0 and time.monotonic() - start < 60, "it ends when nothing is to come"
+
+
+def test_a_point_that_cannot_be_trained_fails_alone(shell):
+    text = SMALL.replace("method: grid", "method: random\nrun_cap: 3")
+    file = write(text.replace("ks: {values: [3]}", "ks: {min: 3, max: 5}"))
+    outcome = shell("sweep", file, "--mode", "disabled")
+    assert outcome.code == 1 and re.search(r"failed: ks=4: .*odd", outcome.out), outcome
+    assert "3 points: 2 done, 0 running, 1 failed, 0 missing" in outcome.out
+    assert "ReportedWarning" not in outcome.err and "already" not in outcome.err
+
+
+def test_names_of_runs_differ_where_settings_differ_and_say_the_seed():
+    text = MINI.replace("[1, 2, 3]", "[1, 2]") + "  lr: {values: [0.12345678, 0.12345679]}\n"
+    sweep = read_sweep(write(text)).with_seeds(2)
+    points = sweep.grid()
+    names = {run_name(sweep, point, point.key) for point in points}
+    assert len(names) == len(points) == 16
+    assert "mini-ks3-layers1-lr0.12345678-seed0" in names
+    long = read_sweep(write(text.replace("name: mini", f"name: {'x' * 70}")))
+    names = {run_name(long, point, point.key) for point in long.grid()}
+    assert len(names) == 8 and max(map(len, names)) == 64
+
+
+def test_hyperband_judges_a_setting_by_the_mean_of_its_seeds():
+    text = MINI.replace("[1, 2, 3]", "[1, 2]").replace("[3, 5]", "[3]")
+    text += "early_terminate: {type: hyperband, min_iter: 1, eta: 2}\n"
+    study = Study("s.journal", read_sweep(write(text)).with_seeds(2))
+    study.enqueue_missing()
+    claims = Claims(study)
+    taken = [claims.next() for _ in range(4)]
+    by_point = {(c.point.args["layers"], c.point.args["seed"]): c for c in taken}
+    assert not claims.report(by_point[1, 0], 0.1, 1)
+    assert claims.report(by_point[2, 0], 0.3, 1), "its mean 0.3 is above 0.1"
+    assert not claims.report(by_point[1, 1], 0.2, 1), "the mean 0.15 is the best"
+    # Alone it would be the best of all; its setting's mean of 0.3 and 0.05 is not.
+    assert claims.report(by_point[2, 1], 0.05, 1)
+    assert not claims.report(by_point[1, 0], 0.4, 1), "a validation counts once"
+
+
+def test_a_journal_torn_in_its_first_line_is_repaired():
+    Path("s.journal").write_text('{"op_code":0,"worker_id":"x","study_na')
+    study = Study("s.journal", read_sweep(write()))
+    study.enqueue_missing()
+    assert study.waiting() == 6
