@@ -92,9 +92,11 @@ class Trainer:
         self.format = (
             torch.channels_last if variant.memory == "channels_last" else torch.contiguous_format
         )
-        self.net = net.to(device, memory_format=self.format)
+        self.net = net.to(device).to(memory_format=self.format)
         self.optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, nesterov=True)
-        self.model: nn.Module = torch.compile(self.net) if variant.compiled else self.net
+        self.model: Callable[[Tensor], Tensor] = (
+            torch.compile(self.net) if variant.compiled else self.net
+        )
 
     def step(self, images: Tensor, labels: Tensor) -> None:
         bf16 = self.variant.precision == "bf16"

@@ -271,12 +271,13 @@ def _is_plain(module: nn.Module) -> bool:
 def _matching(
     conv: nn.Conv2d, rank: int, bias: bool | None, implementation: str
 ) -> ChannelSelectionConv2d:
-    geometry: Any = (conv.kernel_size, conv.stride, conv.padding, conv.dilation)
+    names = ("kernel_size", "stride", "padding", "dilation")
+    geometry: dict[str, Any] = {name: getattr(conv, name) for name in names}
     layer = ChannelSelectionConv2d(
         conv.in_channels,
         conv.out_channels,
-        *geometry,
-        conv.bias is not None if bias is None else bias,
+        **geometry,
+        bias=conv.bias is not None if bias is None else bias,
         rank=min(rank, math.prod(conv.kernel_size)),
         implementation=implementation,
         device=conv.weight.device,

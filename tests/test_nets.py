@@ -12,6 +12,8 @@ from models.registry import NETS
 from tasks.restoration import build_net
 from tasks.settings import RestorationSettings
 from tests.conftest import run_folder
+from training.optimizers import make_optimizer
+from training.settings import TrainingSettings
 
 TRAINED = [n for n, entry in NETS.items() if entry.task == "restoration" and not entry.fitted]
 SMALL = {
@@ -154,3 +156,18 @@ def test_each_net_trains_resumes_and_restores_by_the_command_line(command, cli, 
     outcome = cli("restore", folder, tmp_path / "small.png", "--erase", "right")
     fixed = command == "mlp"
     assert (outcome.code, outcome.err.count("\n")) == ((2, 1) if fixed else (0, 0)), outcome.err
+
+
+@pytest.mark.parametrize("command", TRAINED)
+def test_decay_of_weights_spares_biases_norms_slopes_and_scales(command):
+    net = make(command, **{"act": "prelu", "conv": "select"} if command == "resconv" else {})
+    settings = TrainingSettings(weight_decay=0.3, decay="weights")
+    decayed, spared = make_optimizer(settings, net).param_groups
+    assert (decayed["weight_decay"], spared["weight_decay"]) == (0.3, 0.0)
+    names = {p: name for name, p in net.named_parameters()}
+    assert {*decayed["params"], *spared["params"]} == {*names}
+    assert all(p.ndim > 1 for p in decayed["params"])
+    spared_names = [names[p] for p in spared["params"] if p.ndim > 1]
+    assert all(name.endswith(("beta", "gamma")) for name in spared_names)
+    groups = make_optimizer(TrainingSettings(), net).param_groups
+    assert [len(group["params"]) for group in groups] == [len(names)]

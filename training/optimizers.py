@@ -5,13 +5,18 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from models.profile import weights_and_others
 from training.settings import TrainingSettings
 
 
 def make_optimizer(settings: TrainingSettings, net: nn.Module) -> torch.optim.Optimizer:
     """The fused optimizer of the settings; betas 0.9 and 0.999 (logbook A), momentum 0.9."""
+    parameters = list(net.parameters())
+    if settings.decay == "weights":
+        weights, others = weights_and_others(net)
+        parameters = [{"params": weights}, {"params": others, "weight_decay": 0.0}]
     common = {"lr": settings.lr, "weight_decay": settings.weight_decay, "fused": True}
     if settings.optimizer == "sgd":
-        return torch.optim.SGD(net.parameters(), momentum=0.9, nesterov=True, **common)
+        return torch.optim.SGD(parameters, momentum=0.9, nesterov=True, **common)
     kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[settings.optimizer]
-    return kind(net.parameters(), **common)
+    return kind(parameters, **common)

@@ -24,6 +24,12 @@ class TrainingSettings(OptionGroup):
     batch_size: int = option(64, Integer(1), "Images a step (over all processes).")
     lr: float = option(3e-4, Real(0, above=True, example="0.0003"), "Highest learning rate.")
     weight_decay: float = option(0.01, Real(0, example="0.01"), "Weight decay.")
+    decay: str = option(
+        "all",
+        Choice(("all", "weights")),
+        "Parameters that weight decay acts on: all, as in the logbooks, or only the weights of "
+        "convs and linear layers (no biases, norms, PReLU slopes or scales).",
+    )
     optimizer: str = option(
         "adamw",
         Choice(("adamw", "adam", "sgd")),
