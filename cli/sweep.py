@@ -217,6 +217,7 @@ def _offline(options: SweepOptions, definition: Any, mode: str) -> int:
     if options.new:
         raise InputError("--new: is for sweeps on W&B's server; give --study FILE for another here")
     from sweeps.offline import log_folder, run_offline
+    from sweeps.storage import named_errors
     from sweeps.study import Study
     from sweeps.supervisor import Children, gpu_list
     from sweeps.worker import Job
@@ -224,7 +225,6 @@ def _offline(options: SweepOptions, definition: Any, mode: str) -> int:
     gpus = gpu_list(options.gpus)
     _preflight(definition)
     command = uuid.uuid4().hex
-    study = Study(where, definition, options.runs_dir, command)
     tracking = {"mode": mode} | _place(options, definition) | _labels(options, definition)
     job = Job(
         study=where, file=str(definition.file), definition=definition.plain_config(),
@@ -232,10 +232,12 @@ def _offline(options: SweepOptions, definition: Any, mode: str) -> int:
         skip_invalid=options.skip_invalid, tracking=tracking,
     )  # fmt: skip
     children = Children(options.jobs or len(gpus) or 1, gpus, log_folder(where, definition))
-    return run_offline(
-        study, job, children, _limits(options),
-        count=options.count, retry_failed=options.retry_failed,
-    )  # fmt: skip
+    with named_errors(where):
+        study = Study(where, definition, options.runs_dir, command)
+        return run_offline(
+            study, job, children, _limits(options),
+            count=options.count, retry_failed=options.retry_failed,
+        )  # fmt: skip
 
 
 def _online(options: SweepOptions, definition: Any) -> int:

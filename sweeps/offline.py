@@ -12,7 +12,7 @@ from pathlib import Path
 from optuna.trial import TrialState
 
 from common.errors import RunError
-from common.log import log
+from common.log import log, log_through
 from sweeps.owner import LEASE_SECONDS, claim_of
 from sweeps.progress import ProgressDisplay, Row
 from sweeps.space import Sweep
@@ -148,14 +148,11 @@ def run_offline(
     """
     engine = StudyEngine(study, job, count)
     display = ProgressDisplay(study.sweep, children.jobs)
-    try:
-        study.enqueue_missing(retry_failed)
-        with display, stop_on_signals() as stop:
-            display.begin(study.statuses())
-            supervise(engine, children, display, stop, limits)
-        code = display.close(study.statuses())
-    except OSError as error:
-        raise RunError(f"the study cannot be kept: {error}") from None
+    study.enqueue_missing(retry_failed)
+    with display, log_through(display.print), stop_on_signals() as stop:
+        display.begin(study.statuses())
+        supervise(engine, children, display, stop, limits)
+    code = display.close(study.statuses())
     if stop.by_user:
         display.print("Stopped; give the same command again to go on.")
     return 130 if stop.by_user else code

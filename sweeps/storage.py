@@ -6,6 +6,8 @@ import fcntl
 import json
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -25,6 +27,20 @@ DRIVER_HINT = (
     "pymysql for mysql+pymysql://…"
 )
 optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+@contextmanager
+def named_errors(where: str) -> Iterator[None]:
+    """``with``: an error in writing, such as a full disk, becomes one line that names the study.
+
+    Raises ``RunError``.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"the study {_without_password(where)} cannot be kept: {error.strerror or error}"
+        ) from None
 
 
 def open_storage(where: str) -> Any:
@@ -124,8 +140,8 @@ def _is_outage(error: BaseException | None) -> bool:
 
 
 def _without_password(url: str) -> str:
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"
+    scheme, colon, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}" if colon else url
 
 
 def _cut_torn_line(path: Path) -> None:

@@ -28,6 +28,7 @@ from sweeps.claims import Claim, Claims
 from sweeps.owner import HEARTBEAT_SECONDS
 from sweeps.progress import label, run_name
 from sweeps.space import Sweep
+from sweeps.storage import named_errors
 from sweeps.study import Study
 from sweeps.sweep_file import parse_sweep
 
@@ -195,13 +196,12 @@ def _is_closed(stream: Any) -> bool:
 def main() -> int:
     """Work on the job on stdin; a study that cannot be used ends in one line and exit code 1."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor closes stdin instead
+    job = Job(**json.loads(sys.stdin.readline()))
     try:
-        Worker(Job(**json.loads(sys.stdin.readline()))).work()
+        with named_errors(job.study):
+            Worker(job).work()
     except (InputError, RunError) as error:
         print(error, file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"the study cannot be kept: {error}", file=sys.stderr)
         return 1
     return 0
 

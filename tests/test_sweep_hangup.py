@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -56,6 +57,18 @@ def test_a_closed_terminal_saves_the_run_in_hand_and_ends_the_workers():
     again = Command(file, "--mode", "disabled")
     assert again.end() == 0 and only_run(Path("runs")) == folder
     assert set(done_points(Path("studies/mini.journal")).values()) == {1}
+
+
+def test_a_schedulers_signal_saves_the_run_in_hand_and_the_same_command_goes_on():
+    file = write(LONG.replace("25600", "5120"))
+    command = Command(file, "--mode", "disabled")
+    wait_until(lambda: list(Path("runs").glob("*/checkpoints/last.pt")))
+    command.process.send_signal(signal.SIGUSR1)  # what SLURM sends before the time limit
+    assert command.end() == 130
+    folder = only_run(Path("runs"))
+    seen = json.loads((folder / "summary.json").read_text())["images_seen"]
+    assert 0 < seen < 5120 and not done_points(Path("studies/mini.journal"))
+    assert Command(file, "--mode", "disabled").end() == 0 and only_run(Path("runs")) == folder
 
 
 PARENT = """

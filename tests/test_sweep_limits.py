@@ -96,3 +96,17 @@ def test_a_journal_torn_in_its_first_line_is_repaired():
     study = Study("s.journal", read_sweep(write()))
     study.enqueue_missing()
     assert study.waiting() == 6
+
+
+def test_a_full_disk_is_named_in_one_line(cli, monkeypatch):
+    file = write()
+    Study("studies/mini.journal", read_sweep(file))
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("optuna.storages.journal.JournalFileBackend.append_logs", full)
+    outcome = cli("sweep", file, "--mode", "disabled")
+    assert outcome.code == 1 and outcome.err == (
+        "Error: the study studies/mini.journal cannot be kept: No space left on device\n"
+    )  # fmt: skip
