@@ -16,6 +16,13 @@ SOURCES_HELP = (
 FORMATS = ("rich", "markdown", "csv", "json", "latex")
 ENDINGS = {".md": "markdown", ".csv": "csv", ".json": "json", ".tex": "latex"}
 _SOURCES = click.argument("sources", nargs=-1, metavar="SOURCE...")
+_ALL = click.option(
+    "--all", "all_runs", is_flag=True, help="Also show settings that a sweep file no longer holds."
+)
+_METRIC = click.option(
+    "--metric", metavar="NAME",
+    help="Rank by this metric [default: that of the sweep file, else the task's].",
+)  # fmt: skip
 _RUNS_DIR = click.option(
     "--runs-dir", default="runs", metavar="FOLDER", help="Where a sweep's run folders are.",
     show_default=True,
@@ -33,10 +40,13 @@ _RUNS_DIR = click.option(
 @click.option("--out", metavar="FILE", help="Write the table to a file.")
 @click.option("--plots", metavar="FOLDER", help="Draw curves and trade-offs there, as PNG.")
 @click.option("--images", metavar="FOLDER", help="Put the demo pictures side by side there.")
+@_METRIC
+@_ALL
 @_RUNS_DIR
 def compare(
     sources: tuple[str, ...], format_: str | None, sort: str | None, columns: str | None,
-    out: str | None, plots: str | None, images: str | None, runs_dir: str,
+    out: str | None, plots: str | None, images: str | None, metric: str | None, all_runs: bool,
+    runs_dir: str,
 ) -> int:  # fmt: skip
     """Compare runs in the logbook's table: ranked, with spread over seeds and published values.
 
@@ -53,7 +63,8 @@ def compare(
     from reports.table import tables_of
 
     names = [name.strip() for name in (columns or "").split(",") if name.strip()]
-    tables = tables_of(collect(_given(sources), Path(runs_dir)), sort=sort, columns=names)
+    runs = collect(_given(sources), Path(runs_dir), all_runs=all_runs)
+    tables = tables_of(runs, sort=sort, columns=names, metric=metric)
     text = WRITERS[format_](tables)
     if out:
         _write(Path(out), text)
@@ -77,8 +88,13 @@ def compare(
 @_SOURCES
 @click.option("--html", metavar="FILE", help="Write one self-contained page instead.")
 @click.option("--share", is_flag=True, help="Make a link that anyone can open (W&B Report).")
+@_METRIC
+@_ALL
 @_RUNS_DIR
-def report(sources: tuple[str, ...], html: str | None, share: bool, runs_dir: str) -> int:
+def report(
+    sources: tuple[str, ...], html: str | None, share: bool, metric: str | None, all_runs: bool,
+    runs_dir: str,
+) -> int:  # fmt: skip
     """Make a W&B Report of a comparison, or with --html a page that needs no server.
 
     Example: python train.py report sweep_configs/smoke.yaml --html report.html
@@ -88,7 +104,8 @@ def report(sources: tuple[str, ...], html: str | None, share: bool, runs_dir: st
     from reports.collect import collect
     from reports.table import tables_of
 
-    tables = tables_of(collect(_given(sources), Path(runs_dir)))
+    runs = collect(_given(sources), Path(runs_dir), all_runs=all_runs)
+    tables = tables_of(runs, metric=metric)
     if html:
         from reports.page import page
 

@@ -6,11 +6,16 @@ import dataclasses
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from common.errors import InputError
+from common.log import log
+from experiment.settings import Settings, stored_values
 from models.registry import NETS
 from reports.published import logbook_table
 from reports.studies import study_runs
+from sweeps.space import Sweep
+from sweeps.sweep_file import parse_sweep
 from sweeps.yaml_file import read_yaml
 from tracking.record import RunRecord, is_run_folder, read_run_folder, read_run_folders
 
@@ -18,8 +23,10 @@ ROOT = Path(__file__).resolve().parent.parent
 SWEEP_SUFFIXES = (".yaml", ".yml")
 
 
-def collect(sources: Sequence[str], runs_dir: Path) -> list[RunRecord]:
+def collect(sources: Sequence[str], runs_dir: Path, *, all_runs: bool = False) -> list[RunRecord]:
     """The runs of all sources, each once, oldest first.
+
+    Runs of settings that a sweep file no longer holds are ``outdated``, unless ``all_runs``.
 
     A source is a run folder, a folder of runs or a study (searched two levels down), a sweep
     file (its runs are looked for under ``runs_dir``), or a W&B path. A damaged run folder that a
@@ -29,6 +36,8 @@ def collect(sources: Sequence[str], runs_dir: Path) -> list[RunRecord]:
     found: dict[str, RunRecord] = {}
     for source in sources:
         runs = _runs_of(source, runs_dir)
+        if all_runs:
+            runs = [dataclasses.replace(run, outdated=False) for run in runs]
         if len(runs) == 1 and _names(source, runs[0]):
             runs = [dataclasses.replace(runs[0], named=True)]
         for record in runs:
@@ -83,7 +92,7 @@ def _runs_of(source: str, runs_dir: Path) -> Sequence[RunRecord]:
     return records
 
 
-def _runs_below(folder: Path) -> list[RunRecord]:
+def _runs_below(folder: Path) -> Sequence[RunRecord]:
     """The run in ``folder``, or those in the folders one or two levels below it."""
     if is_run_folder(folder):
         return [read_run_folder(folder)]
@@ -97,13 +106,15 @@ def _runs_below(folder: Path) -> list[RunRecord]:
     return read_run_folders(folders)
 
 
-def _runs_of_sweep(path: Path, runs_dir: Path) -> list[RunRecord]:
+def _runs_of_sweep(path: Path, runs_dir: Path) -> Sequence[RunRecord]:
     """The runs under ``runs_dir`` that came from the sweep file ``path``."""
     folders = [run for run in sorted(runs_dir.glob("*/")) if is_run_folder(run)]
     config, question = read_yaml(path)
     name = str(config.get("name") or path.stem)
+    sweep = _definition(path, config)
+    metric = sweep.metric if sweep else None
     runs = [
-        dataclasses.replace(run, question=question)
+        dataclasses.replace(run, question=question, metric=metric, outdated=_outdated(run, sweep))
         for run in read_run_folders(folders)
         if name in (run.sweep, logbook_table(run.sweep))
     ]
@@ -113,6 +124,24 @@ def _runs_of_sweep(path: Path, runs_dir: Path) -> list[RunRecord]:
             f"python train.py sweep {path} (or say where: --runs-dir FOLDER)"
         )
     return runs
+
+
+def _definition(path: Path, config: dict[str, Any]) -> Sweep | None:
+    """The sweep of a file; its runs can be compared also where it cannot be run."""
+    try:
+        return parse_sweep(path, config, skip_invalid=True)
+    except InputError as error:
+        log.warning(f"All runs are shown: {error}")
+        return None
+
+
+def _outdated(run: RunRecord, sweep: Sweep | None) -> bool:
+    """Whether the sweep's file no longer holds the settings of a run."""
+    if sweep is None or run.command not in NETS:
+        return False
+    settings = Settings.parse(run.command, stored_values(run.config))
+    rehearsal = run.sweep != sweep.name  # NAME-images-N sets both
+    return not sweep.holds(settings, ignore=("images", "val_images") if rehearsal else ())
 
 
 def _refuse_mixture(what: str, values: Iterable[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from common.errors import InputError, nearest
@@ -21,6 +21,7 @@ TITLES = {
     "receptive_field": "receptive field", "multiply_adds": "multiply-adds",
     "train_images": "train images", "val_images": "val images", "runs": "seeds",
 }  # fmt: skip
+NOT_IN_FILE = "of settings that the sweep file no longer holds"
 
 
 @dataclass
@@ -84,13 +85,24 @@ def plain(row: Row, columns: Sequence[str]) -> dict[str, Any]:
 
 
 def tables_of(
-    records: Sequence[RunRecord], *, sort: str | None = None, columns: Sequence[str] = ()
+    records: Sequence[RunRecord],
+    *,
+    sort: str | None = None,
+    columns: Sequence[str] = (),
+    metric: str | None = None,
 ) -> list[Table]:
     """One table a sweep, or of runs named one by one a data set, in the order of their first runs.
 
-    ``sort`` is a column (``-column`` for falling), ``columns`` replaces the default ones. Raises
-    ``InputError`` for a column that no run has, or where no run is finished.
+    ``sort`` is a column (``-column`` for falling), ``columns`` replaces the default ones. Rows are
+    ranked by ``metric``, else by that of their sweep file, else by the objective of the task.
+    Raises ``InputError`` for a column or metric that no run has, or where no run is finished.
     """
+    if metric:
+        logged = {key for record in records for key in record.last}
+        if metric not in logged:
+            hint = f"{nearest(metric, logged)} There are {', '.join(sorted(logged))}"
+            raise InputError(f"--metric {metric}: no run has it.{hint}")
+        records = [replace(record, metric=metric) for record in records]
     tables = [table for table in _tables(records) if table.rows]
     if not tables:
         raise InputError(
@@ -135,7 +147,7 @@ def _table(records: Sequence[RunRecord], named: bool) -> Table:
     task, sweep = records[0].task, records[0].sweep
     if any(record.sweep != sweep for record in records):
         sweep = None
-    metric = objective_of(records[0].config)
+    metric = _metric(records[0])
     goal = goal_of(metric)
     usable = [r for r in records if _state(r) == "finished"]
     rows, repeats = _rows(usable, named)
@@ -158,6 +170,10 @@ def _table(records: Sequence[RunRecord], named: bool) -> Table:
     return table
 
 
+def _metric(record: RunRecord) -> str:
+    return record.metric or objective_of(record.config)
+
+
 def _rank(rows: list[Row], metric: str, falling: bool) -> None:
     """Sort best first, equals with one place; say of each row whether it beats the one below."""
     rows.sort(key=lambda row: row.values[metric].mean, reverse=falling)
@@ -175,7 +191,9 @@ def _state(record: RunRecord) -> str:
 
     A killed run could not say so: its state is still running.
     """
-    metric = objective_of(record.config)
+    if record.outdated:
+        return NOT_IN_FILE
+    metric = _metric(record)
     if record.state == "finished" and record.summary.get("last", {}).get(metric) is None:
         return f"without {metric}"
     return "running or killed" if record.state == "running" else record.state
@@ -261,7 +279,12 @@ def _notes(table: Table, sweep: str | None, repeats: int) -> list[str]:
             "be told (train with several --seeds)."
         )
     if table.left_out:
-        notes.append(f"Left out: {_counted(table.left_out)}.")
+        hint = " (--all shows them)" if any(r.outdated for r in table.left_out) else ""
+        notes.append(f"Left out: {_counted(table.left_out)}{hint}.")
+    budgets = {row.settings.get("images") for row in table.rows}
+    if len(budgets) > 1:
+        shown = " and ".join(f"{n:,}" for n in sorted(b or 0 for b in budgets))
+        notes.append(f"Trained on different numbers of images ({shown}): no fair ranking.")
     if repeats:
         notes.append(f"Left out: {repeats} older runs of a setting and seed that was run again.")
     notes += _published_notes(table, sweep)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
@@ -64,6 +64,15 @@ class Parameter:
         if self.distribution == "int_uniform":
             return range(int(self.low), int(self.high) + 1)
         return tuple({json.dumps(value): value for value in self.values}.values())
+
+    def holds(self, value: Any, read: Callable[[Any], Any]) -> bool:
+        """Whether a run's option has a value of this parameter; ``read`` is the option's reader."""
+        if self.values:
+            return any(read(v) == value for v in self.listed())
+        if "normal" in self.distribution:
+            return True
+        low, high = sorted(self.examples())
+        return isinstance(value, int | float) and low * (1 - 1e-9) <= value <= high * (1 + 1e-9)
 
     def examples(self) -> Sequence[Any]:
         """The listed values, or the two ends of a range."""

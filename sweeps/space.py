@@ -11,7 +11,7 @@ import itertools
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from common.errors import InputError
 from common.options import NONE_SPELLINGS
 from data.registry import folder_val_images
 from experiment.identity import identity, legacy_identity
-from experiment.settings import Settings
+from experiment.settings import Settings, options_of
 from sweeps.parameters import Parameter
 from tasks.metrics import Goal
 from tracking.folder import RunFolder
@@ -129,6 +129,25 @@ class Sweep:
         """The points with these arguments, each once, infeasible ones too."""
         found = [self.point(row, strict=False) for row in rows]
         return list({point.key: point for point in reversed(found)}.values())[::-1]
+
+    def holds(self, settings: Settings, ignore: tuple[str, ...] = ()) -> bool:
+        """Whether a run with ``settings`` is of this sweep as its file is now, under any seed."""
+        values = settings.flat()
+        for name, option in options_of(self.task).items():
+            acts = not option.only_if or values[option.only_if[0]] == option.only_if[1]
+            if not option.identity or not acts or name in ignore:
+                continue
+            parameter = self.parameters.get(name)
+            if parameter:
+                if not parameter.holds(values[name], partial(option.read, name)):
+                    return False
+            elif name != "seed":
+                expected = option.default
+                if name in self.literals:
+                    expected = option.read(name, self.literals[name])
+                if values[name] != expected:
+                    return False
+        return settings.command == self.task
 
     def rows(self) -> list[dict[str, Any]]:
         """The arguments of every run of a grid, in W&B's order; ``run_cap`` counts settings."""

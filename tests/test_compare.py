@@ -196,6 +196,34 @@ def test_a_sweep_file_finds_its_runs_and_rehearsals(tmp_path, capsys, monkeypatc
     assert "line 2" in refused(file, "--runs-dir", runs)
 
 
+def test_a_sweep_file_shows_its_settings_as_they_are_now(tmp_path, capsys) -> None:
+    for run_id, ks, seed, images in (
+        ("a", 3, 0, 640), ("b", 5, 0, 640), ("c", 5, 1, 640), ("d", 7, 0, 1280),
+    ):  # fmt: skip
+        fake_run(tmp_path, run_id, ks / 100, images=images, ks=ks, seed=seed, sweep="kernels")
+    fake_run(tmp_path, "e", 0.01, ks=5, lr=0.1, sweep="kernels")
+    file = tmp_path / "kernels.yaml"
+    text = "method: grid\nmetric: {name: val/psnr}\nparameters: {ks: {values: [5, 7]}}\n"
+    file.write_text(text)
+
+    def table(*options: str) -> dict:
+        arguments = [str(file), "--runs-dir", str(tmp_path), "--format", "json", *options]
+        compare.main(arguments, standalone_mode=False)
+        [found] = json.loads(capsys.readouterr().out)
+        return found
+
+    now = table()
+    assert [row["run_ids"] for row in now["rows"]] == [["b", "c"], ["d"]]
+    assert "val/psnr" in now["rows"][0], "the file's own metric ranks"
+    left_out = "Left out: 2 of settings that the sweep file no longer holds (--all shows them)."
+    assert left_out in now["notes"]
+    assert any("different numbers of images (640 and 1,280)" in note for note in now["notes"])
+    every = table("--all", "--metric", "val/l1")
+    assert [row["run_ids"] for row in every["rows"]] == [["e"], ["a"], ["b", "c"], ["d"]]
+    with pytest.raises(InputError, match="--metric val/l2: no run has it. Did you mean"):
+        table("--metric", "val/l2")
+
+
 def test_runs_named_one_by_one_stand_in_one_table_a_data_set(tmp_path, capsys) -> None:
     net = {"layers": 15, "ch": 32, "residual_weight": 0.1, "bn_last": True, "size": 32}
     swept = fake_run(tmp_path, "a", 0.05, sweep="layers-32", **net)
@@ -297,7 +325,7 @@ def test_a_damaged_run_is_left_out_of_a_search_and_named(tmp_path, capsys) -> No
         damaged = fake_run(tmp_path, run_id, ks / 100, ks=ks, sweep="kernels")
     config = (damaged / "config.yaml").read_text()
     sweep = tmp_path / "kernels.yaml"
-    sweep.write_text("name: kernels\n")
+    sweep.write_text("name: kernels\nmethod: grid\nparameters: {ks: {values: [3, 5, 7]}}\n")
     for cut, reason in ((config[:300], "cut short"), (config + "\n}", "cannot be read")):
         (damaged / "config.yaml").write_text(cut)
         for source in (tmp_path, sweep):

@@ -53,7 +53,8 @@ class RunRecord:
 
     ``project`` is ``entity/project`` (the entity may be missing). ``order`` is when the run ended,
     or began, in UTC as text that sorts. ``question`` is the description of its sweep, where that
-    is recorded. ``named``: asked for by itself, not as one of a folder or sweep.
+    is recorded. ``named``: asked for by itself, not as one of a folder or sweep. ``metric`` is
+    what its sweep optimises. ``outdated``: of a setting that its sweep file no longer holds.
     """
 
     id: str
@@ -69,6 +70,8 @@ class RunRecord:
     order: str
     url: str | None
     named: bool = False
+    metric: str | None = None
+    outdated: bool = False
 
     @property
     def task(self) -> str:
