@@ -55,6 +55,4 @@ def test_the_last_claims_of_a_sweep_cost_what_the_first_do():
 
 if __name__ == "__main__":  # python -m tests.test_sweep_claiming 10000
     first, last = claim_seconds(int(sys.argv[1]))
-    print(
-        f"CPU time to claim and record: {first * 1000:.2f} ms at the start, {last * 1000:.2f} ms at the end"
-    )
+    print(f"CPU time a point: {first * 1000:.2f} ms at the start, {last * 1000:.2f} ms at the end")
