@@ -8,8 +8,8 @@ import shlex
 import sys
 import time
 import uuid
-from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import click
@@ -22,33 +22,8 @@ POSITIVE = click.IntRange(min=1)
 WATCH_SECONDS = 5
 
 
-@dataclass(frozen=True, kw_only=True)
-class SweepOptions:
-    """Command-line options of ``sweep``."""
-
-    file: Path | None
-    mode: str | None
-    join: str | None
-    new: bool
-    jobs: int | None
-    gpus: str | None
-    seeds: int | None
-    images: int | None
-    count: int | None
-    max_failures: int | None
-    max_hours: float | None
-    study: str | None
-    runs_dir: str
-    project: str | None
-    entity: str | None
-    tags: str | None
-    notes: str | None
-    skip_invalid: bool
-    retry_failed: bool
-    status: bool
-    watch: bool
-    json: bool
-    dry_run: bool
+class SweepOptions(SimpleNamespace):
+    """Command-line options of ``sweep`` by name."""
 
 
 @click.command("sweep")
@@ -216,10 +191,10 @@ def _offline(options: SweepOptions, definition: Any, mode: str) -> int:
         return _print_status(options, definition, lambda: statuses_at(where, definition))
     if options.new:
         raise InputError("--new: is for sweeps on W&B's server; give --study FILE for another here")
+    from sweeps.children import Children, gpu_list
     from sweeps.offline import log_folder, run_offline
     from sweeps.storage import named_errors
     from sweeps.study import Study
-    from sweeps.supervisor import Children, gpu_list
     from sweeps.worker import Job
 
     gpus = gpu_list(options.gpus)
@@ -241,9 +216,9 @@ def _offline(options: SweepOptions, definition: Any, mode: str) -> int:
 
 
 def _online(options: SweepOptions, definition: Any) -> int:
+    from sweeps.children import ROOT, Children, gpu_list
     from sweeps.online import OnlineSweep, known_sweep, remember, run_online
     from sweeps.preflight import preflight
-    from sweeps.supervisor import ROOT, Children, gpu_list
     from tracking.server import choose_connection
 
     if options.runs_dir != "runs":

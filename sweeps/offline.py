@@ -13,12 +13,13 @@ from optuna.trial import TrialState
 
 from common.errors import RunError
 from common.log import log, log_through
+from sweeps.children import Child, Children, Command
 from sweeps.owner import LEASE_SECONDS, claim_of
 from sweeps.progress import ProgressDisplay, Row
 from sweeps.space import Sweep
 from sweeps.study import PointStatus, Study, status_of
-from sweeps.supervisor import Child, Children, Command, Limits, stop_on_signals, supervise
-from sweeps.worker import Job
+from sweeps.supervisor import Limits, stop_on_signals, supervise
+from sweeps.worker import STUDY_UNUSABLE, Job
 
 SIGNAL_HINTS = {"SIGKILL": " (out of memory?)", "SIGTERM": "", "SIGINT": ""}
 MAX_IDLE_DEATHS = 3  # of workers that were killed before they had a point
@@ -95,16 +96,16 @@ class StudyEngine:
         """
         with contextlib.suppress(OSError):
             child.log.with_suffix(".json").unlink(missing_ok=True)
-        reason, by_signal = _cause(child)
+        code, (reason, by_signal) = child.process.returncode, _cause(child)
         trials = self.study.claims_by(child.process.pid)
         if self.left is not None and child.command.count:
             self.left += child.command.count - len(trials)
         for trial in trials:
             if not trial.state.is_finished():
-                lost = by_signal or child.process.returncode > 0
+                lost = by_signal or code == STUDY_UNUSABLE
                 self.study.close_dead(trial, reason, lost, {"log": str(child.log.resolve())})
-        if child.process.returncode > 0 and not child.killed:
-            raise RunError(f"a worker could not go on: {child.last_line()}; see {child.log}")
+        if code > 0 and not trials and not child.killed:
+            raise RunError(f"a worker could not work: {child.last_line()}; see {child.log}")
         if by_signal and not trials and not child.killed:
             self.idle_deaths += 1
             if self.idle_deaths >= MAX_IDLE_DEATHS:

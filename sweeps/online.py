@@ -18,18 +18,11 @@ from typing import Any
 
 from common.errors import InputError
 from common.files import write_text_atomically
+from sweeps.children import ROOT, Child, Children, Command
 from sweeps.progress import ProgressDisplay, Row
 from sweeps.space import Point, Sweep
 from sweeps.study import PointStatus
-from sweeps.supervisor import (
-    ROOT,
-    Child,
-    Children,
-    Command,
-    Limits,
-    stop_on_signals,
-    supervise,
-)
+from sweeps.supervisor import Limits, stop_on_signals, supervise
 from sweeps.sweep_file import parse_sweep
 from tracking.api import NotFound
 from tracking.server import is_current_server, wandb_settings
@@ -93,6 +86,11 @@ class OnlineSweep:
         config = {k: v for k, v in sweep.config.items() if k not in ("group", "tags", "notes")}
         if sweep.run_cap and sweep.seeds:
             config["run_cap"] = sweep.run_cap * sweep.seeds
+            if sweep.method == "grid" and sweep.rows() != sweep.rows(False)[: config["run_cap"]]:
+                raise InputError(
+                    f"{sweep.file}: run_cap with --seeds: W&B's server would stop within a "
+                    "setting; leave run_cap out, or give --mode offline"
+                )
         return cls(create_sweep(config, place["project"], place.get("entity")).path, sweep)
 
     def statuses(self) -> list[PointStatus]:

@@ -149,13 +149,13 @@ class Sweep:
                     return False
         return settings.command == self.task
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self, capped: bool = True) -> list[dict[str, Any]]:
         """The arguments of every run of a grid, in W&B's order; ``run_cap`` counts settings."""
         names = sorted(self.parameters)
         lists = [self.parameters[name].listed() for name in names]
         rows = [dict(zip(names, row, strict=True)) for row in itertools.product(*lists)]
-        if self.run_cap is None or not self.seeds:
-            return rows[: self.run_cap]
+        if not capped or self.run_cap is None or not self.seeds:
+            return rows[: self.run_cap if capped else None]
         settings = [{k: v for k, v in row.items() if k != "seed"} for row in rows]
         kept = list({json.dumps(s): None for s in settings})[: self.run_cap]
         return [row for row, s in zip(rows, settings, strict=True) if json.dumps(s) in kept]

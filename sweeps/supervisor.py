@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-from common.errors import InputError
 from experiment.stop import leave_terminal
+from sweeps.children import Child, Children, Command
 from sweeps.progress import ProgressDisplay, Row
 from sweeps.study import PointStatus
 
-ROOT = Path(__file__).resolve().parent.parent
 END_SECONDS = 30  # for runs to save and leave when told to stop now
 # SIGUSR1, SIGUSR2 and SIGXCPU are what batch schedulers send before a time limit.
 STOP_SIGNALS = (
@@ -66,106 +60,6 @@ def stop_on_signals() -> Iterator[Stop]:
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
-
-
-@dataclass(frozen=True)
-class Command:
-    """What to start: arguments of Python, environment, and a first line of input.
-
-    Without ``line`` the process is asked to finish by SIGINT, else by closing its input.
-    """
-
-    arguments: list[str]
-    env: dict[str, str] = field(default_factory=dict)
-    line: str | None = None
-    count: int | None = None
-    is_agent: bool = False
-
-
-@dataclass
-class Child:
-    """A process that this command started."""
-
-    number: int
-    process: subprocess.Popen[bytes]
-    log: Path
-    command: Command
-    killed: bool = False
-
-    def finish(self) -> None:
-        """Ask it to end after the run in hand."""
-        if self.process.stdin:
-            self.process.stdin.close()
-        elif self.command.is_agent:
-            self.process.send_signal(signal.SIGINT)
-
-    def stop(self) -> None:
-        """Ask it to save the run in hand and end. Agents count Ctrl-C themselves."""
-        if self.command.is_agent:
-            self.process.send_signal(signal.SIGINT)
-        else:
-            self.process.terminate()
-
-    def kill(self) -> None:
-        """End it now, with the processes it started."""
-        self.killed = True
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-    def last_line(self) -> str:
-        """The last line of its log."""
-        lines = self.log.read_text(errors="replace").split("\n") if self.log.exists() else []
-        return next((line for line in reversed(lines) if line.strip()), "no message")
-
-
-class Children:
-    """Up to ``jobs`` processes, spread over ``gpus`` where some are given.
-
-    They live in sessions of their own, so that Ctrl-C reaches only the supervisor, and end when
-    it is killed (``sweeps.parent_death``).
-    """
-
-    def __init__(self, jobs: int, gpus: list[str], logs: Path, kind: str = "worker") -> None:
-        self.jobs, self.gpus, self.logs, self.kind = jobs, gpus, logs, kind
-        self.all: list[Child] = []
-
-    def free_number(self) -> int:
-        """The lowest number that no child has."""
-        return min(set(range(self.jobs + 1)) - {child.number for child in self.all})
-
-    def log_of(self, number: int) -> Path:
-        """The log file of child ``number``."""
-        return self.logs / f"{self.kind}-{os.uname().nodename}-{number}.log"
-
-    def start(self, command: Command) -> None:
-        """Start a child; several share the cores."""
-        number = self.free_number()
-        log = self.log_of(number)
-        self.logs.mkdir(parents=True, exist_ok=True)
-        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-        env = os.environ | {"PYTHONPATH": path, "SWEEP_WORKER_LOG": str(log)}
-        env |= thread_share(self.jobs) | command.env
-        if self.gpus:
-            env["CUDA_VISIBLE_DEVICES"] = self.gpus[number % len(self.gpus)]
-        wrapper = ["-m", "sweeps.parent_death", str(os.getpid())]
-        with open(log, "ab") as file:
-            process = subprocess.Popen(
-                [sys.executable, *wrapper, *command.arguments], env=env, stdout=file, stderr=file,
-                stdin=subprocess.DEVNULL if command.line is None else subprocess.PIPE,
-                cwd=ROOT if command.line is None else None, start_new_session=True,
-            )  # fmt: skip
-        self.all.append(Child(number, process, log, command))
-        if process.stdin and command.line is not None:
-            with contextlib.suppress(BrokenPipeError):  # it has died: its exit says so
-                process.stdin.write(command.line.encode())
-                process.stdin.flush()
-
-    def collect(self) -> list[Child]:
-        """The children that have ended since the last call."""
-        ended = [child for child in self.all if child.process.poll() is not None]
-        self.all = [child for child in self.all if child not in ended]
-        return ended
 
 
 class Engine(Protocol):
@@ -278,29 +172,3 @@ def _forward(level: int, children: Children, display: ProgressDisplay, stop: Sto
         {1: child.finish, 2: child.stop, 3: child.kill}[level]()
     if any(child.command.is_agent for child in children.all):
         time.sleep(0.5)  # an agent must have counted the first SIGINT before a second
-
-
-def thread_share(jobs: int) -> dict[str, str]:
-    """Cores shared fairly among ``jobs`` processes, unless the user has set the number."""
-    if "OMP_NUM_THREADS" in os.environ:
-        return {}
-    known = hasattr(os, "sched_getaffinity")  # Linux: the cores that this process may use
-    cores = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
-    return {"OMP_NUM_THREADS": str(max(1, cores // jobs))}
-
-
-def gpu_list(text: str | None) -> list[str]:
-    """``all`` or ``0,1`` as a list of device numbers; raises ``InputError`` for one not there."""
-    if text is None:
-        return []
-    import torch
-
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    there = [str(number) for number in range(torch.cuda.device_count())]
-    if visible and there:
-        there = [name.strip() for name in visible.split(",")]
-    wanted = there if text == "all" else [name.strip() for name in text.split(",")]
-    if not there or not set(wanted) <= set(there):
-        found = ", ".join(there) or "none (no CUDA device)"
-        raise InputError(f"--gpus {text}: all or numbers such as 0,1; found here: {found}")
-    return wanted

@@ -32,6 +32,7 @@ from sweeps.storage import named_errors
 from sweeps.study import Study
 from sweeps.sweep_file import parse_sweep
 
+STUDY_UNUSABLE = 75  # exit code: the run in hand is interrupted, not failed
 STATUS_SECONDS = 1  # between two writes of the progress file
 
 
@@ -194,7 +195,7 @@ def _is_closed(stream: Any) -> bool:
 
 
 def main() -> int:
-    """Work on the job on stdin; a study that cannot be used ends in one line and exit code 1."""
+    """Work on the job on stdin. A study that cannot be used is named in one line."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor closes stdin instead
     job = Job(**json.loads(sys.stdin.readline()))
     try:
@@ -202,7 +203,7 @@ def main() -> int:
             Worker(job).work()
     except (InputError, RunError) as error:
         print(error, file=sys.stderr)
-        return 1
+        return STUDY_UNUSABLE
     return 0
 
 

@@ -357,14 +357,14 @@ def test_gpus_are_those_that_are_there_and_workers_are_spread_over_them(monkeypa
     import torch
 
     from common.errors import InputError
-    from sweeps import supervisor
+    from sweeps import children as processes
 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert supervisor.gpu_list(None) == [] and supervisor.gpu_list("all") == ["0", "1"]
+    assert processes.gpu_list(None) == [] and processes.gpu_list("all") == ["0", "1"]
     with pytest.raises(InputError, match="found here: 0, 1"):
-        supervisor.gpu_list("0,2")
+        processes.gpu_list("0,2")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
-    assert supervisor.gpu_list("all") == ["3", "5"] and supervisor.gpu_list("5") == ["5"]
+    assert processes.gpu_list("all") == ["3", "5"] and processes.gpu_list("5") == ["5"]
 
     seen = []
     real = subprocess.Popen
@@ -373,12 +373,12 @@ def test_gpus_are_those_that_are_there_and_workers_are_spread_over_them(monkeypa
         seen.append((env["CUDA_VISIBLE_DEVICES"], env["OMP_NUM_THREADS"]))
         return real([sys.executable, "-c", "input()"], env=env, **options)
 
-    monkeypatch.setattr(supervisor.subprocess, "Popen", recorded)
-    monkeypatch.setattr(supervisor.os, "sched_getaffinity", lambda pid: set(range(12)))
+    monkeypatch.setattr(processes.subprocess, "Popen", recorded)
+    monkeypatch.setattr(processes.os, "sched_getaffinity", lambda pid: set(range(12)))
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    children = supervisor.Children(3, ["3", "5"], Path("logs"))
+    children = processes.Children(3, ["3", "5"], Path("logs"))
     for _ in range(3):
-        children.start(supervisor.Command(["-m", "sweeps.worker"], line=""))
+        children.start(processes.Command(["-m", "sweeps.worker"], line=""))
     assert seen == [("3", "4"), ("5", "4"), ("3", "4")]
     for child in children.all:
         child.kill()

@@ -262,3 +262,21 @@ def test_hyperband_stops_the_worse_half_at_each_band():
     assert Hyperband.of(sweep_of(GRID + bands)) == Hyperband(first=3, eta=3)
     with pytest.raises(InputError, match="strict"):
         Hyperband.of(sweep_of(GRID + bands.replace("s: 2", "s: 2, strict: true")))
+
+
+def test_a_run_that_was_stopped_reports_no_more_and_each_point_has_one_trial_with_a_result():
+    study = Study("claims.journal", sweep_of())
+    study.enqueue_missing()
+    claims = Claims(study)
+    stopped = claims.next()
+    assert claims.done(stopped, 0.9, {}, early=True)
+    assert claims.report(stopped, 0.1, 7), "it is told to end"
+    assert not claims.done(stopped, 0.1, {}) and not claims.heartbeat(stopped.trial_id)
+    assert study.statuses()[0].value == 0.9 and study.statuses()[0].state == "stopped"
+    never_started = claims.next()
+    study.close_dead(study.in_state(TrialState.RUNNING)[0], "killed", lost=True)
+    study.enqueue_missing()
+    comes_back = Claims(study)
+    keys = [claim.point.key for claim in iter(comes_back.next, None)]
+    assert never_started.point.key in keys and stopped.point.key not in keys
+    assert len(keys) == len(set(keys)) == 2
