@@ -158,7 +158,7 @@ def _engine(options: SweepOptions, definition: Any) -> str:
     return connection.mode
 
 
-def _place(options: SweepOptions, definition: Any) -> dict[str, str]:
+def _project_and_entity(options: SweepOptions, definition: Any) -> dict[str, str]:
     """Project and entity: from the options, the environment, or the file."""
     place = {}
     for key in ("project", "entity"):
@@ -200,7 +200,8 @@ def _offline(options: SweepOptions, definition: Any, mode: str) -> int:
     gpus = gpu_list(options.gpus)
     _preflight(definition)
     command = uuid.uuid4().hex
-    tracking = {"mode": mode} | _place(options, definition) | _labels(options, definition)
+    tracking = {"mode": mode} | _project_and_entity(options, definition)
+    tracking |= _labels(options, definition)
     job = Job(
         study=where, file=str(definition.file), definition=definition.plain_config(),
         command=command, runs_dir=options.runs_dir, seeds=options.seeds,
@@ -230,7 +231,7 @@ def _online(options: SweepOptions, definition: Any) -> int:
     if definition and not options.status:  # agents run the points in the project's folder
         preflight(definition, ROOT)
     connection = choose_connection(options.mode)
-    place = {"project": connection.project} | _place(options, definition)
+    place = {"project": connection.project} | _project_and_entity(options, definition)
     if connection.entity:
         place.setdefault("entity", connection.entity)
     if options.join:

@@ -31,7 +31,7 @@ CLAIMANT_PREFIX = "taker "  # of the attribute in which a process says that it w
 
 def this_process() -> dict[str, Any]:
     """What names this process: host, boot, process space, id and start time."""
-    return _place() | {"pid": os.getpid(), "start": _start_time(os.getpid())}
+    return _machine() | {"pid": os.getpid(), "start": _start_time(os.getpid())}
 
 
 def is_gone(owner: dict[str, Any]) -> bool | None:
@@ -40,13 +40,13 @@ def is_gone(owner: dict[str, Any]) -> bool | None:
     The start time tells a process from a later one with the same id. A container or machine of
     the same name is another place, and so is the same machine after a restart.
     """
-    here = _place()
+    here = _machine()
     if None in here.values() or any(owner.get(key) != here[key] for key in here):
         return None
     return _start_time(owner["pid"]) != owner["start"]
 
 
-def _place() -> dict[str, str | None]:
+def _machine() -> dict[str, str | None]:
     try:
         boot = (PROC / "sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
         space = os.readlink(PROC / "self/ns/pid")

@@ -102,15 +102,18 @@ class Limits:
 
     def check(self, display: ProgressDisplay, seconds: float, stop: Stop) -> None:
         """Ask to stop where a limit, or the metric's target, is reached."""
-        if self.max_failures and display.failures >= self.max_failures:
-            text = f"--max-failures {self.max_failures} is reached"
-            stop.request(1, f"{text}: stopping after the runs in hand.")
-        if self.max_hours and seconds > self.max_hours * 3600:
-            text = f"--max-hours {self.max_hours:g} is over"
-            stop.request(1, f"{text}: stopping after the runs in hand.")
-        if display.target_reached:
-            text = f"the target {display.sweep.metric} {display.sweep.target:g} is reached"
-            stop.request(1, f"{text}: stopping after the runs in hand.")
+        metric, target = display.sweep.metric, display.sweep.target
+        reached = {
+            f"--max-failures {self.max_failures} is reached": (
+                self.max_failures and display.failures >= self.max_failures
+            ),
+            f"--max-hours {self.max_hours} is over": (
+                self.max_hours and seconds > self.max_hours * 3600
+            ),
+            f"the target {metric} {target} is reached": display.target_reached,
+        }
+        for reason in (reason for reason, holds in reached.items() if holds):
+            stop.request(1, f"{reason}: stopping after the runs in hand.")
 
 
 def supervise(
@@ -122,13 +125,15 @@ def supervise(
     leave within ``END_SECONDS`` are killed.
     """
     level, polled, started, began = 0, -1e9, -1e9, time.monotonic()
+    may_start = True  # asked once a poll, because each answer reads the whole study
     try:
         while True:
             ended = children.collect()
             for child in ended:
                 engine.on_exit(child)
-            if ended or time.monotonic() - polled > engine.poll_seconds:
-                polled = time.monotonic()
+            fresh = bool(ended) or time.monotonic() - polled > engine.poll_seconds
+            if fresh:
+                may_start, polled = True, time.monotonic()
                 _show(engine, children, display)
                 limits.check(display, polled - began, stop)
             if stop.level == 2 and time.monotonic() - stop.time > END_SECONDS:
@@ -137,13 +142,14 @@ def supervise(
                 level += 1
                 _forward(level, children, display, stop)
             due = time.monotonic() - started >= engine.start_interval
-            if not stop.level and due and len(children.all) < children.jobs:
+            if not stop.level and due and may_start and len(children.all) < children.jobs:
                 command = engine.next_command(children)
+                may_start = command is not None
                 if command:
                     started = time.monotonic()
                     children.start(command)
                     continue
-            if not children.all and (stop.level or not engine.work_remains()):
+            if not children.all and (stop.level or (fresh and not engine.work_remains())):
                 return
             time.sleep(0.1)
     finally:

@@ -75,8 +75,8 @@ PARENT = """
 import os, subprocess, sys, threading, time
 for _ in range(8):
     threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
-leash = [sys.executable, "-m", "sweeps.parent_death", str(os.getpid())]
-subprocess.Popen([*leash, "count.py", "told.txt"])
+wrapper = [sys.executable, "-m", "sweeps.parent_death", str(os.getpid())]
+subprocess.Popen([*wrapper, "count.py", "told.txt"])
 time.sleep(60)
 """
 COUNT = """

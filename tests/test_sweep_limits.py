@@ -35,6 +35,7 @@ def test_failures_hours_and_the_metrics_target_let_runs_in_hand_finish():
     display.update([PointStatus(first, "done", {}, 0.3)], [])
     stop = stop_of(display)
     assert (stop.level, stop.by_user) == (1, False) and "val/l1 0.3 is reached" in stop.reason
+    assert display.close([PointStatus(first, "done", {}, 0.3), PointStatus(second, "missing")]) == 0
 
 
 def test_count_trains_so_many_points_and_status_tells_the_rest_as_json(shell):
