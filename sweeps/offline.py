@@ -58,8 +58,8 @@ class StudyEngine:
         if not waiting:
             return None
         pids = {child.process.pid for child in children.all}
-        claims = map(claim_of, self.study.in_state(TrialState.RUNNING))
-        busy = sum(c.get("owner", {}).get("pid") in pids for c in claims)
+        running = (t for t in self.study.own_trials() if not t.state.is_finished())
+        busy = sum(claim_of(trial)["owner"]["pid"] in pids for trial in running)
         if len(children.all) - busy >= waiting:
             return None
         count = None
@@ -113,15 +113,15 @@ class StudyEngine:
 
     def rows(self, statuses: list[PointStatus], children: Children) -> list[Row]:
         found = []
-        running = [status for status in statuses if status.state == "running"]
-        claims = {s.attrs.get("claim", {}).get("owner", {}).get("pid"): s for s in running}
+        running = (t for t in self.study.own_trials() if not t.state.is_finished())
+        claims = {claim["owner"]["pid"]: claim for claim in map(claim_of, running)}
         for child in sorted(children.all, key=lambda child: child.number):
-            status = claims.get(child.process.pid)
+            claim = claims.get(child.process.pid)
             known = {}
             with contextlib.suppress(OSError, ValueError):
                 known = json.loads(child.log.with_suffix(".json").read_text(encoding="utf-8"))
             name = known.get("name", "starting")
-            seconds = time.time() - status.attrs["claim"]["time"] if status else None
+            seconds = time.time() - claim["time"] if claim else None
             found.append(Row(str(child.number), name, known, seconds))
         return found
 
@@ -139,9 +139,14 @@ def _cause(child: Child) -> tuple[str, bool]:
 
 
 def run_offline(
-    study: Study, job: Job, children: Children, limits: Limits,
-    *, count: int | None = None, retry_failed: bool = False,
-) -> int:  # fmt: skip
+    study: Study,
+    job: Job,
+    children: Children,
+    limits: Limits,
+    *,
+    count: int | None = None,
+    retry_failed: bool = False,
+) -> int:
     """Train a sweep's points with workers of this machine.
 
     Exit code: 0 every point done or running elsewhere, 1 some are not, 130 stopped. Raises

@@ -216,9 +216,14 @@ class AgentEngine:
 
 
 def run_online(
-    server: OnlineSweep, children: Children, limits: Limits, env: dict[str, str],
-    *, count: int | None = None, retry_failed: bool = False,
-) -> int:  # fmt: skip
+    server: OnlineSweep,
+    children: Children,
+    limits: Limits,
+    env: dict[str, str],
+    *,
+    count: int | None = None,
+    retry_failed: bool = False,
+) -> int:
     """Run W&B's agents until the server hands out nothing more.
 
     Exit code: 0 every point done or running elsewhere, 1 some are not, 130 stopped.

@@ -99,7 +99,7 @@ class Worker:
             time.sleep(HEARTBEAT_SECONDS)
             trial_id = self.trial_id
             if trial_id is not None:
-                with contextlib.suppress(OSError, RunError, InputError):  # the next one may work
+                with contextlib.suppress(Exception):  # whatever failed, the next one may work
                     study = study or Study(
                         self.job.study, self.sweep, self.job.runs_dir, self.job.command
                     )
