@@ -1,0 +1,119 @@
+"""What W&B asks of a sweep's optimizer in its acceptance tests (mid-2026), in our words."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from sweeps.claims import Claims
+from sweeps.study import Study
+from sweeps.sweep_file import read_sweep
+from tests.test_sweep_offline import MINI, write
+
+METHODS = {
+    "grid": MINI,
+    "random": MINI.replace("method: grid", "method: random\nrun_cap: 4"),
+    "bayes": MINI.replace("method: grid", "method: bayes\nrun_cap: 4"),
+}
+RESULT = {"folder": "f", "run_id": "r"}
+
+
+def open_study(text: str) -> tuple[Study, Claims]:
+    study = Study("studies/mini.journal", read_sweep(write(text)))
+    study.enqueue_missing()
+    return study, Claims(study)
+
+
+def states(study: Study) -> list[str]:
+    return [status.state for status in study.statuses()]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_point_has_an_id_and_settings_of_its_own(method):
+    study, claims = open_study(METHODS[method])
+    taken = []
+    while claim := claims.next():
+        taken.append(claim)
+        claims.done(claim, 0.1 * len(taken), RESULT)
+    assert len(taken) == len(study.points) == {"grid": 6, "random": 4, "bayes": 4}[method]
+    for of in (lambda c: c.trial_id, lambda c: c.point.key, lambda c: c.settings_key):
+        assert len({of(claim) for claim in taken}) == len(taken)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_stopped_run_stays_stopped_whatever_it_reports_later(method):
+    study, claims = open_study(METHODS[method])
+    claim = claims.next()
+    assert not claims.report(claim, 0.5, 1)
+    assert claims.done(claim, 0.5, RESULT, early=True)
+    assert claims.report(claim, 0.001, 2), "it is told again to end"
+    assert not claims.done(claim, 0.001, RESULT) and not claims.failed(claim, "late", {})
+    [stopped] = [status for status in study.statuses() if status.state == "stopped"]
+    assert stopped.value == 0.5
+    trial = study.storage.get_trial(claim.trial_id)
+    assert trial.intermediate_values == {1: 0.5}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_point_whose_worker_never_began_it_comes_back(method, monkeypatch):
+    study, claims = open_study(METHODS[method])
+    first = claims.next()
+    monkeypatch.setattr("sweeps.owner.is_gone", lambda owner: True)  # killed before it trained
+    study.enqueue_missing()
+    monkeypatch.undo()
+    os.chdir(Path(study.runs_dir).parent)
+    again = []
+    while claim := Claims(study).next():
+        again.append(claim)
+    [same] = [claim for claim in again if claim.point.key == first.point.key]
+    assert same.point.args == first.point.args, "with the settings it had been given"
+    assert len({claim.settings_key for claim in again}) == len(study.points)
+
+
+POISON = """
+import os, signal, sys
+from experiment import run as runs
+original = runs.run
+def run(settings, **options):
+    if settings.net.layers == 2:
+        HARM
+    return original(settings, **options)
+runs.run = run
+"""
+HARMS = {
+    "it kills its process": "os.kill(os.getpid(), signal.SIGSEGV)",
+    "it leaves at once": "os._exit(7)",
+    "it raises what is no exception of ours": "raise MemoryError('poisoned')",
+    "it ends Python": "sys.exit(3)",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("harm", HARMS)
+def test_a_run_that_poisons_its_process_fails_alone(harm, shell, tmp_path):
+    write(MINI.replace("[3, 5]", "[3]"))
+    (tmp_path / "sitecustomize.py").write_text(POISON.replace("HARM", HARMS[harm]))
+    path = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(__file__).parent.parent}"}
+    outcome = shell("sweep", "mini.yaml", "--mode", "disabled", **path)
+    assert outcome.code == 1, outcome
+    assert "3 points: 2 done, 0 running, 1 failed, 0 missing" in outcome.out, outcome
+    assert "failed: layers=2: " in outcome.out
+    finished = [json.loads(file.read_text()) for file in Path("runs").glob("*/summary.json")]
+    assert [summary["state"] for summary in finished] == ["finished"] * 2
+
+
+@pytest.mark.slow
+def test_no_warning_of_a_library_is_shown(shell):
+    """The last validation follows an epoch's end here: Optuna warned that it was reported."""
+    write(
+        MINI.replace("[1, 2, 3]", "[1]").replace(
+            "images: {value: 256}\n  ch", "images: {value: 512}\n  ch"
+        )
+    )
+    outcome = shell("sweep", "mini.yaml", "--mode", "disabled")
+    assert outcome.code == 0 and outcome.err == "", outcome
+    shown = outcome.out + "".join(p.read_text() for p in Path("studies").glob("*-logs/*.log"))
+    assert "arning" not in shown and "already" not in shown
