@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 
 from common.files import json_text
 from reports.statistics import Spread
-from reports.table import Row, Table, plain, show, title
+from reports.table import Row, Table, plain
+from reports.words import show, title
 
 _WHOLE = ("parameters", "receptive_field", "multiply_adds", "images_per_second", "images")
 

@@ -21,7 +21,8 @@ from reports.pictures import demos_of
 from reports.plots import figures_of, slug, svg
 from reports.settings_of import command_of
 from reports.statistics import Spread
-from reports.table import Row, Table, title
+from reports.table import Row, Table
+from reports.words import title
 from tracking.record import DemoPicture
 
 _HERE = Path(__file__).parent

@@ -48,9 +48,7 @@ def command_of(record: RunRecord) -> str:
     """The command that repeats the run elsewhere: every setting that is not the default."""
     options = options_of(record.task).values()
     known = {o.name: _canonical(o, record) for o in options if o.identity}
-    return command_line(
-        record.task, {k: v for k, v in known.items() if k not in _MACHINE_SETTINGS}
-    )
+    return command_line(record.task, {k: v for k, v in known.items() if k not in _MACHINE_SETTINGS})
 
 
 def varying(settings: Sequence[dict[str, Any]], task: str) -> list[str]:

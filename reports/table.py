@@ -8,20 +8,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from common.errors import InputError, nearest
-from experiment.settings import objective_of
-from reports.published import BUDGET, other_training, published, rows_of
+from reports.notes import counted, metric_of, notes_of, state_of
+from reports.published import published
 from reports.settings_of import natural, settings_of, varying
-from reports.statistics import RULE, Spread, differ, spread
+from reports.statistics import Spread, differ, spread
+from reports.words import show, title
 from tasks.metrics import goal_of
 from tracking.record import RunRecord
-
-TITLES = {
-    "place": "#", "beats_next": "beats next", "bn_encoder": "bn enc", "bn_decoder": "bn dec",
-    "residual_weight": "residual weight", "images_per_second": "images/s", "lr": "learning rate",
-    "receptive_field": "receptive field", "multiply_adds": "multiply-adds",
-    "train_images": "train images", "val_images": "val images", "runs": "seeds",
-}  # fmt: skip
-NOT_IN_FILE = "of settings that the sweep file no longer holds"
 
 
 @dataclass
@@ -50,24 +43,6 @@ class Table:
     rows: list[Row]
     notes: list[str]
     left_out: list[RunRecord]
-
-
-def title(column: str) -> str:
-    """The heading of a column."""
-    return TITLES.get(column, column.replace("_", " "))
-
-
-def show(value: Any) -> str:
-    """A setting as a reader writes it: ``1.0`` as 1, True as yes, None as a dash.
-
-    Control characters, which could steer a terminal, are replaced.
-    """
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    return "".join(char if char.isprintable() else "�" for char in text)
 
 
 def plain(row: Row, columns: Sequence[str]) -> dict[str, Any]:
@@ -106,7 +81,7 @@ def tables_of(
     tables = [table for table in _tables(records) if table.rows]
     if not tables:
         raise InputError(
-            f"none of the {len(records)} runs is finished ({_counted(records)}); nothing to show"
+            f"none of the {len(records)} runs is finished ({counted(records)}); nothing to show"
         )
     known = {key for table in tables for row in table.rows for key in row.values}
     for name in (*columns, *([sort.removeprefix("-")] if sort else [])):
@@ -147,9 +122,9 @@ def _table(records: Sequence[RunRecord], named: bool) -> Table:
     task, sweep = records[0].task, records[0].sweep
     if any(record.sweep != sweep for record in records):
         sweep = None
-    metric = _metric(records[0])
+    metric = metric_of(records[0])
     goal = goal_of(metric)
-    usable = [r for r in records if _state(r) == "finished"]
+    usable = [r for r in records if state_of(r) == "finished"]
     rows, repeats = _rows(usable, named)
     for row in rows:
         row.values = _values(row, metric, task)
@@ -164,14 +139,10 @@ def _table(records: Sequence[RunRecord], named: bool) -> Table:
         columns=_default_columns(rows, names, metric),
         rows=rows,
         notes=[],
-        left_out=[r for r in records if _state(r) != "finished"],
+        left_out=[r for r in records if state_of(r) != "finished"],
     )
-    table.notes = _notes(table, sweep, repeats)
+    table.notes = notes_of(table, sweep, repeats)
     return table
-
-
-def _metric(record: RunRecord) -> str:
-    return record.metric or objective_of(record.config)
 
 
 def _rank(rows: list[Row], metric: str, falling: bool) -> None:
@@ -184,23 +155,6 @@ def _rank(rows: list[Row], metric: str, falling: bool) -> None:
         if number < len(rows):
             verdict = answers[differ(row.values[metric], rows[number].values[metric])]
         row.values |= {"place": means.index(means[number - 1]) + 1, "beats_next": verdict}
-
-
-def _state(record: RunRecord) -> str:
-    """The run's state; a finished run that never measured the metric does not count as one.
-
-    A killed run could not say so: its state is still running.
-    """
-    if record.outdated:
-        return NOT_IN_FILE
-    metric = _metric(record)
-    if record.state == "finished" and record.summary.get("last", {}).get(metric) is None:
-        return f"without {metric}"
-    return "running or killed" if record.state == "running" else record.state
-
-
-def _counted(records: Sequence[RunRecord]) -> str:
-    return ", ".join(f"{n} {state}" for state, n in Counter(map(_state, records)).items())
 
 
 def _rows(records: Sequence[RunRecord], named: bool) -> tuple[list[Row], int]:
@@ -265,72 +219,3 @@ def _default_columns(rows: Sequence[Row], names: Sequence[str], metric: str) -> 
         "minutes",
         "images_per_second",
     ]
-
-
-def _notes(table: Table, sweep: str | None, repeats: int) -> list[str]:
-    notes = []
-    if "beats_next" in table.columns:
-        notes.append(RULE)
-    elif len(table.rows) > 1:
-        several = any(len(row.runs) > 1 for row in table.rows)
-        notes.append(
-            f"{'No two neighbours with several seeds each' if several else 'One seed a setting'}: "
-            "which neighbours in the ranking differ by more than the spread between seeds cannot "
-            "be told (train with several --seeds)."
-        )
-    if table.left_out:
-        hint = " (--all shows them)" if any(r.outdated for r in table.left_out) else ""
-        notes.append(f"Left out: {_counted(table.left_out)}{hint}.")
-    budgets = {row.settings.get("images") for row in table.rows}
-    if len(budgets) > 1:
-        shown = " and ".join(f"{n:,}" for n in sorted(b or 0 for b in budgets))
-        notes.append(f"Trained on different numbers of images ({shown}): no fair ranking.")
-    if repeats:
-        notes.append(f"Left out: {repeats} older runs of a setting and seed that was run again.")
-    notes += _published_notes(table, sweep)
-    return notes
-
-
-def _published_notes(table: Table, sweep: str | None) -> list[str]:
-    if "published" not in table.columns:
-        return []
-    if table.task == "classify":
-        return [
-            "Published: accuracy on Kaggle's hidden test set, one run each, recipe not published; "
-            "difference is ours minus published, on the test images where there are any."
-        ]
-    notes = ["Published: the logbook's value, one run each; difference is ours minus published."]
-    matched = sum(row.values["published"] is not None for row in table.rows)
-    if matched < rows_of(sweep):
-        notes.append(f"{matched} of the logbook's {rows_of(sweep)} rows have a finished run here.")
-    return notes + _unlike_the_logbook([row for row in table.rows if row.values["published"]])
-
-
-def _unlike_the_logbook(rows: Sequence[Row]) -> list[str]:
-    """What forbids comparing these rows with their published values, a note each."""
-    notes = []
-    budgets = sorted({row.settings["images"] or 0 for row in rows})
-    if budgets[0] < BUDGET * 0.99:
-        notes.append(
-            f"Trained on {budgets[0]:,} of the logbook's {BUDGET:,} images: the difference from "
-            "the published value is no finding."
-        )
-    elif budgets[-1] > BUDGET * 1.01:
-        notes.append(
-            f"Trained on {budgets[-1]:,} images, more than the logbook's {BUDGET:,}: the "
-            "difference from the published value is no finding."
-        )
-    data = sorted({str(row.settings["data"]) for row in rows} - {"fashion-mnist"})
-    if data:
-        notes.append(f"Data {', '.join(data)}, the logbook's was fashion-mnist: not comparable.")
-    others: dict[tuple[str, Any], set[str]] = {}
-    for row in rows:
-        for name, (ours, logbook) in other_training(row.settings).items():
-            others.setdefault((name, logbook), set()).add(show(ours))
-    for (name, logbook), ours in others.items():
-        heading, wanted = title(name), "all" if logbook is None else show(logbook)
-        notes.append(
-            f"{heading[0].upper()}{heading[1:]} {', '.join(sorted(ours))}, the logbook's was "
-            f"{wanted}: not comparable."
-        )
-    return notes

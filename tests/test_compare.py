@@ -224,6 +224,25 @@ def test_a_sweep_file_shows_its_settings_as_they_are_now(tmp_path, capsys) -> No
         table("--metric", "val/l2")
 
 
+def test_seeds_that_were_stopped_early_are_named_beside_the_mean_of_the_others(
+    tmp_path, capsys
+) -> None:
+    for run_id, ks, seed, state in (
+        ("a", 3, 0, "finished"), ("b", 3, 1, "stopped"), ("c", 5, 0, "finished"),
+    ):  # fmt: skip
+        folder = fake_run(tmp_path, run_id, 0.1, state=state, ks=ks, seed=seed, sweep="kernels")
+        if state == "stopped":
+            summary = json.loads((folder / "summary.json").read_text())
+            (folder / "summary.json").write_text(json.dumps(summary | {"images_seen": 1280}))
+    compare.main([str(tmp_path), "--format", "json"], standalone_mode=False)
+    [table] = json.loads(capsys.readouterr().out)
+    assert sorted(row["run_ids"] for row in table["rows"]) == [["a"], ["c"]]
+    stopped = [note for note in table["notes"] if "stopped early" in note]
+    assert stopped == [
+        "ks 3: the mean is of 1 finished seeds; 1 stopped early (after 1,280 images) are not in it."
+    ]
+
+
 def test_runs_named_one_by_one_stand_in_one_table_a_data_set(tmp_path, capsys) -> None:
     net = {"layers": 15, "ch": 32, "residual_weight": 0.1, "bn_last": True, "size": 32}
     swept = fake_run(tmp_path, "a", 0.05, sweep="layers-32", **net)

@@ -1,0 +1,129 @@
+"""The notes below a comparison: what was left out, and what forbids a comparison."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from experiment.settings import objective_of
+from reports.published import BUDGET, other_training, rows_of
+from reports.settings_of import settings_of
+from reports.statistics import RULE
+from reports.words import show, title
+from tracking.record import RunRecord
+
+if TYPE_CHECKING:
+    from reports.table import Row, Table
+
+NOT_IN_FILE = "of settings that the sweep file no longer holds"
+
+
+def metric_of(record: RunRecord) -> str:
+    return record.metric or objective_of(record.config)
+
+
+def state_of(record: RunRecord) -> str:
+    """The run's state; a finished run that never measured the metric does not count as one.
+
+    A killed run could not say so: its state is still running.
+    """
+    if record.outdated:
+        return NOT_IN_FILE
+    metric = metric_of(record)
+    if record.state == "finished" and record.summary.get("last", {}).get(metric) is None:
+        return f"without {metric}"
+    return "running or killed" if record.state == "running" else record.state
+
+
+def counted(records: Sequence[RunRecord]) -> str:
+    return ", ".join(f"{n} {state}" for state, n in Counter(map(state_of, records)).items())
+
+
+def notes_of(table: Table, sweep: str | None, repeats: int) -> list[str]:
+    notes = []
+    if "beats_next" in table.columns:
+        notes.append(RULE)
+    elif len(table.rows) > 1:
+        several = any(len(row.runs) > 1 for row in table.rows)
+        notes.append(
+            f"{'No two neighbours with several seeds each' if several else 'One seed a setting'}: "
+            "which neighbours in the ranking differ by more than the spread between seeds cannot "
+            "be told (train with several --seeds)."
+        )
+    if table.left_out:
+        hint = " (--all shows them)" if any(r.outdated for r in table.left_out) else ""
+        notes.append(f"Left out: {counted(table.left_out)}{hint}.")
+    notes += _stopped_seeds(table)
+    budgets = {row.settings.get("images") for row in table.rows}
+    if len(budgets) > 1:
+        shown = " and ".join(f"{n:,}" for n in sorted(b or 0 for b in budgets))
+        notes.append(f"Trained on different numbers of images ({shown}): no fair ranking.")
+    if repeats:
+        notes.append(f"Left out: {repeats} older runs of a setting and seed that was run again.")
+    notes += _published_notes(table, sweep)
+    return notes
+
+
+def _stopped_seeds(table: Table) -> list[str]:
+    """Settings whose mean lacks seeds that were stopped early, and how far those came."""
+    notes = []
+    for row in table.rows:
+        stopped = [
+            run
+            for run in table.left_out
+            if run.state == "stopped" and not run.outdated and settings_of(run) == row.settings
+        ]
+        if stopped:
+            seen = [run.summary.get("images_seen") or 0 for run in stopped]
+            name = row.label(table.varying) or table.name
+            notes.append(
+                f"{name}: the mean is of {len(row.runs)} finished seeds; {len(stopped)} stopped "
+                f"early (after {', '.join(f'{n:,}' for n in sorted(seen))} images) are not in it."
+            )
+    return notes
+
+
+def _published_notes(table: Table, sweep: str | None) -> list[str]:
+    if "published" not in table.columns:
+        return []
+    if table.task == "classify":
+        return [
+            "Published: accuracy on Kaggle's hidden test set, one run each, recipe not published; "
+            "difference is ours minus published, on the test images where there are any."
+        ]
+    notes = ["Published: the logbook's value, one run each; difference is ours minus published."]
+    matched = sum(row.values["published"] is not None for row in table.rows)
+    if matched < rows_of(sweep):
+        notes.append(f"{matched} of the logbook's {rows_of(sweep)} rows have a finished run here.")
+    return notes + _unlike_the_logbook([row for row in table.rows if row.values["published"]])
+
+
+def _unlike_the_logbook(rows: Sequence[Row]) -> list[str]:
+    """What forbids comparing these rows with their published values, a note each."""
+    notes = []
+    budgets = sorted({row.settings["images"] or 0 for row in rows})
+    if budgets[0] < BUDGET * 0.99:
+        notes.append(
+            f"Trained on {budgets[0]:,} of the logbook's {BUDGET:,} images: the difference from "
+            "the published value is no finding."
+        )
+    elif budgets[-1] > BUDGET * 1.01:
+        notes.append(
+            f"Trained on {budgets[-1]:,} images, more than the logbook's {BUDGET:,}: the "
+            "difference from the published value is no finding."
+        )
+    data = sorted({str(row.settings["data"]) for row in rows} - {"fashion-mnist"})
+    if data:
+        notes.append(f"Data {', '.join(data)}, the logbook's was fashion-mnist: not comparable.")
+    others: dict[tuple[str, Any], set[str]] = {}
+    for row in rows:
+        for name, (ours, logbook) in other_training(row.settings).items():
+            others.setdefault((name, logbook), set()).add(show(ours))
+    for (name, logbook), ours in others.items():
+        heading, wanted = title(name), "all" if logbook is None else show(logbook)
+        notes.append(
+            f"{heading[0].upper()}{heading[1:]} {', '.join(sorted(ours))}, the logbook's was "
+            f"{wanted}: not comparable."
+        )
+    return notes
