@@ -1,6 +1,6 @@
 """What each trick of the loop gives: the loop with one of them switched off at a time.
 
-    python -m benchmarks.ablation
+python -m benchmarks.ablation
 """
 
 from __future__ import annotations

@@ -91,9 +91,7 @@ def deconvs_as_written(model: nn.Module) -> None:
             deconv.conv = written
 
 
-def textbook_step(
-    folder: str, device: torch.device, options: dict[str, Any]
-) -> Callable[[], None]:
+def textbook_step(folder: str, device: torch.device, options: dict[str, Any]) -> Callable[[], None]:
     """The step of the textbook loop, logging to an offline W&B run in ``folder``."""
     run = offline_run(folder, "textbook")
     settings = Settings.parse("resconv", options)

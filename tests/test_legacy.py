@@ -137,9 +137,7 @@ def test_an_old_net_restores_as_it_did(cli, legacy):
     for row in rows_of(folder / "tables" / "reconstructions.csv"):
         target = legacy / f"image-{row['index']}.png"
         shutil.copy(folder / row["target"], target)
-        outcome = cli(
-            "restore", folder, target, "--erase", row["side"], "--raw", "--device", "cpu"
-        )
+        outcome = cli("restore", folder, target, "--erase", row["side"], "--raw", "--device", "cpu")
         assert outcome.code == 0, outcome.err
         assert f"L1 {float(row['l1']):.4f}" in outcome.out
         restored = np.asarray(Image.open(target.with_name(f"{target.stem}-restored.png")))

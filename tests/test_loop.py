@@ -171,7 +171,8 @@ def test_logged_losses_are_means_over_their_interval():
         pytest.param({"compile": True, "layers": 1}, 1e-5, marks=NEEDS_COMPILER),
         ({"checkpoint_activations": True}, 0),
         pytest.param(
-            {"checkpoint_activations": True, "compile": True, "layers": 1}, 1e-5,
+            {"checkpoint_activations": True, "compile": True, "layers": 1},
+            1e-5,
             marks=NEEDS_COMPILER,
         ),
         ({"precision": "bf16"}, 0.02),

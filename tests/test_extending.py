@@ -1,0 +1,118 @@
+"""docs/extending.md holds: one of each is added by its entry alone and used by the command line."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.conftest import ROOT
+
+# What the five edits of docs/extending.md would write into their files.
+ENTRIES = """
+import dataclasses
+from dataclasses import dataclass
+from common.options import Integer, option
+from data.registry import DATA_SETS
+from models import registry
+from models.net_entry import NetSettings, net
+from tasks.metrics import RESTORATION, Metric
+from tasks.registry import CORRUPTIONS, CorruptionEntry
+from training.settings import TrainingSettings
+
+@net("tiny", "added:Tiny", task="restoration")
+@dataclass(frozen=True, kw_only=True)
+class TinySettings(NetSettings):
+    '''Train a tiny net.'''
+    width: int = option(8, Integer(1, 512), "Channels.")
+
+CORRUPTIONS["stripe"] = CorruptionEntry("added:Stripe", Integer(2, 100), "stripe:3")
+
+def worst(outputs, targets, mask):
+    per_image = (outputs - targets).abs().flatten(1).amax(1)
+    return per_image, per_image.new_ones(len(per_image))
+
+RESTORATION.append(Metric("worst", "minimize", ".4f", worst, "largest error"))
+DATA_SETS["noise"] = "added:load"
+"""
+
+
+def classes_of_the_document() -> str:
+    """The net and the corruption as docs/extending.md shows them, and its data set."""
+    blocks = re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs" / "extending.md").read_text("utf-8"), re.DOTALL
+    )
+    kept = [block for block in blocks if block.startswith(("class ", "def load("))]
+    assert len(kept) == 3
+    kept[2] = kept[2].split('\n    "noise"')[0]
+    return (
+        "from __future__ import annotations\nimport torch\nfrom torch import Tensor, nn\n"
+        "from data.images import Request, Source, Split\nfrom tasks.corruptions import Corruption\n"
+        + "\n".join(kept)
+    )
+
+
+@pytest.fixture
+def extended(tmp_path: Path):
+    """``call(*words)``: the command line where the five additions are made."""
+    (tmp_path / "added.py").write_text(classes_of_the_document())
+    (tmp_path / "sitecustomize.py").write_text(ENTRIES)
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+
+    def call(*words: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(ROOT / "train.py"), *map(str, words)]
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            env=os.environ | {"PYTHONPATH": path},
+            timeout=240,
+        )
+        assert done.returncode == 0, done.stderr + done.stdout
+        return done
+
+    return call
+
+
+SWEEP = """
+program: train.py
+method: grid
+metric: {name: val/worst, goal: minimize}
+parameters:
+  data: {value: noise}
+  corruption: {value: "stripe:3"}
+  images: {value: 64}
+  batch_size: {value: 16}
+  width: {values: [2, 4]}
+command: ["${env}", "${interpreter}", "${program}", tiny, "${args}"]
+"""
+
+
+@pytest.mark.slow
+def test_a_net_a_corruption_a_metric_a_data_set_and_an_option_are_added_by_their_entries(extended):
+    assert "--width N" in extended("tiny", "--help").stdout
+    options = ["--data", "noise", "--corruption", "stripe:3", "--images", 64, "--batch-size", 16]
+    extended("tiny", *options, "--width", 4, "--mode", "disabled", "--runs-dir", "one")
+    [folder] = Path("one").iterdir()
+    assert folder.name.startswith("tiny-width4-")
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["last"]["val/worst"] > summary["last"]["val/l1"]
+    with open(folder / "tables" / "reconstructions.csv", newline="") as file:
+        assert {row["damage"] for row in csv.DictReader(file)} == {"every 3th row erased"}
+
+    Path("tiny.yaml").write_text(SWEEP)
+    extended("sweep", "tiny.yaml", "--mode", "disabled")
+    table = json.loads(extended("compare", "tiny.yaml", "--format", "json").stdout)
+    rows = (table[0] if isinstance(table, list) else table)["rows"]
+    assert sorted(row["width"] for row in rows) == [2, 4]
+
+    Image.effect_noise((33, 20), 60).save("photo.png")
+    extended("restore", folder, "photo.png", "--erase", "left")
+    assert Image.open("photo-restored.png").size == (33, 20)
