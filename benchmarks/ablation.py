@@ -73,8 +73,9 @@ def with_optimizer(training: Trainer, **options: Any) -> Step:
 
 def with_zeroed_gradients(training: Trainer) -> Step:
     """Gradients filled with zeros in place of being dropped."""
-    zero = training.optimizer.zero_grad
-    training.optimizer.zero_grad = lambda set_to_none: zero(set_to_none=False)
+    optimizer: Any = training.optimizer
+    zero = optimizer.zero_grad
+    optimizer.zero_grad = lambda set_to_none: zero(set_to_none=False)
     return training.train_step
 
 

@@ -15,7 +15,7 @@ import shlex
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -133,7 +133,7 @@ def _serve(
 
 
 def by_turns(
-    steps: dict[str, Callable[[], object] | Elsewhere],
+    steps: Mapping[str, Callable[[], object] | Elsewhere],
     *,
     rounds: int,
     turn: int,

@@ -82,12 +82,10 @@ def deconvs_as_written(model: nn.Module) -> None:
         if isinstance(deconv, Deconv) and isinstance(deconv.conv, nn.Conv2d):
             conv = deconv.conv
             k = conv.kernel_size[0]
-            written = nn.ConvTranspose2d(
-                conv.in_channels, conv.out_channels, k, padding=k - 1 - conv.padding[0]
-            )
-            with torch.no_grad():
-                written.weight.copy_(conv.weight.transpose(0, 1).flip(2, 3))
-                written.bias.copy_(conv.bias)
+            padding = k - 1 - int(conv.padding[0])
+            written = nn.ConvTranspose2d(conv.in_channels, conv.out_channels, k, padding=padding)
+            weight = conv.weight.detach().transpose(0, 1).flip(2, 3)
+            written.load_state_dict({"weight": weight, "bias": conv.state_dict()["bias"]})
             deconv.conv = written
 
 

@@ -47,7 +47,7 @@ def loopback_server() -> Iterator[None]:
     command = [sys.executable, "-m", "tests.wandb_server"]
     server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     before = dict(os.environ)
-    for line in server.stdout:
+    for line in server.stdout or ():
         found = re.fullmatch(r"export (\w+)=(\S+)\n", line)
         if not found:
             break

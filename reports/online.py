@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ def publish(tables: Sequence[Table], *, share: bool = False) -> Published:
     ``share`` makes a link with which anyone can read it without an account. Raises ``InputError``
     for runs that are not on a W&B server, and where the server does not let us.
     """
-    import wandb_workspaces.reports.v2 as wr
+    wr = _components()
 
     entity, project = _home([run for table in tables for row in table.rows for run in row.runs])
     client = connect()
@@ -54,6 +55,11 @@ def publish(tables: Sequence[Table], *, share: bool = False) -> Published:
         report.save()
         link = report.enable_share_link() if share else None
     return Published(report.url, run_url, bool(old), link)
+
+
+def _components() -> Any:
+    """W&B's report components; the package does not export them as types."""
+    return importlib.import_module("wandb_workspaces.reports.v2")
 
 
 def _home(runs: Sequence[RunRecord]) -> tuple[str, str]:
@@ -80,7 +86,7 @@ def _columns_and_rows(table: Table) -> tuple[list[str], list[list[Any]]]:
 
 
 def _blocks(table: Table, entity: str, project: str) -> list[Any]:
-    import wandb_workspaces.reports.v2 as wr
+    wr = _components()
 
     best = min(table.rows, key=lambda row: row.values["place"])
     settings = "\n".join(f"{name}: {show(value)}" for name, value in best.settings.items())
@@ -98,7 +104,7 @@ def _blocks(table: Table, entity: str, project: str) -> list[Any]:
 
 def _run_panels(table: Table, entity: str, project: str) -> Any:
     """Curves, costs, importance of the settings, and the demo pictures of the compared runs."""
-    import wandb_workspaces.reports.v2 as wr
+    wr = _components()
 
     final = wr.SummaryMetric(f"{table.metric}.last")
     columns = [
@@ -108,7 +114,7 @@ def _run_panels(table: Table, entity: str, project: str) -> Any:
     ]
     columns.append(wr.ParallelCoordinatesPlotColumn(final, display_name=table.metric))
 
-    def at(x: int, y: int, w: int, h: int) -> wr.Layout:
+    def at(x: int, y: int, w: int, h: int) -> Any:
         return wr.Layout(x=x, y=y, w=w, h=h)
 
     panels = [
@@ -138,7 +144,7 @@ def _run_panels(table: Table, entity: str, project: str) -> Any:
 
 
 def _data_panels(tables: Sequence[Table], entity: str, project: str, run_id: str) -> Any:
-    import wandb_workspaces.reports.v2 as wr
+    wr = _components()
 
     panels = [
         wr.WeavePanelSummaryTable(
@@ -151,7 +157,8 @@ def _data_panels(tables: Sequence[Table], entity: str, project: str, run_id: str
 
 def _runset(name: str, entity: str, project: str, run_ids: Sequence[str]) -> Any:
     import wandb_workspaces.expr as expr
-    import wandb_workspaces.reports.v2 as wr
+
+    wr = _components()
 
     chosen = [expr.Metric("ID").isin(list(run_ids))]
     return wr.Runset(entity=entity, project=project, name=name, filters=chosen)

@@ -189,7 +189,8 @@ def _label(figure: Figure, axes: Axes, table: Table, rows: Sequence[Row], column
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     renderer = canvas.get_renderer()
-    taken = [axes.get_legend().get_window_extent(renderer)]
+    legend = axes.get_legend()
+    taken = [legend.get_window_extent(renderer)] if legend else []
     for row in rows:
         at = (row.values[column], row.values[table.metric].mean)
         for offset, ha, va in _PLACES:
