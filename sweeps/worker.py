@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import signal
 import sys
 import threading
@@ -33,6 +32,7 @@ from sweeps.study import Study
 from sweeps.sweep_file import parse_sweep
 
 STUDY_UNUSABLE = 75  # exit code: the run in hand is interrupted, not failed
+ORPHAN_SECONDS = 5  # for the run in hand to be saved after the command was killed
 STATUS_SECONDS = 1  # between two writes of the progress file
 
 
@@ -65,7 +65,8 @@ class Job:
 class Worker:
     """Claims points and trains them, until none waits, a run breaks, or the job ends."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, finish: threading.Event) -> None:
+        self.finish = finish  # no further point
         self.job, self.sweep = job, job.sweep()
         self.study = Study(job.study, self.sweep, job.runs_dir, job.command)
         self.claims = Claims(self.study)
@@ -81,7 +82,7 @@ class Worker:
 
         threading.Thread(target=self._send_heartbeats, daemon=True).start()
         count = 0
-        while not _is_closed(sys.stdin) and (self.job.count is None or count < self.job.count):
+        while not self.finish.is_set() and (self.job.count is None or count < self.job.count):
             claim = self.claims.next()
             if claim is None:
                 return
@@ -189,18 +190,29 @@ class Worker:
             new.replace(file)
 
 
-def _is_closed(stream: Any) -> bool:
-    """Whether a stream from which nothing more is expected has ended."""
-    return bool(select.select([stream], [], [], 0)[0])
+def _watch_command(finish: threading.Event) -> None:
+    """Set ``finish`` once stdin is closed, and end the process soon after a killed command.
+
+    ``parent_death`` has then asked the run in hand to save itself.
+    """
+    parent = os.getppid()
+    os.read(sys.stdin.fileno(), 1)  # returns at the end of the input
+    finish.set()
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    time.sleep(ORPHAN_SECONDS)
+    os._exit(1)
 
 
 def main() -> int:
     """Work on the job on stdin. A study that cannot be used is named in one line."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor closes stdin instead
     job = Job(**json.loads(sys.stdin.readline()))
+    finish = threading.Event()
+    threading.Thread(target=_watch_command, args=(finish,), daemon=True).start()
     try:
         with named_errors(job.study):
-            Worker(job).work()
+            Worker(job, finish).work()
     except (InputError, RunError) as error:
         print(error, file=sys.stderr)
         return STUDY_UNUSABLE
