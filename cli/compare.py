@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from pathlib import Path
 
 import click
@@ -13,8 +16,11 @@ SOURCES_HELP = (
     "SOURCE is a run folder, a folder of runs, an offline study, a sweep file (its runs are "
     "looked for in --runs-dir) or a W&B path: entity/project, or that with a run or sweep id."
 )
-FORMATS = ("rich", "markdown", "csv", "json", "latex")
-ENDINGS = {".md": "markdown", ".csv": "csv", ".json": "json", ".tex": "latex"}
+FORMATS = ("rich", "markdown", "csv", "tsv", "json", "latex")
+ENDINGS = {
+    ".md": "markdown", ".csv": "csv", ".tsv": "tsv", ".json": "json", ".tex": "latex",
+    ".txt": "rich", "": "rich",
+}  # fmt: skip
 _SOURCES = click.argument("sources", nargs=-1, metavar="SOURCE...")
 _ALL = click.option(
     "--all", "all_runs", is_flag=True, help="Also show settings that a sweep file no longer holds."
@@ -33,7 +39,17 @@ _RUNS_DIR = click.option(
 @_SOURCES
 @click.option(
     "--format", "format_", type=Value("NAME"), metavar="|".join(FORMATS),
-    help="Form of the table [default: by the ending of --out (md, csv, json, tex), else rich].",
+    help="Form of the table [default: by the ending of --out, else rich].",
+)  # fmt: skip
+@click.option(
+    "--goal", type=click.Choice(("minimize", "maximize")),
+    help="Direction of --metric [default: the metric's own].",
+)  # fmt: skip
+@click.option("--top", type=click.IntRange(1), metavar="N", help="Show the first N rows only.")
+@click.option("--best", is_flag=True, help="Show the first row only, as --top 1.")
+@click.option(
+    "--where", multiple=True, metavar="CONDITION",
+    help="Show rows that meet this, such as 'lr<0.01' or act=gelu; may be repeated.",
 )  # fmt: skip
 @click.option("--sort", metavar="COLUMN", help="Sort by a column; -COLUMN falls.")
 @click.option("--columns", metavar="A,B,…", help="Show these columns only.")
@@ -46,30 +62,35 @@ _RUNS_DIR = click.option(
 def compare(
     sources: tuple[str, ...], format_: str | None, sort: str | None, columns: str | None,
     out: str | None, plots: str | None, images: str | None, metric: str | None, all_runs: bool,
-    runs_dir: str,
+    runs_dir: str, goal: str | None, top: int | None, best: bool, where: tuple[str, ...],
 ) -> int:  # fmt: skip
     """Compare runs in the logbook's table: ranked, with spread over seeds and published values.
 
     Example: python train.py compare sweep_configs/smoke.yaml --plots plots
     """
     if format_ is None:
-        format_ = ENDINGS.get(Path(out or "").suffix.lower(), "rich")
+        format_ = _format_of(Path(out or ""))
     if format_ not in FORMATS:
         raise InputError(
             f"--format {format_}: must be one of {', '.join(FORMATS)}.{nearest(format_, FORMATS)}"
         )
     from reports.collect import collect
     from reports.formats import FORMATS as WRITERS
+    from reports.formats import to_rich
     from reports.table import tables_of
 
     names = [name.strip() for name in (columns or "").split(",") if name.strip()]
     runs = collect(_given(sources), Path(runs_dir), all_runs=all_runs)
-    tables = tables_of(runs, sort=sort, columns=names, metric=metric)
-    text = WRITERS[format_](tables)
+    tables = tables_of(
+        runs, sort=sort, columns=names, metric=metric, goal=goal, where=where,
+        top=1 if best else top,
+    )  # fmt: skip
     if out:
-        _write(Path(out), text)
+        _write(Path(out), WRITERS[format_](tables))
+    elif format_ == "rich":
+        click.echo(to_rich(tables, _terminal_width()), nl=False)
     else:
-        click.echo(text, nl=False)
+        click.echo(WRITERS[format_](tables), nl=False)
     if plots:
         from reports.plots import save_plots
 
@@ -121,6 +142,24 @@ def report(
     else:
         click.echo("Members of its team can open it; --share makes a link for anyone.")
     return 0
+
+
+def _format_of(out: Path) -> str:
+    """The format that a file's ending names. Raises ``InputError`` for one that names none."""
+    ending = out.suffix.lower()
+    if ending in ENDINGS or (out.exists() and not out.is_file()):
+        return ENDINGS.get(ending, "rich")
+    hint = " (a page is made by report --html)" if ending in (".html", ".htm") else ""
+    raise InputError(
+        f"--out {out}: the ending must be one of {', '.join(filter(None, ENDINGS))}{hint}, or give "
+        "--format, for example --format csv"
+    )
+
+
+def _terminal_width() -> int | None:
+    """Characters in a line of the terminal; None where the output is no terminal."""
+    known = os.environ.get("COLUMNS", "").isdigit() or sys.stdout.isatty()
+    return shutil.get_terminal_size().columns if known else None
 
 
 def _given(sources: tuple[str, ...]) -> tuple[str, ...]:

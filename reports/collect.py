@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from reports.studies import study_runs
 from sweeps.space import Sweep
 from sweeps.sweep_file import parse_sweep
 from sweeps.yaml_file import read_yaml
-from tracking.record import RunRecord, is_run_folder, read_run_folder, read_run_folders
+from tracking.record import FolderRun, RunRecord, is_run_folder, read_run_folder, read_run_folders
 
 ROOT = Path(__file__).resolve().parent.parent
 SWEEP_SUFFIXES = (".yaml", ".yml")
@@ -31,9 +32,9 @@ def collect(sources: Sequence[str], runs_dir: Path, *, all_runs: bool = False) -
     A source is a run folder, a folder of runs or a study (searched two levels down), a sweep
     file (its runs are looked for under ``runs_dir``), or a W&B path. A damaged run folder that a
     search meets is named on stderr and left out. Raises ``InputError`` for a source without runs,
-    for a damaged folder given by name, and for runs of two projects or tasks.
+    for a damaged folder given by name, and for runs of two projects.
     """
-    found: dict[str, RunRecord] = {}
+    found: dict[object, RunRecord] = {}
     for source in sources:
         runs = _runs_of(source, runs_dir)
         if all_runs:
@@ -43,9 +44,17 @@ def collect(sources: Sequence[str], runs_dir: Path, *, all_runs: bool = False) -
         for record in runs:
             question = record.question or question_of(record.sweep, record.sweep_file)
             if record.command in NETS:
-                found.setdefault(record.id, dataclasses.replace(record, question=question))
+                kept = dataclasses.replace(record, question=question)
+                found.setdefault(getattr(record, "folder", record.id), kept)
     records = sorted(found.values(), key=lambda r: r.order)
-    _refuse_mixture("tasks", (r.task for r in records))
+    local = {record.id for record in records if isinstance(record, FolderRun)}
+    records = [r for r in records if isinstance(r, FolderRun) or r.id not in local]
+    for run_id, number in Counter(record.id for record in records).items():
+        if number > 1:
+            log.warning(
+                f"{number} run folders have the id {run_id}: each is shown (copies of one run, or "
+                "WANDB_RUN_ID was set for several)"
+            )
     _refuse_mixture("projects", (r.project.rpartition("/")[2] for r in records))
     _refuse_mixture("entities", (r.project.rpartition("/")[0] for r in records))
     return records

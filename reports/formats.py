@@ -7,10 +7,14 @@ import io
 from collections.abc import Callable, Sequence
 
 from common.files import json_text
-from reports.statistics import Spread
+from reports.statistics import Difference, Spread
 from reports.table import Row, Table, plain
 from reports.words import show, title
 
+_LEAST_TELLING = (
+    "images_per_second", "minutes", "parameters", "test_difference", "difference", "from_best",
+    "published",
+)  # fmt: skip
 _WHOLE = ("parameters", "receptive_field", "multiply_adds", "images_per_second", "images")
 
 
@@ -29,7 +33,9 @@ def cell(row: Row, column: str, table: Table) -> str:
         return shown + ("" if value.std is None else f" ± {value.std:.{decimals}f}")
     if value is None:
         return "-"
-    if column == "difference":
+    if isinstance(value, Difference):
+        return f"{value.mean:+.4g} [{value.low:+.3g}, {value.high:+.3g}]"
+    if column in ("difference", "test_difference"):
         return f"{value:+.5f}"
     if column == "published":
         return digits(value)
@@ -45,8 +51,25 @@ def is_text(column: str, table: Table) -> bool:
     return any(isinstance(row.values.get(column), (str, bool)) for row in table.rows)
 
 
-def to_rich(tables: Sequence[Table]) -> str:
-    """For the terminal, as wide as the table needs."""
+def fitting(table: Table, width: int | None) -> list[str]:
+    """The columns of ``table`` that fit ``width`` characters, without the least telling ones."""
+    columns = list(table.columns)
+
+    def needed() -> int:
+        rows = [[cell(row, column, table) for column in columns] for row in table.rows]
+        heads = [title(column) for column in columns]
+        return 1 + sum(3 + max(map(len, texts)) for texts in zip(heads, *rows, strict=True))
+
+    for column in _LEAST_TELLING:
+        if width is not None and needed() > width and column in columns:
+            columns.remove(column)
+    while width is not None and needed() > width and len(columns) > 2:
+        columns.pop()
+    return columns
+
+
+def to_rich(tables: Sequence[Table], width: int | None = None) -> str:
+    """For the terminal; with ``width``, columns that do not fit are left out and named."""
     from rich.console import Console
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -54,12 +77,16 @@ def to_rich(tables: Sequence[Table]) -> str:
     console = Console(file=(file := io.StringIO()), width=1000, color_system=None, soft_wrap=True)
     for table in tables:
         shown = RichTable(title=Text(table.name), title_justify="left", title_style="bold")
-        for column in table.columns:
+        columns = fitting(table, width)
+        for column in columns:
             justify = "left" if is_text(column, table) else "right"
             shown.add_column(title(column), justify=justify, no_wrap=True)
         for row in table.rows:
-            shown.add_row(*(Text(cell(row, column, table)) for column in table.columns))
+            shown.add_row(*(Text(cell(row, column, table)) for column in columns))
         console.print(shown)
+        hidden = ", ".join(title(name) for name in table.columns if name not in columns)
+        if hidden:
+            console.print(Text(f"Not shown, for want of width: {hidden} (choose with --columns)"))
         for note in table.notes:
             console.print(Text(note))
         console.print()
@@ -119,6 +146,13 @@ def to_csv(tables: Sequence[Table]) -> str:
     return file.getvalue()
 
 
+def to_tsv(tables: Sequence[Table]) -> str:
+    """As ``to_csv``, with tabs; a tab or line break inside a value becomes a space."""
+    rows = csv.reader(io.StringIO(to_csv(tables)))
+    lines = ("\t".join(" ".join(value.split()) for value in row) for row in rows)
+    return "\n".join(lines) + "\n"
+
+
 def to_json(tables: Sequence[Table]) -> str:
     """A list of tables, each with its rows (raw numbers), run ids and notes."""
     found = [
@@ -141,6 +175,7 @@ FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
     "rich": to_rich,
     "markdown": to_markdown,
     "csv": to_csv,
+    "tsv": to_tsv,
     "json": to_json,
     "latex": to_latex,
 }

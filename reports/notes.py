@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 from experiment.settings import objective_of
 from reports.published import BUDGET, other_training, rows_of
 from reports.settings_of import settings_of
-from reports.statistics import RULE
+from reports.statistics import RULE, seed_spread
 from reports.words import show, title
 from tracking.record import RunRecord
 
 if TYPE_CHECKING:
     from reports.table import Row, Table
 
+LISTED = 20  # runs left out that are named one by one
 NOT_IN_FILE = "of settings that the sweep file no longer holds"
 
 
@@ -42,18 +43,26 @@ def counted(records: Sequence[RunRecord]) -> str:
 
 def notes_of(table: Table, sweep: str | None, repeats: int) -> list[str]:
     notes = []
-    if "beats_next" in table.columns:
+    if "differs" in table.columns:
         notes.append(RULE)
     elif len(table.rows) > 1:
-        several = any(len(row.runs) > 1 for row in table.rows)
+        known = seed_spread([row.by_seed(table.metric) for row in table.rows])
         notes.append(
-            f"{'No two neighbours with several seeds each' if several else 'One seed a setting'}: "
-            "which neighbours in the ranking differ by more than the spread between seeds cannot "
-            "be told (train with several --seeds)."
+            "The best setting or all others have one seed: whether a difference from the best is "
+            "more than the spread between seeds cannot be told (train with several --seeds)."
+            + (f" Known spread between seeds: {known:.2g} (standard deviation)." if known else "")
         )
     if table.left_out:
         hint = " (--all shows them)" if any(r.outdated for r in table.left_out) else ""
         notes.append(f"Left out: {counted(table.left_out)}{hint}.")
+        explained = [run for run in table.left_out if not run.outdated]
+        notes += [
+            f"{show(state_of(run)).capitalize()}: {show(run.name)} ({run.id})"
+            + (f": {show(run.reason)}" if run.reason else "")
+            for run in explained[:LISTED]
+        ]
+        if len(explained) > LISTED:
+            notes.append(f"And {len(explained) - LISTED} more.")
     notes += _stopped_seeds(table)
     budgets = {row.settings.get("images") for row in table.rows}
     if len(budgets) > 1:
@@ -90,7 +99,7 @@ def _published_notes(table: Table, sweep: str | None) -> list[str]:
     if table.task == "classify":
         return [
             "Published: accuracy on Kaggle's hidden test set, one run each, recipe not published; "
-            "difference is ours minus published, on the test images where there are any."
+            "difference is our validation accuracy minus it, test difference our test accuracy."
         ]
     notes = ["Published: the logbook's value, one run each; difference is ours minus published."]
     matched = sum(row.values["published"] is not None for row in table.rows)

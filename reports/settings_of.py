@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from common.errors import InputError
 from experiment.describe import command_line
 from experiment.settings import Option, options_of
+from models.registry import NETS
 from tracking.record import RunRecord
 
 _MACHINE_SETTINGS = ("checkpoint_activations",)
@@ -21,6 +23,11 @@ def setting_fields(command: str) -> list[Option]:
     return [o for n, o in options_of(command).items() if o.identity and n not in _LEFT_OUT]
 
 
+def task_of(record: RunRecord) -> str:
+    """What the run's net does: restoration or classification."""
+    return NETS[record.command].task
+
+
 def settings_of(record: RunRecord) -> dict[str, Any]:
     """The run's settings by name: the data set and arithmetic used, and the budget in images.
 
@@ -31,6 +38,7 @@ def settings_of(record: RunRecord) -> dict[str, Any]:
     settings["data"] = dataset.get("name") or settings["data"]
     settings["images"] = record.summary.get("images_total") or settings["images"]
     settings["precision"] = environment.get("precision") or settings["precision"]
+    settings["command"] = record.command
     settings["checksum"] = str(dataset.get("checksum") or "")[:8]
     return settings
 
@@ -53,7 +61,8 @@ def command_of(record: RunRecord) -> str:
 
 def varying(settings: Sequence[dict[str, Any]], task: str) -> list[str]:
     """The names of the settings that differ between these experiments."""
-    names = [name for name in settings[0] if len({str(s.get(name)) for s in settings}) > 1]
+    known = dict.fromkeys(name for each in settings for name in each)
+    names = [name for name in known if len({str(s.get(name)) for s in settings}) > 1]
     explained = {"data", "size", "train_images", "val_images"} & set(names)
     if "checksum" in names and explained:
         names.remove("checksum")
@@ -62,7 +71,9 @@ def varying(settings: Sequence[dict[str, Any]], task: str) -> list[str]:
 
 def natural(value: Any) -> tuple[Any, ...]:
     """A sort key: numbers by size, ``3:9`` before ``3:11``, missing values last."""
-    if value is None:
+    if value is None or value == "":
         return (2,)
-    parts = re.findall(r"\d+(?:\.\d+)?(?:e-?\d+)?|[^\d]+", str(value).lower())
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return (2,) if math.isnan(value) else (0, value)
+    parts = re.findall(r"\d+(?:\.\d+)?(?:e[-+]?\d+)?|[^\d]+", str(value).lower())
     return (1, *((0, float(p), "") if p[0].isdigit() else (1, 0.0, p) for p in parts))

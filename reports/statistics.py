@@ -1,23 +1,24 @@
-"""Mean, spread over seeds, and whether two settings differ by more than it."""
+"""Mean and spread over seeds, and which settings are distinguishable from the best one."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean, stdev, variance
+from typing import Any
 
-# Two-sided 5 % quantiles of Student's t for 1, 2, ... 30 degrees of freedom.
-_T_975 = (
-    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
-    2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
-    2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
-)  # fmt: skip
+from scipy import stats
+
+LEVEL = 0.05
+UNEQUAL = 0.01  # Bartlett's p below which the settings' variances are not pooled
 
 RULE = (
-    "'beats next' compares each setting with the one ranked below it: yes if Welch's t-test over "
-    "the seeds gives p < 0.05 for that pair alone, no if it does not; with one seed on either "
-    "side it cannot be told."
+    "'differs from best': yes if the difference from the best setting is larger than the spread "
+    "between seeds explains (t-test on the pooled spread, paired by seed where all settings have "
+    "the same seeds; Holm's correction for the number of settings and for having chosen the best; "
+    "error rate 5 % for the whole table). 'from best' gives the difference with the 95 % interval "
+    "of that pair alone."
 )
 
 
@@ -30,22 +31,103 @@ class Spread:
     n: int
 
 
+@dataclass(frozen=True)
+class Difference:
+    """A setting's mean minus the best one's, its 95 % interval, and the corrected p-value."""
+
+    mean: float
+    low: float
+    high: float
+    p: float
+
+
 def spread(values: Sequence[float]) -> Spread:
     """Mean and sample standard deviation of at least one value."""
     return Spread(fmean(values), stdev(values) if len(values) > 1 else None, len(values))
 
 
-def differ(a: Spread, b: Spread) -> bool | None:
-    """Whether two means differ by Welch's t-test at 5 %; None if a side has one seed.
-
-    The degrees of freedom (Welch-Satterthwaite) are rounded down, and above 30 the quantile of
-    30 is used: both err towards "no difference".
-    """
-    if a.std is None or b.std is None:
+def seed_spread(settings: Sequence[Mapping[Any, float]]) -> float | None:
+    """Standard deviation between seeds, pooled over settings; None if none has two seeds."""
+    freedom = sum(len(values) - 1 for values in settings)
+    if freedom < 1:
         return None
-    va, vb = a.std**2 / a.n, b.std**2 / b.n
-    if va + vb == 0:
-        return a.mean != b.mean
-    freedom = (va + vb) ** 2 / (va**2 / (a.n - 1) + vb**2 / (b.n - 1))
-    quantile = _T_975[min(max(int(freedom), 1), len(_T_975)) - 1]
-    return abs(a.mean - b.mean) / math.sqrt(va + vb) > quantile
+    within = (variance(v.values()) * (len(v) - 1) for v in settings if len(v) > 1)
+    return math.sqrt(sum(within) / freedom)
+
+
+def from_best(settings: Sequence[Mapping[Any, float]]) -> list[Difference | None]:
+    """Compare each of ``settings`` (values by seed) with the first, the best one.
+
+    None for the best itself, and wherever one of the two has a single seed.
+    """
+    several = [i for i, values in enumerate(settings) if len(values) > 1]
+    if len(several) < 2 or several[0] != 0:
+        return [None] * len(settings)
+    best, pooled = settings[0], _pooled([settings[i] for i in several])
+    found: dict[int, tuple[float, float, float]] = {}
+    for i in several[1:]:
+        error, freedom = pooled or _pair(best, settings[i])
+        if pooled:
+            error *= math.sqrt(1 / len(best) + 1 / len(settings[i]))
+        difference = fmean(settings[i].values()) - fmean(best.values())
+        found[i] = difference, error, freedom
+    raw = {i: _p(difference, error, freedom) for i, (difference, error, freedom) in found.items()}
+    corrected = _holm(raw, chosen_from=len(several))
+    answers: list[Difference | None] = [None] * len(settings)
+    for i, (difference, error, freedom) in found.items():
+        half = float(stats.t.ppf(1 - LEVEL / 2, freedom)) * error
+        answers[i] = Difference(difference, difference - half, difference + half, corrected[i])
+    return answers
+
+
+def _pooled(settings: Sequence[Mapping[Any, float]]) -> tuple[float, float] | None:
+    """Standard deviation of one value and its degrees of freedom, pooled over all settings.
+
+    Where all settings have the same seeds, what a seed does to all of them alike is left out
+    (randomised blocks). None where the variances clearly differ.
+    """
+    spreads = [variance(values.values()) for values in settings]
+    equal = len(set(spreads)) == 1 or (
+        min(spreads) > 0 and stats.bartlett(*(list(v.values()) for v in settings)).pvalue > UNEQUAL
+    )
+    if not equal:
+        return None
+    seeds = set(settings[0])
+    if any(set(values) != seeds for values in settings):
+        freedom = sum(len(values) - 1 for values in settings)
+        total = sum(s * (len(v) - 1) for s, v in zip(spreads, settings, strict=True))
+        return math.sqrt(total / freedom), freedom
+    effect = {seed: fmean(values[seed] for values in settings) for seed in seeds}
+    overall = fmean(effect.values())
+    residuals = (
+        value - fmean(values.values()) - effect[seed] + overall
+        for values in settings
+        for seed, value in values.items()
+    )
+    freedom = (len(settings) - 1) * (len(seeds) - 1)
+    return math.sqrt(sum(r * r for r in residuals) / freedom), freedom
+
+
+def _pair(a: Mapping[Any, float], b: Mapping[Any, float]) -> tuple[float, float]:
+    """Standard error of the difference of two means and its degrees of freedom, for this pair."""
+    if set(a) == set(b):
+        return stdev(b[seed] - a[seed] for seed in a) / math.sqrt(len(a)), len(a) - 1
+    parts = [(variance(v.values()) / len(v), len(v) - 1) for v in (a, b)]
+    total = sum(part for part, _ in parts)
+    return math.sqrt(total), total**2 / sum(part**2 / n for part, n in parts) if total else 1.0
+
+
+def _p(difference: float, error: float, freedom: float) -> float:
+    if error == 0:
+        return float(difference == 0)
+    return 2 * float(stats.t.sf(abs(difference) / error, freedom))
+
+
+def _holm(raw: Mapping[int, float], chosen_from: int) -> dict[int, float]:
+    """Holm's corrected p-values, times half the number of settings the best was chosen from."""
+    corrected, least = {}, 0.0
+    for rank, i in enumerate(sorted(raw, key=raw.__getitem__)):
+        factor = (len(raw) - rank) * chosen_from / 2
+        least = max(least, min(1.0, raw[i] * max(factor, 1.0)))
+        corrected[i] = least
+    return corrected

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 TITLES = {
-    "place": "#", "beats_next": "beats next", "bn_encoder": "bn enc", "bn_decoder": "bn dec",
+    "place": "#", "differs": "differs from best", "from_best": "from best",
+    "test_difference": "test difference", "bn_encoder": "bn enc", "bn_decoder": "bn dec",
     "residual_weight": "residual weight", "images_per_second": "images/s", "lr": "learning rate",
     "receptive_field": "receptive field", "multiply_adds": "multiply-adds",
     "train_images": "train images", "val_images": "val images", "runs": "seeds",

@@ -7,6 +7,7 @@ import io
 import json
 import shutil
 from pathlib import Path
+from random import Random
 
 import pytest
 from PIL import Image
@@ -14,7 +15,7 @@ from PIL import Image
 from cli.compare import compare, report
 from common.errors import InputError
 from reports.published import FOLDER
-from reports.statistics import differ, spread
+from reports.statistics import LEVEL, from_best
 from tests.fake_runs import fake_run
 
 
@@ -71,7 +72,7 @@ def test_all_eight_logbook_tables_in_published_order(tmp_path, capsys) -> None:
     ]  # fmt: skip
 
 
-def test_seeds_are_joined_and_neighbours_judged(tmp_path, capsys) -> None:
+def test_seeds_are_joined_and_each_setting_is_compared_with_the_best(tmp_path, capsys) -> None:
     losses = {3: (0.050, 0.051, 0.052), 5: (0.0505, 0.0515, 0.0525), 7: (0.07, 0.071, 0.072)}
     for ks, values in losses.items():
         for seed, loss in enumerate(values):
@@ -80,12 +81,13 @@ def test_seeds_are_joined_and_neighbours_judged(tmp_path, capsys) -> None:
     (table,) = table_of(capsys, tmp_path)
     rows = table["rows"]
     assert [row["ks"] for row in rows] == [3, 5, 7, 9]
-    assert [row["beats_next"] for row in rows] == ["no", "yes", "cannot tell", ""]
+    assert [row["differs"] for row in rows] == ["best", "yes", "yes", "cannot tell"]
+    assert rows[2]["from_best"] == pytest.approx(0.02) and rows[2]["from_best_p"] < 1e-6
     assert [row["runs"] for row in rows] == [3, 3, 3, 1]
     assert rows[0]["val/l1"] == pytest.approx(0.051)
     assert rows[0]["val/l1_std"] == pytest.approx(0.001)
     assert rows[0]["minutes"] == pytest.approx(2)
-    assert "Welch" in table["notes"][0]
+    assert "Holm" in table["notes"][0]
 
 
 def test_equals_share_a_place_and_lone_seeds_are_told_from_several(tmp_path, capsys) -> None:
@@ -94,7 +96,8 @@ def test_equals_share_a_place_and_lone_seeds_are_told_from_several(tmp_path, cap
         fake_run(tmp_path, f"{act}{seed}", accuracy, **settings)
     (table,) = table_of(capsys, tmp_path)
     assert [(row["place"], row["runs"]) for row in table["rows"]] == [(1, 1), (1, 1), (3, 2)]
-    assert table["notes"][0].startswith("No two neighbours with several seeds each: ")
+    assert "have one seed" in table["notes"][0]
+    assert "Known spread between seeds: 0.18" in table["notes"][0]
     compare.main([str(tmp_path), "--columns", "val/accuracy"], standalone_mode=False)
     out = capsys.readouterr().out
     assert "1.00000" in out and "0.62500 ± 0.17678" in out
@@ -103,12 +106,45 @@ def test_equals_share_a_place_and_lone_seeds_are_told_from_several(tmp_path, cap
     assert "tied with 1 more</dd>" in page.read_text(encoding="utf-8")
 
 
-def test_welch_against_known_values() -> None:
-    """t = 2.4495 with 4 degrees of freedom is p = 0.0705; t = 3.674 is p = 0.0213."""
-    a = spread([1.0, 2.0, 3.0])
-    assert differ(a, spread([3.0, 4.0, 5.0])) is False
-    assert differ(a, spread([4.0, 5.0, 6.0])) is True
-    assert differ(a, spread([9.0])) is None
+def test_differences_from_the_best_against_known_values() -> None:
+    """t = 2.4495 with 4 degrees of freedom is p = 0.0705 (unpaired), times 2 / 2 settings."""
+    best, other = {0: 1.0, 1: 2.0, 2: 3.0}, {3: 3.0, 4: 4.0, 5: 5.0}
+    none, found, lone = from_best([best, other, {0: 9.0}])
+    assert none is None and lone is None and found is not None
+    assert found.p == pytest.approx(0.0705, abs=1e-4)
+    assert (found.mean, found.low) == (2.0, pytest.approx(2 - 2.2669, abs=1e-4))
+    paired = from_best([{0: 1.0, 1: 5.0, 2: 9.0}, {0: 1.5, 1: 5.4, 2: 9.6}])[1]
+    assert paired is not None and paired.p == pytest.approx(0.01307, abs=1e-4)
+    exact = from_best([{0: 1.0, 1: 2.0}, {0: 2.0, 1: 3.0}])[1]
+    assert exact is not None and exact.p == 0.0, "the same difference for each seed"
+
+
+def _simulated(settings: int, step: float, seed_effect: float, trials: int) -> list[list[bool]]:
+    """Which settings are called different from the best, in each of many simulated sweeps."""
+    random = Random(1)
+    answers = []
+    for _ in range(trials):
+        shared = [random.gauss(0, seed_effect) for _ in range(3)]
+        values = [
+            {seed: random.gauss(step * n, 1) + shared[seed] for seed in range(3)}
+            for n in range(settings)
+        ]
+        values.sort(key=lambda each: sum(each.values()))
+        answers.append([found is not None and found.p < LEVEL for found in from_best(values)])
+    return answers
+
+
+@pytest.mark.parametrize("seed_effect", [0, 3])
+def test_equal_settings_are_called_different_in_at_most_5_percent_of_tables(seed_effect) -> None:
+    answers = _simulated(8, 0, seed_effect, 200)
+    assert sum(map(any, answers)) <= 18, "more than 5 % of 200, beyond chance (p < 0.01)"
+
+
+def test_different_settings_are_told_from_the_best_with_three_seeds() -> None:
+    """24 settings, each one standard deviation of the seeds apart: of 24 neighbours a test of
+    each pair alone found 0.3."""
+    answers = _simulated(25, 1, 0, 20)
+    assert sum(map(sum, answers)) / len(answers) > 20
 
 
 def test_unfinished_and_repeated_runs_are_left_out_and_said(tmp_path, capsys) -> None:
@@ -121,17 +157,69 @@ def test_unfinished_and_repeated_runs_are_left_out_and_said(tmp_path, capsys) ->
     (table,) = table_of(capsys, tmp_path)
     assert [row["run_ids"] for row in table["rows"]] == [["b"], ["c"]]
     notes = " ".join(table["notes"])
-    for note in ("1 failed, 1 running or killed", "1 older runs", "One seed"):
+    for note in (
+        "1 failed, 1 running or killed",
+        "1 older runs",
+        "Failed: resconv-l11-k3-c32-actmish (d)",
+    ):
         assert note in notes
 
 
-def test_data_sets_and_budgets_become_columns(tmp_path, capsys) -> None:
+def test_each_data_set_and_task_has_a_table_budgets_become_columns(tmp_path, capsys) -> None:
     fake_run(tmp_path, "a", 0.05, dataset="garments", images=640)
-    fake_run(tmp_path, "b", 0.06, dataset="fashion-mnist", images=1280, lr=0.001)
-    (table,) = table_of(capsys, tmp_path)
-    assert [(r["data"], r["images"], r["lr"]) for r in table["rows"]] == [
-        ("garments", 640, 0.0003), ("fashion-mnist", 1280, 0.001),
-    ]  # fmt: skip
+    fake_run(tmp_path, "b", 0.06, dataset="garments", images=1280, lr=0.001)
+    fake_run(tmp_path, "c", 0.06)
+    fake_run(tmp_path, "d", 0.9, task="classify")
+    tables = table_of(capsys, tmp_path)
+    names = ["on garments", "on fashion-mnist, restoration", "on fashion-mnist, classification"]
+    assert [len(table["rows"]) for table in tables] == [2, 1, 1]
+    assert [t["sweep"].startswith("runs on") for t in tables] == [True] * 3, names
+    rows = tables[0]["rows"]
+    assert [(r["images"], r["lr"]) for r in rows] == [(640, 0.0003), (1280, 0.001)]
+
+
+def test_rows_by_condition_number_and_direction(tmp_path, capsys) -> None:
+    for run_id, lr, loss in (("a", 1e-4, 0.05), ("b", 1e-3, 0.06), ("c", 1e22, -0.5)):
+        fake_run(tmp_path, run_id, loss, lr=lr)
+
+    def ids(*arguments: str) -> list[str]:
+        return [row["run_ids"][0] for row in table_of(capsys, tmp_path, *arguments)[0]["rows"]]
+
+    assert ids() == ["c", "a", "b"] and ids("--goal", "maximize") == ["b", "a", "c"]
+    assert ids("--where", "lr<0.01", "--best") == ["a"] and ids("--where", "lr!=0.001") == [
+        "c",
+        "a",
+    ]
+    assert ids("--sort", "-lr") == ["c", "b", "a"] and ids("--sort", "val/l1", "--top", "1") == [
+        "c"
+    ]
+    assert "no column l" in refused(tmp_path, "--where", "l<1")
+    assert "must be NAME<VALUE" in refused(tmp_path, "--where", "lr")
+    assert "no row meets" in refused(tmp_path, "--where", "lr<0")
+
+
+def test_two_runs_of_one_id_are_both_shown(tmp_path, capsys) -> None:
+    fake_run(tmp_path, "same", 0.05, ks=3)
+    fake_run(tmp_path, "same", 0.06, ks=5)
+    assert len(table_of(capsys, tmp_path)[0]["rows"]) == 2
+
+
+def test_narrow_terminals_get_fewer_columns_and_a_note(tmp_path, capsys, monkeypatch) -> None:
+    for ks in (3, 5):
+        for seed in range(2):
+            settings = {"ks": ks, "seed": seed, "sweep": "kernel-size", "layers": 11}
+            fake_run(tmp_path, f"k{ks}{seed}", 0.05 + ks / 1000, **settings)
+    monkeypatch.setenv("COLUMNS", "80")
+    compare.main([str(tmp_path)], standalone_mode=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(len(line) for line in lines if set(line) & set("┃│")) <= 80
+    assert any(line.startswith("Not shown, for want of width: ") for line in lines)
+
+
+@pytest.mark.parametrize("name", ["t.html", "t.xlsx", "t.docx"])
+def test_an_unknown_ending_is_refused(name, tmp_path) -> None:
+    fake_run(tmp_path, "a", 0.05)
+    assert f"--out {name}: the ending must be one of .md" in refused(tmp_path, "--out", name)
 
 
 def test_classification_ranks_by_accuracy_beside_the_logbook(tmp_path, capsys) -> None:
@@ -143,7 +231,8 @@ def test_classification_ranks_by_accuracy_beside_the_logbook(tmp_path, capsys) -
     (table,) = table_of(capsys, tmp_path)
     rows = [(r["conv"], r["val/accuracy"], r["published"]) for r in table["rows"]]
     assert rows == [("select", 0.85, 0.8153), ("full", 0.83, 0.8417)]
-    assert table["rows"][0]["difference"] == pytest.approx(0.84 - 0.8153), "by test accuracy"
+    assert table["rows"][0]["difference"] == pytest.approx(0.85 - 0.8153)
+    assert table["rows"][0]["test_difference"] == pytest.approx(0.84 - 0.8153)
 
 
 def test_a_published_value_stands_only_beside_its_own_setting(tmp_path, capsys) -> None:
@@ -152,8 +241,9 @@ def test_a_published_value_stands_only_beside_its_own_setting(tmp_path, capsys) 
     for number, other in enumerate(({}, *({key: value} for key, value in others.items()))):
         fake_run(tmp_path / "c", f"c{number}", 0.8 - number / 100, **(logbook | other))
     fake_run(tmp_path / "c", "select", 0.7, **(logbook | {"conv": "select", "rank": 2}))
-    (table,) = table_of(capsys, tmp_path / "c")
-    assert [row["published"] for row in table["rows"]] == [0.8417, *[None] * 5]
+    table, folder = table_of(capsys, tmp_path / "c")
+    assert [row["published"] for row in table["rows"]] == [0.8417, *[None] * 4]
+    assert [row.get("published") for row in folder["rows"]] == [None]
 
     net = {"layers": 15, "ch": 32, "residual_weight": 0.1, "bn_last": True, "size": 32}
     nets = ({}, {"conv": "select"}, {"groups": 2}, {"stride": 2}, {"padding": 0, "size": 64})
@@ -254,7 +344,9 @@ def test_runs_named_one_by_one_stand_in_one_table_a_data_set(tmp_path, capsys) -
     assert [(t["sweep"], [row["run_ids"] for row in t["rows"]]) for t in tables] == [
         ("runs on fashion-mnist", [["a"], ["b"]]), ("runs on garments", [["c"]]),
     ]  # fmt: skip
-    assert [t["sweep"] for t in table_of(capsys, tmp_path)] == ["layers-32", "runs"]
+    assert [t["sweep"] for t in table_of(capsys, tmp_path)] == [
+        "layers-32", "runs on fashion-mnist", "runs on garments",
+    ]  # fmt: skip
 
 
 def test_a_study_names_its_runs(tmp_path, capsys) -> None:
@@ -366,7 +458,6 @@ def test_a_damaged_run_is_left_out_of_a_search_and_named(tmp_path, capsys) -> No
         (["a/b/c/d"], "not a W&B path"),
         (["runs/empty"], "no runs there"),
         (["runs/broken"], "cannot be read"),
-        (["runs/mixed-tasks"], "2 tasks (classify, resconv)"),
         (["runs/mixed-projects"], "2 projects (one, two)"),
         (["runs/failed"], "none of the 1 runs is finished (1 failed)"),
         (["runs/good/notes.txt"], "not a study"),
@@ -389,8 +480,6 @@ def test_wrong_input_is_one_line(sources, message, tmp_path, monkeypatch) -> Non
     (runs / "empty").mkdir(parents=True)
     shutil.copytree(fake_run(runs / "x", "x", 0.1), runs / "broken")
     (runs / "broken" / "summary.json").write_text("{")
-    fake_run(runs / "mixed-tasks", "a", 0.1)
-    fake_run(runs / "mixed-tasks", "b", 0.1, task="classify")
     fake_run(runs / "mixed-projects", "a", 0.1, project="one")
     fake_run(runs / "mixed-projects", "b", 0.1, project="two")
     fake_run(runs / "failed", "a", 0.1, state="failed")
