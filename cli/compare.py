@@ -46,6 +46,9 @@ _RUNS_DIR = click.option(
     help="Direction of --metric [default: the metric's own].",
 )  # fmt: skip
 @click.option("--top", type=click.IntRange(1), metavar="N", help="Show the first N rows only.")
+@click.option(
+    "--baseline", metavar="RUN", help="Show the metric's difference in % from this run's row."
+)
 @click.option("--best", is_flag=True, help="Show the first row only, as --top 1.")
 @click.option(
     "--where", multiple=True, metavar="CONDITION",
@@ -63,6 +66,7 @@ def compare(
     sources: tuple[str, ...], format_: str | None, sort: str | None, columns: str | None,
     out: str | None, plots: str | None, images: str | None, metric: str | None, all_runs: bool,
     runs_dir: str, goal: str | None, top: int | None, best: bool, where: tuple[str, ...],
+    baseline: str | None,
 ) -> int:  # fmt: skip
     """Compare runs in the logbook's table: ranked, with spread over seeds and published values.
 
@@ -83,7 +87,7 @@ def compare(
     runs = collect(_given(sources), Path(runs_dir), all_runs=all_runs)
     tables = tables_of(
         runs, sort=sort, columns=names, metric=metric, goal=goal, where=where,
-        top=1 if best else top,
+        top=1 if best else top, baseline=baseline,
     )  # fmt: skip
     if out:
         _write(Path(out), WRITERS[format_](tables))

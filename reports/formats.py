@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import textwrap
 from collections.abc import Callable, Sequence
 
 from common.files import json_text
@@ -35,6 +36,8 @@ def cell(row: Row, column: str, table: Table) -> str:
         return "-"
     if isinstance(value, Difference):
         return f"{value.mean:+.4g} [{value.low:+.3g}, {value.high:+.3g}]"
+    if column == "from_baseline":
+        return f"{value:+.2f} %"
     if column in ("difference", "test_difference"):
         return f"{value:+.5f}"
     if column == "published":
@@ -88,7 +91,7 @@ def to_rich(tables: Sequence[Table], width: int | None = None) -> str:
         if hidden:
             console.print(Text(f"Not shown, for want of width: {hidden} (choose with --columns)"))
         for note in table.notes:
-            console.print(Text(note))
+            console.print(Text(textwrap.fill(note, width or 1000)))
         console.print()
     return file.getvalue().rstrip() + "\n"
 

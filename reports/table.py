@@ -78,6 +78,7 @@ def tables_of(
     goal: str | None = None,
     where: Sequence[str] = (),
     top: int | None = None,
+    baseline: str | None = None,
 ) -> list[Table]:
     """One table a task, sweep, data set and corruption, in the order of their first runs.
 
@@ -100,6 +101,8 @@ def tables_of(
         raise InputError(
             f"none of the {len(records)} runs is finished ({counted(records)}); nothing to show"
         )
+    if baseline:
+        _compare_with_baseline(tables, baseline)
     known = {key for table in tables for row in table.rows for key in row.values}
     for name in (*columns, *([sort.removeprefix("-")] if sort else [])):
         if name not in known:
@@ -114,6 +117,23 @@ def tables_of(
     if not any(table.rows for table in tables):
         raise InputError(f"--where {' '.join(where)}: no row meets this")
     return [table for table in tables if table.rows]
+
+
+def _compare_with_baseline(tables: Sequence[Table], baseline: str) -> None:
+    """Add the metric's difference in per cent from the row that holds the run ``baseline``."""
+    for table in tables:
+        rows = [r for r in table.rows if any(baseline in (run.id, run.name) for run in r.runs)]
+        reference = rows[0].values[table.metric].mean if rows else None
+        for row in table.rows if reference else ():
+            row.values["from_baseline"] = 100 * (row.values[table.metric].mean / reference - 1)
+        if reference:
+            table.columns.insert(table.columns.index(table.metric) + 1, "from_baseline")
+            table.notes.append(f"'from baseline' is the difference from {show(baseline)} in %.")
+    if not any("from_baseline" in table.columns for table in tables):
+        raise InputError(
+            f"--baseline {baseline}: none of the finished runs has this id or name, for example "
+            f"--baseline {tables[0].rows[0].runs[0].id}"
+        )
 
 
 def meets(row: Row, condition: str, known: Iterable[str]) -> bool:

@@ -198,6 +198,14 @@ def test_rows_by_condition_number_and_direction(tmp_path, capsys) -> None:
     assert "no row meets" in refused(tmp_path, "--where", "lr<0")
 
 
+def test_differences_in_per_cent_from_a_baseline(tmp_path, capsys) -> None:
+    for run_id, ks, loss in (("a", 3, 0.05), ("b", 5, 0.06)):
+        fake_run(tmp_path, run_id, loss, ks=ks)
+    (table,) = table_of(capsys, tmp_path, "--baseline", "a")
+    assert [row["from_baseline"] for row in table["rows"]] == pytest.approx([0, 20])
+    assert "--baseline c: none of" in refused(tmp_path, "--baseline", "c")
+
+
 def test_two_runs_of_one_id_are_both_shown(tmp_path, capsys) -> None:
     fake_run(tmp_path, "same", 0.05, ks=3)
     fake_run(tmp_path, "same", 0.06, ks=5)
