@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -87,6 +88,22 @@ class Trainer(BaseTrainer):
         self.total_images = self.steps * settings.batch_size
         self.meter = Meter(device)
         self.interval_start = 0
+        if settings.batch_size // self.ranks.size == 1:
+            self._check_single_image()
+
+    def _check_single_image(self) -> None:
+        """Raises ``InputError`` where batch norm cannot train on one image at a time."""
+        sample = self.task.prepare(self.stream.batch(0))
+        try:
+            with torch.no_grad():
+                copy.deepcopy(self.net).train()(sample.inputs[:1])
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise InputError(
+                f"--batch-size {self.settings.batch_size}: batch norm needs more than one value a "
+                "channel, and feature maps shrink to one pixel, for example --batch-size 2"
+            ) from None
 
     @property
     def images_seen(self) -> int:
