@@ -110,7 +110,7 @@ def test_a_net_a_corruption_a_metric_a_data_set_and_an_option_are_added_by_their
     Path("tiny.yaml").write_text(SWEEP)
     extended("sweep", "tiny.yaml", "--mode", "disabled")
     table = json.loads(extended("compare", "tiny.yaml", "--format", "json").stdout)
-    rows = (table[0] if isinstance(table, list) else table)["rows"]
+    rows = table[0]["rows"]
     assert sorted(row["width"] for row in rows) == [2, 4]
 
     Image.effect_noise((33, 20), 60).save("photo.png")
