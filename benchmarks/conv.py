@@ -143,7 +143,7 @@ class Plan:
 
 
 def measure(plan: Plan, device: torch.device, say: Callable[[str], None]) -> list[Result]:
-    """Train every variant by turns; ``say`` is told after each run."""
+    """Train every variant by turns; ``say`` gets a line after each run."""
     pixels = torch.rand(plan.images, *SHAPE, generator=torch.Generator().manual_seed(0)).to(device)
     labels = torch.arange(plan.images, device=device) % 3
     results = [Result(v) for v in variants(bf16=plan.bf16, compiled=plan.compiled)]

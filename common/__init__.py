@@ -1,1 +1,1 @@
-"""What every room may use: user errors, names, files. Imports nothing of the project."""
+"""What every package may use: errors, options, files, pictures, messages."""

@@ -1,4 +1,4 @@
-"""The small residual net of the channel-selection logbook (facts, part B)."""
+"""The small residual net of the channel-selection logbook (Kaggle, dog-vs-cat-vs-bird)."""
 
 from __future__ import annotations
 

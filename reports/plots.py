@@ -183,7 +183,7 @@ def _front(rows: Sequence[Row], column: str, metric: str) -> list[Row]:
 
 
 def _label(figure: Figure, axes: Axes, table: Table, rows: Sequence[Row], column: str) -> None:
-    """Name the points, most important first, wherever a name finds room beside its point."""
+    """Name the points, most important first, where there is space beside the point."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(figure)

@@ -13,7 +13,7 @@ from tasks.registry import CorruptionName
 
 @dataclass(frozen=True, kw_only=True)
 class RestorationSettings(OptionGroup):
-    """What is done to the images, what the net is told, and what is trained (logbook A)."""
+    """Damage to the images, inputs of the net, and training loss (logbook A)."""
 
     section: ClassVar[str] = "Task"
 

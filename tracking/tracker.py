@@ -81,7 +81,7 @@ class Tracker:
             self.first_step = self._first_new_step(earlier)
 
     def _arguments(self, name: str, tags: list[str]) -> dict[str, Any]:
-        """What wandb.init is told of the run's identity, within W&B's limits."""
+        """Arguments of wandb.init that name the run, within W&B's limits."""
         given = list(self.settings.tags) or list(self.connection.tags)
         cut_tags = [cut(tag.strip(), MAX_TAG) for tag in (*given, *tags)]
         return dict(self.connection.arguments) | {
