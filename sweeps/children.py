@@ -62,7 +62,11 @@ class Child:
 
     def last_line(self) -> str:
         """The last line of its log."""
-        lines = self.log.read_text(errors="replace").split("\n") if self.log.exists() else []
+        lines = (
+            self.log.read_text(encoding="utf-8", errors="replace").split("\n")
+            if self.log.exists()
+            else []
+        )
         return next((line for line in reversed(lines) if line.strip()), "no message")
 
 

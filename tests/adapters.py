@@ -37,10 +37,10 @@ def build_net(config: dict[str, Any], classes: int, channels: int) -> nn.Module:
     command = config["command"]
     known = Settings.parse(command, {}).flat()
     settings: Any = Settings.parse(command, {k: v for k, v in config.items() if k in known})
+    size = (int(config["size"]),) * 2
     if command == "classify":
-        size = (int(config["size"]),) * 2
         return classification.build_net(settings.net, classes, (channels, *size))
-    return restoration.build_net(command, settings.net, settings.task, channels)
+    return restoration.build_net(command, settings.net, settings.task, channels, size)
 
 
 def set_chunk(monkeypatch: Any, images: int) -> None:

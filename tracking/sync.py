@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -91,7 +92,8 @@ def sync(sources: Iterable[Path]) -> Iterator[str]:
         if not urls:
             yield f"{folder}: nothing to do"
             continue
-        _note_url(folder, urls[-1])
+        if "://" in urls[-1]:  # W&B's tool does not always print it
+            _note_url(folder, urls[-1])
         yield f"{folder}: {len(urls)} part{'s' * (len(urls) > 1)} uploaded to {urls[-1]}"
     if failed:
         raise InputError(
@@ -151,16 +153,20 @@ def _upload(part: Path) -> str:
         command.append("--include-online")
     env = {k: v for k, v in os.environ.items() if k not in ("WANDB_MODE", "WANDB_SILENT")}
     env["WANDB_DIR"] = str(part.parent.parent)  # else its log files go to the current folder
+    process = subprocess.Popen(
+        [*command, str(part)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        encoding="utf-8", errors="replace", env=env, start_new_session=True,
+    )  # fmt: skip
     try:
-        done = subprocess.run(
-            [*command, str(part)], capture_output=True, text=True, encoding="utf-8",
-            errors="replace", env=env, timeout=SYNC_SECONDS,
-        )  # fmt: skip
+        output, _ = process.communicate(timeout=SYNC_SECONDS)
     except subprocess.TimeoutExpired:
+        # With its children: one left behind would upload beside the next attempt.
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
         raise RunError(f"{part.name} was not uploaded within {SYNC_SECONDS} s") from None
-    said = (done.stdout + done.stderr).strip().splitlines()
+    said = output.strip().splitlines()
     failures = [line for line in said if "ailed to sync" in line and CUT_SHORT not in line]
-    if done.returncode or failures:
+    if process.returncode or failures:
         reason = (failures or said or ["no reason given"])[-1]
         raise RunError(f"{part.name} could not be uploaded ({reason})")
     for file in part.glob("*.wandb"):
