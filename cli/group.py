@@ -53,7 +53,8 @@ class LazyGroup(click.Group):
         _replace_unencodable()
         given = args[0] if args else sys.argv[1:]
         try:
-            code = super().main(_expand_home(given), standalone_mode=False, **kwargs)
+            given = _command_first(_expand_home(given))
+            code = super().main(given, standalone_mode=False, **kwargs)
         except click.exceptions.NoArgsIsHelpError as error:
             click.echo(error.ctx.get_help())
             sys.exit(0)
@@ -65,6 +66,14 @@ class LazyGroup(click.Group):
         except click.Abort:
             sys.exit(130)
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _command_first(arguments: list[str]) -> list[str]:
+    """``--lr=1 --command=unet``, from a sweep over commands, as ``unet --lr=1``."""
+    named = [text for text in arguments if text.startswith("--command=")]
+    if len(named) != 1 or not arguments[0].startswith("--"):
+        return arguments
+    return [named[0].partition("=")[2], *(text for text in arguments if text not in named)]
 
 
 def _expand_home(arguments: Sequence[str]) -> list[str]:

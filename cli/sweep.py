@@ -132,7 +132,7 @@ def _print_commands(definition: Any) -> int:
     from sweeps.study import points_of
 
     for point in points_of(definition):
-        click.echo(shlex.join(["python", "train.py", *point.command(definition.task)]))
+        click.echo(shlex.join(["python", "train.py", *point.arguments(definition)]))
     return 0
 
 

@@ -30,13 +30,15 @@ def load_data(
     size: tuple[int, int],
     train_images: int | None = None,
     val_images: int | None = None,
+    holdout: int | None = None,
     channels: int | None = None,
     auto: str = "fashion-mnist",
 ) -> ImageData:
     """The data set ``name`` (one of ``registry.names()``, or a folder) at ``size``.
 
     ``train_images`` and ``val_images`` select the first N images: in the order of the file, or
-    for a folder in the order of a hash of each file's name; None selects all. ``channels`` 1 or 3
+    for a folder in the order of a hash of each file's name; None selects all. ``holdout`` replaces
+    the validation images by the last N training images, before that selection. ``channels`` 1 or 3
     converts to grey or RGB; None keeps what the data set has. Images are resized by nearest
     neighbour; a folder's images are fitted into ``size`` (see ``folder.load``).
 
@@ -56,17 +58,34 @@ def load_data(
         channels=channels,
         may_download=name != "auto",
     )
+    # What is held out are the last of all training images, so all of them are read.
+    read = replace(request, train_images=None, val_images=None) if holdout else request
     reason = None
     try:
-        source = load_source(request)
+        source = _hold_out(load_source(read), holdout)
     except NotFoundError as error:
         if name != "auto":
             raise
         reason = str(error)
         colour = channels or (1 if auto in GREY_DATA_SETS else 3)
-        source = load_source(replace(request, name="garments", channels=colour))
+        source = load_source(replace(read, name="garments", channels=colour))
+        source = _hold_out(source, holdout)
         request = _at_most(source, request)
     return _select(source, request, reason)
+
+
+def _hold_out(source: Source, count: int | None) -> Source:
+    """``source`` with its last ``count`` training images in place of the validation images."""
+    if not count:
+        return source
+    images, labels = source.train.images, source.train.labels
+    if count > len(source.train) - 2:
+        raise InputError(
+            f"--holdout {count:,}: {source.name} has {len(source.train):,} training images "
+            f"({source.source}) and two must be left, for example --holdout {len(images) // 6}"
+        )
+    train, val = Split(images[:-count], labels[:-count]), Split(images[-count:], labels[-count:])
+    return replace(source, train=train, val=val, test=None)
 
 
 def require_classes(data: ImageData) -> None:
@@ -150,6 +169,7 @@ def load_settings(
         size=settings.height_width,
         train_images=settings.train_images,
         val_images=settings.val_images,
+        holdout=settings.holdout,
         channels=channels,
         auto=auto,
     )

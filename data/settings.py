@@ -42,6 +42,12 @@ class DataSettings(OptionGroup):
     val_images: int | None = option(
         None, Integer(1, optional=True), "Use only the first N validation images."
     )
+    holdout: int | None = option(
+        None,
+        Integer(1, optional=True),
+        "Validate on the last N training images, which are then not trained on: for choosing "
+        "settings without the validation images.",
+    )
 
     @property
     def height_width(self) -> tuple[int, int]:

@@ -171,7 +171,7 @@ class AgentEngine:
             "WANDB_ENTITY": entity, "WANDB_PROJECT": project, "WANDB_SWEEP_ID": sweep_id,
             "WANDB_RUN_ID": status.attrs.get("run_id", made),
         }  # fmt: skip
-        command = status.point.command(self.server.sweep.task)
+        command = status.point.arguments(self.server.sweep)
         self.queue.append(Command([str(ROOT / "train.py"), *command], env))
 
     def statuses(self) -> list[PointStatus] | None:

@@ -39,9 +39,10 @@ class Point:
     legacy_key: str | None = None  # the same by the rule of commit 73bab81
     problem: str | None = None
 
-    def command(self, task: str) -> list[str]:
+    def arguments(self, sweep: Sweep) -> list[str]:
         """The arguments after ``train.py``, exactly as W&B's agent passes them."""
-        return [task, *(f"--{name}={value}" for name, value in self.args.items())]
+        named = [] if "command" in self.args else [sweep.task]
+        return [*named, *(f"--{name}={value}" for name, value in self.args.items())]
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Sweep:
     file: Path
     name: str
     header: str
-    task: str
+    commands: tuple[str, ...]  # several where the parameter ``command`` has several values
     method: str
     metric: str
     goal: Goal
@@ -60,6 +61,11 @@ class Sweep:
     literals: dict[str, Any] = field(default_factory=dict)  # options written in ``command``
     seeds: int | None = None  # of --seeds
     skip_invalid: bool = False
+
+    @property
+    def task(self) -> str:
+        """The commands as one text, for messages and studies."""
+        return ",".join(self.commands)
 
     @property
     def question(self) -> str:
@@ -109,6 +115,14 @@ class Sweep:
         ranges = sorted((n, repr(p)) for n, p in self.drawn_parameters.items() if p.count > 1)
         return hashlib.sha256(repr(ranges).encode()).hexdigest()[:8]
 
+    def settings(self, args: dict[str, Any]) -> Settings:
+        """The settings of the run with ``args``; ``InputError`` where they do not fit."""
+        values = self.literals | args
+        try:
+            return Settings.parse(values.pop("command", self.task), values)
+        except InputError as error:
+            raise InputError(f"{self.file}: {error}") from None
+
     def point(self, args: dict[str, Any], strict: bool = True) -> Point:
         """The point with ``args``.
 
@@ -116,13 +130,14 @@ class Sweep:
         """
         args = self.literals | args
         try:
-            settings = Settings.parse(self.task, args)
+            settings = self.settings(args)
         except InputError as error:
             if strict:
-                raise InputError(f"{self.file}: {error}") from None
+                raise
             text = json.dumps(args, sort_keys=True, default=str)
             digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-            return Point(args, f"invalid-{digest}", problem=str(error))
+            problem = str(error).removeprefix(f"{self.file}: ")
+            return Point(args, f"invalid-{digest}", problem=problem)
         return Point(args, identity(settings), legacy_identity(settings))
 
     def points(self, rows: Iterable[dict[str, Any]]) -> list[Point]:
@@ -132,8 +147,10 @@ class Sweep:
 
     def holds(self, settings: Settings, ignore: tuple[str, ...] = ()) -> bool:
         """Whether a run with ``settings`` is of this sweep as its file is now, under any seed."""
+        if settings.command not in self.commands:
+            return False
         values = settings.flat()
-        for name, option in options_of(self.task).items():
+        for name, option in options_of(settings.command).items():
             acts = not option.only_if or values[option.only_if[0]] == option.only_if[1]
             if not option.identity or not acts or name in ignore:
                 continue
@@ -147,7 +164,7 @@ class Sweep:
                     expected = option.read(name, self.literals[name])
                 if values[name] != expected:
                     return False
-        return settings.command == self.task
+        return True
 
     def rows(self, capped: bool = True) -> list[dict[str, Any]]:
         """The arguments of every run of a grid, in W&B's order; ``run_cap`` counts settings."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import re
@@ -66,12 +67,13 @@ def parse_sweep(
     tags = config.get("tags")
     if tags is not None:
         config["tags"] = [str(tag) for tag in (tags if isinstance(tags, list) else [tags])]
-    task, literals, command = _command(file, config, specs)
-    metric = _metric(file, config.get("metric"), task)
+    commands, literals, command = _command(file, config, specs)
+    metric = _metric(file, config.get("metric"), commands)
     config |= {"name": name, "parameters": specs, "command": command, "metric": metric}
     sweep = Sweep(
-        file=file, name=name, header=header, task=task, method=method, metric=metric["name"],
-        goal=metric["goal"], config=config, literals=literals, skip_invalid=skip_invalid,
+        file=file, name=name, header=header, commands=commands, method=method,
+        metric=metric["name"], goal=metric["goal"], config=config, literals=literals,
+        skip_invalid=skip_invalid,
         parameters={key: parse_parameter(file, key, spec) for key, spec in specs.items()},
     )  # fmt: skip
     _check_cap(sweep)
@@ -82,24 +84,40 @@ def parse_sweep(
 
 def _command(
     file: Path, config: dict[str, Any], specs: dict[str, Any]
-) -> tuple[str, dict[str, Any], list[str]]:
-    """The command that runs, options written in it, and the command for W&B's agent."""
+) -> tuple[tuple[str, ...], dict[str, Any], list[str]]:
+    """The commands that run, options written in ``command``, and the command for W&B's agent."""
     given = config.get("command")
+    several = _several_commands(file, specs)
     if given is None:
-        task = _only_task(file, config, specs)
-        return task, {}, ["${env}", "${interpreter}", "${program}", task, "${args}"]
+        named = [] if several else [_only_task(file, config, specs)]
+        sent = ["${env}", "${interpreter}", "${program}", *named, "${args}"]
+        return several or tuple(named), {}, sent
     items = [str(item) for item in given] if isinstance(given, list) else []
     rest = [item for item in items if not INTERPRETER.fullmatch(item)]
     args = [item for item in rest if item.startswith("${args")]
     rest = [_environment(file, item) for item in rest if not item.startswith("${args")]
-    if len(args) != 1 or len(rest) < 2 or not (rest[0] == "${program}" or rest[0].endswith(".py")):
+    first = 1 if several else 2  # of the items after the command
+    program = rest[0] if rest else ""
+    known = program == "${program}" or program.endswith(".py")
+    if len(args) != 1 or len(rest) < first or not known:
         raise InputError(
             f"{file}: command must be [${{env}}, ${{interpreter}}, ${{program}}, COMMAND, "
-            f"${{args}}] with COMMAND one of {', '.join(NETS)}"
+            f"${{args}}] with COMMAND one of {', '.join(NETS)}, or the parameter command"
         )
-    task = one_of(file, "command", rest[1], tuple(NETS))
     sent = ["${args}" if item in args else item for item in items]
-    return task, _literals(file, task, rest[2:], specs), sent
+    commands = several or (one_of(file, "command", rest[1], tuple(NETS)),)
+    return commands, _literals(file, commands[0], rest[first:], specs), sent
+
+
+def _several_commands(file: Path, specs: dict[str, Any]) -> tuple[str, ...]:
+    """The values of the parameter ``command``, () without one. Raises ``InputError``."""
+    if "command" not in specs:
+        return ()
+    listed = parse_parameter(file, "command", specs["command"]).listed()
+    commands = tuple(one_of(file, "parameter command", value, tuple(NETS)) for value in listed)
+    if len({NETS[command].task for command in commands}) > 1:
+        raise InputError(f"{file}: parameter command: all must be of one task, for example unet")
+    return commands
 
 
 def _environment(file: Path, item: str) -> str:
@@ -157,18 +175,18 @@ def _literals(file: Path, task: str, items: list[str], specs: dict[str, Any]) ->
     return found
 
 
-def _metric(file: Path, metric: Any, task: str) -> dict[str, Any]:
-    """The metric with its goal. By default, the objective of the command."""
-    known = optimizable(NETS[task].task)
+def _metric(file: Path, metric: Any, commands: tuple[str, ...]) -> dict[str, Any]:
+    """The metric with its goal. By default, the objective of the first command."""
+    known = optimizable(NETS[commands[0]].task)
     if metric is None:
-        metric = {"name": Settings.parse(task, {}).task.objective}
+        metric = {"name": Settings.parse(commands[0], {}).task.objective}
     if not isinstance(metric, dict) or "name" not in metric:
         raise InputError(f"{file}: metric must have a name, for example name: val/l1")
     check_keys(file, metric, ("name", "goal", "target"), "a key of metric")
     name = metric["name"]
     if name not in known:
         raise InputError(
-            f"{file}: metric {name} is never logged by {task}, which logs "
+            f"{file}: metric {name} is never logged by {commands[0]}, which logs "
             f"{', '.join(known)}.{nearest(str(name), known)}"
         )
     goal = one_of(file, "goal", metric.get("goal", goal_of(name)), ("minimize", "maximize"))
@@ -225,10 +243,11 @@ def _check_values(sweep: Sweep) -> None:
 
     A point of a random or bayes sweep whose values do not fit together fails by itself.
     """
-    for name, parameter in sweep.parameters.items():
-        options = options_of(sweep.task)
-        if name not in options:
-            sweep.point({name: parameter.examples()[0]})  # raises with the nearest name
+    named = {name: p for name, p in sweep.parameters.items() if name != "command"}
+    for command, (name, parameter) in itertools.product(sweep.commands, named.items()):
+        options = options_of(command)
+        if name not in options:  # raises with the nearest name
+            sweep.settings({"command": command, name: parameter.examples()[0]})
         for value in parameter.examples():
             try:
                 options[name].read(name, value)

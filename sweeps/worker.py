@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import InputError, RunError
-from experiment.settings import Settings
 from experiment.stop import StopRequest
 from sweeps.claims import Claim, Claims
 from sweeps.owner import HEARTBEAT_SECONDS
@@ -113,7 +112,7 @@ class Worker:
         stop = StopRequest()
         where = {"log": str(Path(os.environ.get("SWEEP_WORKER_LOG", "")).resolve())}
         try:
-            settings = Settings.parse(self.sweep.task, self._arguments(claim))
+            settings = self.sweep.settings(self._arguments(claim))
         except InputError as error:
             self.claims.infeasible(claim, str(error))
             return True

@@ -194,3 +194,15 @@ def test_a_classifier_needs_two_classes_and_images_in_each():
         require_classes(load("garments", val_images=4))
     with pytest.raises(InputError, match=r"class '.*' has no training images among the 9"):
         require_classes(load("garments", train_images=9))
+
+
+def test_holdout_validates_on_the_last_training_images_and_does_not_train_on_them():
+    size = (28, 28)
+    whole = load_data("garments", size=size)
+    data = load_data("garments", size=size, train_images=100, val_images=20, holdout=50)
+    assert torch.equal(data.val.images, whole.train.images[-50:-30])
+    assert torch.equal(data.train.images, whole.train.images[:100]) and data.test is None
+    rest = load_data("garments", size=size, holdout=50).train
+    assert torch.equal(rest.images, whole.train.images[:-50])
+    with pytest.raises(InputError, match="--holdout 6,000: garments has"):
+        load_data("garments", size=size, holdout=6000)

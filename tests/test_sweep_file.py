@@ -142,10 +142,11 @@ def test_nested_parameters_and_lists():
         "  optimizer_settings:\n    parameters:\n      lr: {values: [0.1, 0.01]}\n"
         "      weight_decay: {value: 0.5}\n  ks: {values: [[3, 5], 3]}\n"
     )
-    points = sweep_of(text.replace("[1, 2]", "[2]")).grid()
+    sweep = sweep_of(text.replace("[1, 2]", "[2]"))
+    points = sweep.grid()
     found = [(p.args["lr"], p.args["weight_decay"], p.args["ks"]) for p in points]
     assert found == [(lr, 0.5, ks) for ks, lr in itertools.product([[3, 5], 3], [0.1, 0.01])]
-    assert "--ks=[3, 5]" in points[0].command("resconv")
+    assert "--ks=[3, 5]" in points[0].arguments(sweep)
 
 
 METRICS = {

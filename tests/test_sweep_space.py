@@ -78,7 +78,7 @@ def test_every_command_parses_and_the_header_says_what_it_must(file):
     assert sweep.question.endswith((".", "?", ")"))
     command = train_command(sweep.task)
     for point in sweep.grid():
-        task, *args = point.command(sweep.task)
+        task, *args = point.arguments(sweep)
         context = command.make_context(task, args)
         given = {k: v for k, v in context.params.items() if v is not None}
         assert given == {k: str(v) for k, v in point.args.items()}
@@ -95,14 +95,17 @@ def test_the_header_states_the_number_of_runs():
 
 
 def test_grid_order_is_that_of_wandb(tmp_path):
-    points = sweep_of(tmp_path, GOOD).grid()
+    sweep = sweep_of(tmp_path, GOOD)
+    points = sweep.grid()
     rows = [tuple(point.args.values()) for point in points]
     assert list(points[0].args) == ["bn_last", "ks", "layers"]
     assert rows == [
         (True, 3, 2), (True, 3, 1), (True, "3:9", 2), (True, "3:9", 1),
         (False, 3, 2), (False, 3, 1), (False, "3:9", 2), (False, "3:9", 1),
     ]  # fmt: skip
-    assert points[2].command("resconv") == ["resconv", "--bn_last=True", "--ks=3:9", "--layers=2"]
+    assert points[2].arguments(sweep) == [
+        "resconv", "--bn_last=True", "--ks=3:9", "--layers=2",
+    ]  # fmt: skip
 
 
 def test_whole_number_ranges_caps_seeds_and_rehearsals(tmp_path):
@@ -189,3 +192,25 @@ def test_missing_file_and_seeds_that_cannot_be(tmp_path):
         read_sweep(tmp_path / "nothing.yaml")
     with pytest.raises(InputError, match="varies the seed itself"):
         sweep_of(tmp_path, GOOD + "  seed: {values: [1, 2]}\n").with_seeds(2)
+
+
+def test_a_sweep_over_commands_builds_each_nets_settings(tmp_path):
+    text = (
+        "method: grid\nmetric: {name: val/l1_composite}\nparameters:\n"
+        "  command: {values: [unet, mlp]}\n  images: {value: 640}\n  lr: {values: [0.001, 0.003]}\n"
+    )
+    (tmp_path / "peers.yaml").write_text(text)
+    sweep = read_sweep(tmp_path / "peers.yaml")
+    assert sweep.config["command"] == ["${env}", "${interpreter}", "${program}", "${args}"]
+    settings = [sweep.settings(point.args) for point in sweep.grid()]
+    assert [(s.command, s.training.lr) for s in settings] == [
+        ("unet", 0.001), ("unet", 0.003), ("mlp", 0.001), ("mlp", 0.003),
+    ]  # fmt: skip
+    assert all(sweep.holds(s) for s in settings)
+    assert not sweep.holds(Settings.parse("vit", {"images": 640, "lr": 0.001}))
+    arguments = ["--command=unet", "--images=640", "--lr=0.001"]
+    assert sweep.grid()[0].arguments(sweep) == arguments
+    for wrong, message in (("[unet, classify]", "one task"), ("[unet, lenet]", "lenet")):
+        (tmp_path / "wrong.yaml").write_text(text.replace("[unet, mlp]", wrong))
+        with pytest.raises(InputError, match=message):
+            read_sweep(tmp_path / "wrong.yaml")
