@@ -53,7 +53,7 @@ class LazyGroup(click.Group):
         _replace_unencodable()
         given = args[0] if args else sys.argv[1:]
         try:
-            given = _command_first(_expand_home(given))
+            given = command_first(_expand_home(given))
             code = super().main(given, standalone_mode=False, **kwargs)
         except click.exceptions.NoArgsIsHelpError as error:
             click.echo(error.ctx.get_help())
@@ -68,7 +68,7 @@ class LazyGroup(click.Group):
         sys.exit(code if isinstance(code, int) else 0)
 
 
-def _command_first(arguments: list[str]) -> list[str]:
+def command_first(arguments: list[str]) -> list[str]:
     """``--lr=1 --command=unet``, from a sweep over commands, as ``unet --lr=1``."""
     named = [text for text in arguments if text.startswith("--command=")]
     if len(named) != 1 or not arguments[0].startswith("--"):

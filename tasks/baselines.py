@@ -8,6 +8,7 @@ whose undamaged pixels are nearest.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +48,8 @@ class Baseline(nn.Module):
         self.image_channels, self.method = image_channels, method
         self.k, self.distance, self.combine, self.ridge = k, distance, combine, ridge
         self.train_pixels = torch.empty(0)  # [n pixels]; not part of the state
+        self.products: dict[tuple[int, bytes], tuple[Tensor, Tensor]] = {}  # of ridge, by mask
+        self.solved: tuple[Any, Tensor] | None = None
 
     def receptive_field(self) -> None:
         """The whole image."""
@@ -148,24 +151,29 @@ class Baseline(nn.Module):
 
     def _ridge_weights(self, visible: Tensor, filled: Tensor) -> Tensor:
         """Closed form: (X'X + strength I)^-1 X'Y, the constant unpenalised; cached by mask."""
-        key = (self.ridge, len(self.train_pixels), visible.numpy().tobytes())
-        if getattr(self, "_cached_key", None) != key:
-            x = _with_one(self.train_pixels[:, visible])
-            penalty = torch.full((x.shape[1],), float(self.ridge or 1.0))
+        mask = len(self.train_pixels), visible.numpy().tobytes()
+        if self.solved is None or self.solved[0] != (self.ridge, mask):
+            if mask not in self.products:
+                x = _with_one(self.train_pixels[:, visible])
+                right = x.T @ self.train_pixels[:, filled]
+                self.products[mask] = (x.T @ x).double(), right.double()
+            gram, right = self.products[mask]
+            penalty = gram.new_full((len(gram),), float(self.ridge or 1.0))
             penalty[-1] = 0
-            gram = (x.T @ x).double() + penalty.diag().double()
-            right = (x.T @ self.train_pixels[:, filled]).double()
-            self._cached_key, self._cached = key, torch.linalg.solve(gram, right).float()
-        return self._cached
+            weights = torch.linalg.solve(gram + penalty.diag(), right).float()
+            self.solved = (self.ridge, mask), weights
+        return self.solved[1]
 
     def _nearest(
         self, known: Tensor, visible: Tensor, k: int, distance: str
     ) -> tuple[Tensor, Tensor]:
         """The k nearest training images of each row, [n k], and their distances, nearest first."""
         train = self.train_pixels[:, visible]
-        p = 1.0 if distance == "l1" else 2.0
-        gaps = torch.cdist(known, train, p=p, compute_mode="use_mm_for_euclid_dist")
-        nearest = gaps.topk(min(k, len(train)), largest=False)
+        k = min(k, len(train))
+        if distance == "l1":
+            return _nearest_by_l1(known, train, k)
+        gaps = torch.cdist(known, train, compute_mode="use_mm_for_euclid_dist")
+        nearest = gaps.topk(k, largest=False)
         return nearest.indices, nearest.values
 
     def _combined(self, index: Tensor, gaps: Tensor, filled: Tensor, combine: str) -> Tensor:
@@ -181,6 +189,29 @@ class Baseline(nn.Module):
 
     def extra_repr(self) -> str:
         return f"method={self.method}, k={self.k}, distance={self.distance}, ridge={self.ridge}"
+
+
+def _nearest_by_l1(known: Tensor, train: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k nearest of ``train`` [m v] to each of ``known`` [n v] in L1, exactly: [n k], [n k].
+
+    Differences of sums over four pixels bound each distance from below. Only images whose bound
+    is within the k-th distance among the likeliest are compared in full: a third of the time.
+    """
+    bounds = torch.cdist(_sums_of_four(known), _sums_of_four(train), p=1.0)
+    likely = bounds.topk(min(8 * k, len(train)), largest=False).indices
+    gaps = (train[likely] - known[:, None]).abs().sum(2)
+    limits = gaps.kthvalue(k, dim=1).values * (1 + 1e-4)  # more than the sums' rounding
+    found = []
+    for image, bound, limit in zip(known, bounds, limits, strict=True):
+        candidates = (bound <= limit).nonzero().squeeze(1)
+        nearest = torch.cdist(image[None], train[candidates], p=1.0)[0].topk(k, largest=False)
+        found.append((candidates[nearest.indices], nearest.values))
+    index, values = zip(*found, strict=True)
+    return torch.stack(index), torch.stack(values)
+
+
+def _sums_of_four(pixels: Tensor) -> Tensor:
+    return torch.stack([part.sum(1) for part in pixels.split(4, dim=1)], dim=1)
 
 
 def _mirrored(images: Tensor, mask: Tensor) -> Tensor:
