@@ -13,14 +13,16 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from common.errors import InputError, RunError
 from common.files import json_text, relative_to_cwd, write_text_atomically
-from tracking import server
+from tracking import api, server
 from tracking.folder import RunFolder
 
 INSPECT_SECONDS = 60  # for W&B's reader of one part
 SYNC_SECONDS = 3600  # for the upload of one part
+ADDRESS = re.compile(r"https?://\S+/runs/\S+")
 CUT_SHORT = "ends with an incomplete record"  # a killed process left it: all there is was sent
 
 
@@ -37,20 +39,20 @@ def parts_of(wandb_folder: Path, run_id: str) -> list[Part]:
 
     Read by W&B's own tool, since a killed process leaves a part that lacks its tail.
     """
-    parts = []
-    for path in _part_folders(wandb_folder, run_id):
-        command = [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json"]
-        try:
-            done = subprocess.run(
-                [*command, str(path)], capture_output=True, text=True, encoding="utf-8",
-                timeout=INSPECT_SECONDS,
-            )  # fmt: skip
-            step = json.loads(done.stdout).get("step") if done.returncode == 0 else None
-        except (subprocess.TimeoutExpired, ValueError):
-            continue
-        if step is not None:
-            parts.append(Part(path, int(step)))
-    return parts
+    steps = [(path, _inspect(path).get("step")) for path in _part_folders(wandb_folder, run_id)]
+    return [Part(path, int(step)) for path, step in steps if step is not None]
+
+
+def _inspect(part: Path) -> dict[str, Any]:
+    """What W&B's reader says of a part: step, project, entity, ...; empty if it says nothing."""
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json", str(part)]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, encoding="utf-8", timeout=INSPECT_SECONDS
+        )
+        return json.loads(done.stdout) if done.returncode == 0 else {}
+    except (subprocess.TimeoutExpired, ValueError):
+        return {}
 
 
 def _part_folders(wandb_folder: Path, run_id: str) -> list[Path]:
@@ -92,9 +94,10 @@ def sync(sources: Iterable[Path]) -> Iterator[str]:
         if not urls:
             yield f"{folder}: nothing to do"
             continue
-        if "://" in urls[-1]:  # W&B's tool does not always print it
+        if urls[-1]:
             _note_url(folder, urls[-1])
-        yield f"{folder}: {len(urls)} part{'s' * (len(urls) > 1)} uploaded to {urls[-1]}"
+        place = urls[-1] or "the server"
+        yield f"{folder}: {len(urls)} part{'s' * (len(urls) > 1)} uploaded to {place}"
     if failed:
         raise InputError(
             f"sync: {len(failed)} of {len(folders)} runs could not be uploaded whole; give the "
@@ -142,8 +145,8 @@ def _is_sent(part: Path) -> bool:
     return any(part.glob("*.wandb.synced"))
 
 
-def _upload(part: Path) -> str:
-    """Upload one part with W&B's own tool; returns the run's address.
+def _upload(part: Path) -> str | None:
+    """Upload one part with W&B's own tool; returns the run's address, None if it is not known.
 
     One process each: W&B's tool stops at the first part that a killed process left. Its exit code
     is 0 even where it could not upload everything. Raises ``RunError``.
@@ -155,14 +158,12 @@ def _upload(part: Path) -> str:
     env["WANDB_DIR"] = str(part.parent.parent)  # else its log files go to the current folder
     process = subprocess.Popen(
         [*command, str(part)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        encoding="utf-8", errors="replace", env=env, start_new_session=True,
+        encoding="utf-8", errors="replace", env=env,
     )  # fmt: skip
     try:
         output, _ = process.communicate(timeout=SYNC_SECONDS)
     except subprocess.TimeoutExpired:
-        # With its children: one left behind would upload beside the next attempt.
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        _kill_with_children(process)
         raise RunError(f"{part.name} was not uploaded within {SYNC_SECONDS} s") from None
     said = output.strip().splitlines()
     failures = [line for line in said if "ailed to sync" in line and CUT_SHORT not in line]
@@ -171,8 +172,34 @@ def _upload(part: Path) -> str:
         raise RunError(f"{part.name} could not be uploaded ({reason})")
     for file in part.glob("*.wandb"):
         file.with_suffix(".wandb.synced").touch()  # as W&B's tool marks whole offline parts
-    found = re.search(r"https?://\S+/runs/\S+", "\n".join(said))
-    return found[0] if found else "the server"
+    found = ADDRESS.search("\n".join(said))
+    return found[0] if found else _address_on_server(part)
+
+
+def _address_on_server(part: Path) -> str | None:
+    """The address of the part's run, asked of the server.
+
+    W&B's tool asks its service for messages ten times a second and drops those of the last
+    interval, so that the address of a short upload may be missing in its output.
+    """
+    about = _inspect(part)
+    path = [about.get(key) for key in ("entity", "project", "run_id")]
+    with contextlib.suppress(InputError), api.translate_errors(part.name):
+        return api.connect().run("/".join(filter(None, path))).url
+    return None
+
+
+def _kill_with_children(process: subprocess.Popen[str]) -> None:
+    """Kill W&B's tool and its service, which has a session of its own.
+
+    A service left behind would upload beside the next attempt, and the rows would be doubled.
+    """
+    lists = Path(f"/proc/{process.pid}/task").glob("*/children")
+    children = [int(pid) for file in lists for pid in file.read_text(encoding="utf-8").split()]
+    for pid in (*children, process.pid):
+        with contextlib.suppress(ProcessLookupError):  # ended meanwhile
+            os.kill(pid, signal.SIGKILL)
+    process.communicate()
 
 
 def _note_url(folder: Path, url: str) -> None:
