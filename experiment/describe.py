@@ -121,7 +121,7 @@ def run_summary(trainer: BaseTrainer, config: Mapping[str, Any], seconds: float)
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """What has changed between two environments of run configs, a line each."""
-    ignored = ("command", "platform", "python")
+    ignored = ("command", "platform", "precision_probe", "python")
     keys = {**before, **after}
     changed = [k for k in keys if k not in ignored and before.get(k) != after.get(k)]
     return [f"{k} {after.get(k)}, was {before.get(k)}" for k in changed]

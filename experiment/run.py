@@ -27,6 +27,7 @@ from training.distributed import DistributedContext
 from training.fitter import Fitter
 from training.hardware import choose_hardware
 from training.loop import NullRecorder, train
+from training.precision import choose_precision
 from training.trainer import NonFiniteLoss, Trainer
 
 
@@ -94,14 +95,12 @@ def make_trainer(
     if resumed:
         resumed.check_data(task.data.checksum)
     torch.manual_seed(settings.training.seed)
+    net = task.build_net()
+    stored = resumed and resumed.config["environment"]["precision"]
+    hardware = choose_precision(settings.hardware, hardware, task, net, ranks, stored)
     kind = Fitter if NETS[settings.command].fitted else Trainer
     return kind(
-        task,
-        task.build_net(),
-        settings.training,
-        hardware,
-        ranks,
-        log_every=settings.tracking.log_every,
+        task, net, settings.training, hardware, ranks, log_every=settings.tracking.log_every
     )
 
 

@@ -7,8 +7,9 @@ import os
 import platform
 import resource
 import shutil
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
@@ -17,14 +18,20 @@ from torch import nn
 from common.errors import InputError
 from training.settings import HardwareSettings
 
+DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+
 
 @dataclass(frozen=True)
 class Hardware:
-    """What was chosen for a run; ``dtype`` is the layers' arithmetic (weights stay float32)."""
+    """What was chosen for a run; ``dtype`` is the layers' arithmetic (weights stay float32).
+
+    ``probe`` is what ``training.precision`` found, {} where it did not look.
+    """
 
     device: torch.device
     dtype: torch.dtype
     compile: bool
+    probe: Mapping[str, float] = field(default_factory=dict)
 
     def autocast(self) -> AbstractContextManager:
         """The layers' arithmetic; losses and metrics are computed outside of it."""
@@ -70,7 +77,7 @@ def choose_hardware(settings: HardwareSettings) -> Hardware:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS demands it
     torch.use_deterministic_algorithms(settings.deterministic)
     fast = _has_fast_bf16(device) if settings.precision == "auto" else settings.precision == "bf16"
-    return Hardware(device, torch.bfloat16 if fast else torch.float32, settings.compile)
+    return Hardware(device, DTYPES["bf16" if fast else "fp32"], settings.compile)
 
 
 def _device(name: str) -> torch.device:
@@ -123,7 +130,8 @@ def environment(hardware: Hardware) -> dict[str, Any]:
         "device": str(hardware.device),
         "device_name": name,
         "threads": torch.get_num_threads(),
-        "precision": {torch.float32: "fp32", torch.bfloat16: "bf16"}[hardware.dtype],
+        "precision": next(name for name, dtype in DTYPES.items() if dtype == hardware.dtype),
+        "precision_probe": dict(hardware.probe),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "torch": str(torch.__version__),

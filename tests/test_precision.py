@@ -1,0 +1,92 @@
+"""``--precision auto`` tries both arithmetics on the net and takes the one that serves."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+import torch
+import yaml
+from torch import nn
+
+from experiment.run import run
+from experiment.settings import Settings
+from training import hardware, precision
+from training.hardware import choose_hardware
+from training.settings import HardwareSettings
+
+INPUTS = torch.rand(8, 1, 28, 28)
+
+
+class Net(nn.Module):
+    """Is slow, or wrong, in bf16 where asked to be; batch statistics and random draws inside."""
+
+    def __init__(self, slow: str = "", error: float = 0.0) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.1))
+        self.slow, self.error = slow, error
+
+    def forward(self, x):
+        bf16 = torch.is_autocast_enabled("cpu")
+        if self.training and self.slow == ("bf16" if bf16 else "fp32"):
+            time.sleep(0.1)
+        return self.layers(x) * (1 + self.error * bf16)
+
+
+@pytest.mark.parametrize(
+    ("net", "dtype", "reason"),
+    [
+        (Net(slow="fp32"), torch.bfloat16, ""),
+        (Net(slow="bf16"), torch.float32, "times as long"),
+        (Net(slow="fp32", error=0.1), torch.float32, "differs by"),
+    ],
+)
+def test_the_probe_takes_bf16_only_where_it_is_faster_and_agrees(caplog, net, dtype, reason):
+    fast = choose_hardware(HardwareSettings(device="cpu", precision="bf16"))
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    state = torch.get_rng_state()
+    with caplog.at_level("INFO"):
+        found = precision.probe(fast, net, INPUTS)
+    assert found.dtype == dtype and set(found.probe) == {"bf16_time_over_fp32", "difference"}
+    assert reason in caplog.text and bool(reason) == bool(caplog.text)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
+
+
+def test_a_run_records_the_finding_and_a_resumed_one_keeps_its_arithmetic(tmp_path, monkeypatch):
+    probes = []
+
+    def probe(found, net, inputs):
+        probes.append(tuple(inputs.shape))
+        return precision.replace(found, dtype=torch.bfloat16, probe={"difference": 0.0})
+
+    monkeypatch.setattr(hardware, "_has_fast_bf16", lambda device: True)
+    monkeypatch.setattr(precision, "probe", probe)
+    values = {
+        "data": "garments", "images": 128, "val_images": 20, "layers": 1, "device": "cpu",
+        "runs_dir": str(tmp_path), "mode": "disabled",
+    }  # fmt: skip
+    result = run(Settings.parse("resconv", values), observer=lambda row: None)
+    environment = yaml.safe_load((result.folder / "config.yaml").read_text())["environment"]
+    assert environment["precision"] == "bf16" and environment["precision_probe"] == {
+        "difference": 0.0
+    }
+    summary = json.loads((result.folder / "summary.json").read_text())
+    (result.folder / "summary.json").write_text(json.dumps(summary | {"state": "preempted"}))
+    monkeypatch.setattr(hardware, "_has_fast_bf16", lambda device: False)
+    settings = Settings.parse("resconv", values | {"resume": str(result.folder)})
+    trainer_hardware = []
+    choose = precision.choose_precision
+
+    def watch(*args):
+        trainer_hardware.append(choose(*args))
+        return trainer_hardware[-1]
+
+    monkeypatch.setattr("experiment.run.choose_precision", watch)
+    run(settings, observer=lambda row: None)
+    assert trainer_hardware[0].dtype == torch.bfloat16 and probes == [(8, 1, 28, 28)]
+    for given in ({"precision": "bf16"}, {"deterministic": True}):
+        monkeypatch.setattr(hardware, "_has_fast_bf16", lambda device: True)
+        run(Settings.parse("resconv", values | given), observer=lambda row: None)
+    assert len(probes) == 1

@@ -1,0 +1,101 @@
+"""Whether bf16 is faster than fp32 and agrees with it, found by trying both on the net."""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from common.log import log
+from data.batches import Batch
+from tasks.base import Task
+from training.distributed import DistributedContext
+from training.hardware import DTYPES, Hardware
+from training.settings import HardwareSettings
+
+IMAGES = 8
+PROBE_SECONDS = 2.0  # no further round begins after half of it
+ROUNDS = 3
+TOLERANCE = 1e-2  # mean difference of the outputs, as a share of their mean size
+
+
+def choose_precision(
+    settings: HardwareSettings,
+    hardware: Hardware,
+    task: Task,
+    net: nn.Module,
+    ranks: DistributedContext | None = None,
+    stored: str | None = None,
+) -> Hardware:
+    """``hardware`` with the arithmetic of ``--precision auto``, rank 0's on every rank.
+
+    A resumed run goes on in what it began with, ``stored``. Else a probe decides; an explicit
+    ``--precision``, ``--deterministic`` and processors without bf16 need none.
+    """
+    ranks = ranks or DistributedContext()
+    if settings.precision != "auto":
+        return hardware
+    if stored:
+        hardware = replace(hardware, dtype=DTYPES[stored])
+    elif hardware.dtype == torch.bfloat16 and not settings.deterministic and not ranks.rank:
+        hardware = probe(hardware, net, _some_inputs(task))
+    return replace(hardware, dtype=ranks.broadcast(hardware.dtype))
+
+
+def _some_inputs(task: Task) -> Tensor:
+    train = task.data.train
+    count = min(IMAGES, len(train))
+    random = task.sample_parameters(torch.Generator().manual_seed(0), count)
+    return task.prepare(Batch(train.images[:count], train.labels[:count], random)).inputs
+
+
+def probe(hardware: Hardware, net: nn.Module, inputs: Tensor) -> Hardware:
+    """``hardware`` with the arithmetic that trains ``net`` faster; fp32 where bf16 is wrong.
+
+    Some PyTorch releases compute bf16 convs many times slower than fp32, or wrongly, on
+    processors whose flags announce bf16 (pytorch #183815, #193951, #163347). ``inputs`` are
+    prepared images [n c h w]. The finding stands in ``Hardware.probe``; the net, its statistics
+    and the random state stay as they are.
+    """
+    choices = {name: replace(hardware, dtype=dtype) for name, dtype in DTYPES.items()}
+    inputs = inputs.to(hardware.device)
+    spent = dict.fromkeys(choices, float("inf"))
+    outputs: dict[str, Tensor] = {}
+    cuda = [hardware.device] if hardware.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda):
+        trial = copy.deepcopy(net).to(hardware.device).to(memory_format=torch.channels_last)
+        with torch.no_grad():
+            for name, choice in choices.items():
+                with choice.autocast():
+                    outputs[name] = trial.eval()(inputs).float()
+        start = time.perf_counter()
+        trial.train()
+        for _ in range(ROUNDS):
+            for name, choice in choices.items():
+                spent[name] = min(spent[name], _seconds(choice, trial, inputs))
+            if time.perf_counter() - start > PROBE_SECONDS / 2:
+                break
+    gap = F.l1_loss(outputs["bf16"], outputs["fp32"]) / outputs["fp32"].abs().mean()
+    agrees, ratio = bool(gap <= TOLERANCE), spent["bf16"] / spent["fp32"]
+    finding = {"bf16_time_over_fp32": round(ratio, 3), "difference": round(float(gap), 6)}
+    if agrees and ratio < 1:
+        return replace(choices["bf16"], probe=finding)
+    why = f"takes {ratio:.1f} times as long" if agrees else f"differs by {float(gap):.1%}"
+    log.info(f"--precision auto: fp32, because bf16 {why} on this machine")
+    return replace(choices["fp32"], probe=finding)
+
+
+def _seconds(hardware: Hardware, net: nn.Module, inputs: Tensor) -> float:
+    """Duration of one forward and backward pass."""
+    hardware.synchronize()
+    start = time.perf_counter()
+    with hardware.autocast():
+        loss = net(inputs).float().mean()
+    loss.backward()
+    net.zero_grad(set_to_none=True)
+    hardware.synchronize()
+    return time.perf_counter() - start
