@@ -55,14 +55,10 @@ def notes_of(table: Table, sweep: str | None, repeats: int) -> list[str]:
     if table.left_out:
         hint = " (--all shows them)" if any(r.outdated for r in table.left_out) else ""
         notes.append(f"Left out: {counted(table.left_out)}{hint}.")
-        explained = [run for run in table.left_out if not run.outdated]
-        notes += [
-            f"{show(state_of(run)).capitalize()}: {show(run.name)} ({run.id})"
-            + (f": {show(run.reason)}" if run.reason else "")
-            for run in explained[:LISTED]
-        ]
-        if len(explained) > LISTED:
-            notes.append(f"And {len(explained) - LISTED} more.")
+        reasons = reasons_of(table)
+        notes += reasons[:LISTED]
+        if len(reasons) > LISTED:
+            notes.append(f"And {len(reasons) - LISTED} more.")
     notes += _stopped_seeds(table)
     budgets = {row.settings.get("images") for row in table.rows}
     if len(budgets) > 1:
@@ -72,6 +68,16 @@ def notes_of(table: Table, sweep: str | None, repeats: int) -> list[str]:
         notes.append(f"Left out: {repeats} older runs of a setting and seed that was run again.")
     notes += _published_notes(table, sweep)
     return notes
+
+
+def reasons_of(table: Table) -> list[str]:
+    """A line for each run left out: its state, its name, and why it ended so."""
+    return [
+        f"{show(state_of(run)).capitalize()}: {show(run.name)} ({run.id})"
+        + (f": {show(run.reason)}" if run.reason else "")
+        for run in table.left_out
+        if not run.outdated
+    ]
 
 
 def _stopped_seeds(table: Table) -> list[str]:

@@ -60,7 +60,7 @@ def save_sheets(tables: Sequence[Table], folder: Path) -> list[Path]:
             paths[-1].mkdir(parents=True, exist_ok=True)
             _overview(demos).save(paths[-1] / "overview.png")
             for index, picture in demos[0].pictures.items():
-                name = f"{index}-{slug(picture.class_name)}-{slug(picture.side)}.png"
+                name = f"{index}-{slug(picture.class_name)}-{slug(picture.damage)}.png"
                 _sheet(demos, index).save(paths[-1] / name)
         except OSError as error:
             raise InputError(f"{folder}: pictures cannot be written ({error})") from None
@@ -77,7 +77,7 @@ def _overview(demos: Sequence[Demo]) -> Image.Image:
         outputs = [demo.pictures[i].png["output"] if i in demo.pictures else None for i in first]
         rows.append((f"{demo.label}\n{demo.result}", outputs))
     rows.append(("target", [p.png.get("target") for p in first.values()]))
-    return _grid([f"{p.class_name}\n{p.side}" for p in first.values()], rows)
+    return _grid([f"{p.class_name}\n{p.damage}" for p in first.values()], rows)
 
 
 def _sheet(demos: Sequence[Demo], index: int) -> Image.Image:

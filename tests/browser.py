@@ -51,6 +51,12 @@ class Browser:
             {"cmd": "Emulation.setEmulatedMedia", "params": {"features": features}},
         )
 
+    def resize(self, width: int, height: int) -> None:
+        """The page is shown ``width`` pixels wide, whatever the window's least width."""
+        screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        command = {"cmd": "Emulation.setDeviceMetricsOverride", "params": screen}
+        self._post("/goog/cdp/execute", command)
+
     def log(self) -> list[str]:
         """Messages of the console since the last call: errors, blocked requests."""
         return [entry["message"] for entry in self._post("/se/log", {"type": "browser"})]

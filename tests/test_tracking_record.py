@@ -32,7 +32,7 @@ def test_a_run_folder_of_73bab81_is_read_whole():
     ]  # fmt: skip
     assert run.curve("no/such") == []
     first, second = run.examples()[:2]
-    assert (first.index, first.class_name, first.side) == (1, "trouser", "left")
+    assert (first.index, first.class_name, first.damage) == (1, "trouser", "left erased")
     assert (second.index, second.l1) == (3, 0.4020789861679077)
     assert sorted(first.png) == ["error", "input", "output", "target"]
     assert all(png.startswith(b"\x89PNG") for png in first.png.values())
@@ -64,8 +64,8 @@ def test_the_command_of_old_and_new_configs():
 
 
 def test_a_demo_picture_of_a_corruption_without_sides():
-    picture = demo_picture({"index": "7", "class": "bag", "l1": "0.5"}, {})
-    assert (picture.side, picture.l1) == ("", 0.5) and math.isnan(picture.l1_erased)
+    picture = demo_picture({"index": "7", "class": "bag", "damage": "noise", "l1": "0.5"}, {})
+    assert (picture.damage, picture.l1) == ("noise", 0.5) and math.isnan(picture.l1_erased)
 
 
 def test_wandbs_summary_takes_the_form_of_a_run_folders():

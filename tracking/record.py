@@ -24,14 +24,14 @@ class DemoPicture:
 
     index: int
     class_name: str
-    side: str
+    damage: str  # ``left erased``
     l1: float
     l1_erased: float
     png: Mapping[str, bytes]
 
 
 def demo_picture(row: Mapping[str, Any], png: Mapping[str, bytes]) -> DemoPicture:
-    """A row of the table ``reconstructions``, whose columns differ between corruptions."""
+    """A row of the table ``reconstructions``; 73bab81 recorded the side that was erased."""
 
     def number(name: str) -> float:
         value = row.get(name)
@@ -40,7 +40,7 @@ def demo_picture(row: Mapping[str, Any], png: Mapping[str, bytes]) -> DemoPictur
     return DemoPicture(
         index=int(row["index"]),
         class_name=str(row.get("class") or ""),
-        side=str(row.get("side") or ""),
+        damage=str(row.get("damage") or (f"{row['side']} erased" if row.get("side") else "")),
         l1=number("l1"),
         l1_erased=number("l1_erased"),
         png=png,

@@ -1,0 +1,280 @@
+"""Curves, costs, parallel coordinates and importance in plotly's form.
+
+Trace ``rN`` belongs to row N of the table, ``bN`` is its band over seeds; the page marks by it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from html import escape
+from statistics import fmean
+from typing import Any
+
+from reports.formats import digits
+from reports.settings_of import natural
+from reports.statistics import Spread
+from reports.table import Row, Table
+from reports.words import show, title
+from tasks.metrics import goal_of
+from tracking.record import FolderRun
+
+Figure = dict[str, Any]  # {"data": traces, "layout": layout}
+
+COLOURS = (
+    "#3b82c4", "#e07b1f", "#3a9d5d", "#d1495b", "#8e6bbf", "#1f9ea3", "#a8763e", "#c0569c",
+)  # fmt: skip
+OTHERS = "#9aa0a6"
+MARKERS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "pentagon", "x", "star")
+COSTS = {
+    "parameters": "parameters",
+    "minutes": "minutes (training and validation)",
+    "multiply_adds": "multiply-adds of an image",
+    "receptive_field": "receptive field (pixels)",
+}
+MOST_POINTS = 200  # of a curve
+IMPORTANCE_ROWS = 8  # fewer settings tell nothing about importance
+
+
+def text(value: str, longest: int = 60) -> str:
+    """``value`` for plotly, which reads some HTML; shortened where it is long."""
+    return escape(value if len(value) <= longest else value[: longest - 1] + "…", quote=False)
+
+
+def style(rank: int) -> tuple[str, str]:
+    """Colour and marker of a row: its own for the first eight, else those of the others."""
+    return (COLOURS[rank], MARKERS[rank]) if rank < len(COLOURS) else (OTHERS, "circle")
+
+
+def by_rank(table: Table) -> list[tuple[int, int, Row]]:
+    """Rank from 0, position in the table, and row, best first."""
+    order = sorted(range(len(table.rows)), key=lambda n: table.rows[n].values["place"])
+    return [(rank, n, table.rows[n]) for rank, n in enumerate(order)]
+
+
+def figures_of(table: Table) -> dict[str, Figure]:
+    """The table's figures by name; those without anything to show are left out."""
+    figures = {f"curves {key}": _curves(table, key) for key in _curve_keys(table)}
+    figures |= {column: _cost(table, column) for column in COSTS}
+    figures |= {"parallel": _parallel(table), "importance": _importance(table)}
+    return {name: figure for name, figure in figures.items() if figure is not None}
+
+
+def _curve_keys(table: Table) -> list[str]:
+    """The metric; and, of run folders, the training loss and what was recorded of the machine."""
+    runs = [run for row in table.rows for run in row.runs]
+    known = {key for run in runs if isinstance(run, FolderRun) for key in run.last}
+    known = {key for key in known if key.startswith(("train/", "perf/")) and key != "train/lr"}
+    return [table.metric, *sorted(known - {table.metric}, reverse=True)]
+
+
+def _figure(traces: Sequence[Any], x: Any, y: Any, heading: str, **layout: Any) -> Figure:
+    layout |= {"xaxis": x, "yaxis": y, "title": {"text": heading}, "hovermode": "closest"}
+    return {"data": list(traces), "layout": layout}
+
+
+def _axis(name: str, values: Sequence[float]) -> dict[str, Any]:
+    """An axis with a title, logarithmic where the values span more than a factor of 3."""
+    log = bool(values) and min(values) > 0 and max(values) / min(values) > 3
+    axis: dict[str, Any] = {"title": {"text": text(name)}, "automargin": True}
+    if log:
+        powers = range(math.floor(math.log10(min(values))), math.ceil(math.log10(max(values))))
+        ticks = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
+        axis |= {"type": "log", "tickvals": ticks, "ticktext": [short(tick) for tick in ticks]}
+    return axis
+
+
+def _points(row: Row, key: str) -> list[list[float]]:
+    """Images seen, mean, least and greatest value over the seeds that were measured there."""
+    found: dict[float, list[float]] = {}
+    for run in row.runs:
+        for seen, value in run.curve(key):
+            if math.isfinite(value):
+                found.setdefault(seen, []).append(value)
+    seen = sorted(found)
+    stride = -(-len(seen) // MOST_POINTS) or 1
+    kept = seen[::-1][::stride][::-1]  # the last point always
+    return [[at, *(_rounded(f(found[at])) for f in (fmean, min, max))] for at in kept]
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.5g}")
+
+
+def _curves(table: Table, key: str) -> Figure | None:
+    bands, lines, values = [], [], []
+    for rank, number, row in reversed(by_rank(table)):
+        points = _points(row, key)
+        if not points:
+            continue
+        colour, marker = style(rank)
+        named = rank < len(COLOURS)
+        x, mean, low, high = map(list, zip(*points, strict=True))
+        values += mean
+        if len(row.runs) > 1:
+            bands.append(
+                {"x": x + x[::-1], "y": high + low[::-1], "fill": "toself", "fillcolor": colour,
+                 "opacity": 0.2, "line": {"width": 0}, "mode": "lines", "hoverinfo": "skip",
+                 "showlegend": False, "legendgroup": f"r{number}",
+                 "uid": f"b{number}" if named else f"x{number}"}
+            )  # fmt: skip
+        lines.append(
+            {"x": x, "y": mean, "name": text(row.label(table.varying), 40), "uid": f"r{number}",
+             "mode": "lines+markers" if len(x) < 30 else "lines", "showlegend": named,
+             "legendgroup": f"r{number}", "legendrank": rank,
+             "customdata": [[a, b] for a, b in zip(low, high, strict=True)],
+             "line": {"color": colour, "width": 2 if named else 1},
+             "marker": {"size": 6 if named else 3, "symbol": marker, "color": colour},
+             "hovertemplate": "%{fullData.name}<br>%{x:,} images<br>%{y}"
+             + ("<br>%{customdata[0]} to %{customdata[1]}" if len(row.runs) > 1 else "")
+             + "<extra></extra>"}
+        )  # fmt: skip
+    if all(len(line["x"]) < 2 for line in lines):
+        return None
+    legend = {"title": {"text": "best first"}}
+    x, y = _axis("training images seen", []), _axis(key, values)
+    return _figure(bands + lines, x, y, f"{key} while training", legend=legend)
+
+
+def _cost(table: Table, column: str) -> Figure | None:
+    rows = [
+        (rank, number, row)
+        for rank, number, row in by_rank(table)
+        if isinstance(row.values.get(column), (int, float)) and row.values[column] > 0
+    ]
+    costs = [row.values[column] for *_, row in rows]
+    if not rows or max(costs) <= 1.05 * min(costs):
+        return None
+    traces: list[Any] = []
+    front = sorted(front_of([row for *_, row in rows], column), key=lambda r: r.values[column])
+    traces.append(
+        {"x": [row.values[column] for row in front], "uid": "front", "hoverinfo": "skip",
+         "y": [row.values[table.metric].mean for row in front], "mode": "lines",
+         "name": "best for the cost", "line": {"color": COLOURS[0], "width": 1, "dash": "dot"}}
+    )  # fmt: skip
+    for rank, number, row in rows:
+        y, values = row.values[table.metric], list(row.by_seed(table.metric).values())
+        colour, marker = style(rank)
+        traces.append(
+            {"x": [row.values[column]], "y": [y.mean], "uid": f"r{number}", "mode": "markers",
+             "name": text(row.label(table.varying)), "showlegend": False,
+             "marker": {"size": 10, "color": colour, "symbol": marker},
+             "error_y": {"array": [max(values) - y.mean], "arrayminus": [y.mean - min(values)],
+                         "symmetric": False, "color": OTHERS, "thickness": 1,
+                         "visible": len(values) > 1},
+             "hovertemplate": "%{fullData.name}<br>%{x:,} " + title(column)
+             + "<br>%{y}<extra></extra>"}
+        )  # fmt: skip
+    means = [row.values[table.metric].mean for *_, row in rows]
+    heading = f"{table.metric} against {COSTS[column].partition(' (')[0]}"
+    return _figure(traces, _axis(COSTS[column], costs), _axis(table.metric, means), heading)
+
+
+def front_of(rows: Sequence[Row], column: str) -> list[Row]:
+    """The settings that no cheaper setting beats, in rank order."""
+    front: list[Row] = []
+    for row in sorted(rows, key=lambda row: row.values["place"]):
+        if all(row.values[column] < better.values[column] for better in front):
+            front.append(row)
+    return front
+
+
+def _number(value: Any) -> float | None:
+    value = value.mean if isinstance(value, Spread) else value
+    usable = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if usable and math.isfinite(value) else None
+
+
+def _places(values: Sequence[Any]) -> tuple[list[float], dict[float, str]]:
+    """Where the values stand on an axis from 0 to 1, and the axis's marks."""
+    found = [n for n in map(_number, values) if n is not None]
+    if len(found) < len(values) or len(set(found)) < 2:
+        order = sorted({show(value) for value in values}, key=natural)
+        marks = {(n + 0.5) / len(order): each for n, each in enumerate(order)}
+        places = {each: place for place, each in marks.items()}
+        return [places[show(value)] for value in values], marks if len(marks) < 20 else {}
+    low, high = min(found), max(found)
+    change = math.log if low > 0 and high / low > 3 else float
+    span = change(high) - change(low)
+    return [(change(n) - change(low)) / span for n in found], {0: short(low), 1: short(high)}
+
+
+def short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def _parallel(table: Table) -> Figure | None:
+    """A line a setting through one axis each for the settings, the costs and the metric.
+
+    Lines instead of plotly's ``parcoords``: these show their setting, can be marked from outside,
+    print sharply, and need no ``eval``, which the page forbids.
+    """
+    names = [name for name in table.varying if name not in ("checksum", "run")]
+    names += [c for c in COSTS if all(_number(row.values.get(c)) for row in table.rows)]
+    names += [table.metric]
+    columns = {name: [row.values.get(name) for row in table.rows] for name in names}
+    columns = {name: v for name, v in columns.items() if len({show(each) for each in v}) > 1}
+    if len(table.rows) < 3 or len(columns) < 3:
+        return None
+    scales = {name: _places(values) for name, values in columns.items()}
+    traces = [
+        {"x": list(range(len(scales))), "uid": f"r{number}", "mode": "lines+markers",
+         "y": [places[number] for places, _ in scales.values()],
+         "name": text(row.label(table.varying)), "showlegend": False,
+         "text": [text(f"{title(name)} {_plain(row.values.get(name))}") for name in scales],
+         "line": {"color": style(rank)[0], "width": 1.5, "shape": "spline", "smoothing": 0.4},
+         "marker": {"size": 5, "color": style(rank)[0]},
+         "hovertemplate": "%{fullData.name}<br>%{text}<extra></extra>"}
+        for rank, number, row in reversed(by_rank(table))
+    ]  # fmt: skip
+    marks = [
+        {"x": x, "y": y, "text": text(mark, 16), "showarrow": False, "xanchor": "right",
+         "xshift": -4, "bgcolor": "white"}
+        for x, (_, found) in enumerate(scales.values())
+        for y, mark in found.items()
+    ]  # fmt: skip
+    ticks = {"tickvals": list(range(len(scales))), "ticktext": [text(title(n)) for n in scales]}
+    x = ticks | {"side": "top", "range": [-0.6, len(scales) - 0.7], "zeroline": False}
+    y = {"visible": False, "range": [-0.05, 1.05]}
+    return _figure(traces, x, y, "Settings, costs and result", annotations=marks, dragmode="select")
+
+
+def _plain(value: Any) -> str:
+    return digits(value.mean) if isinstance(value, Spread) else show(value)
+
+
+def _importance(table: Table) -> Figure | None:
+    """How much of the metric's variation the settings explain, by optuna's PED-ANOVA."""
+    names = [n for n in table.varying if n not in ("checksum", "run")]
+    names = [n for n in names if len({show(row.values.get(n)) for row in table.rows}) > 1]
+    if len(table.rows) < IMPORTANCE_ROWS or len(names) < 2:
+        return None
+    import optuna
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(direction=goal_of(table.metric))
+    kinds = {}
+    for name in names:
+        choices = sorted({show(row.values.get(name)) for row in table.rows}, key=natural)
+        kinds[name] = optuna.distributions.CategoricalDistribution(choices)
+    for row in table.rows:
+        value = row.values[table.metric].mean
+        chosen = {name: show(row.values.get(name)) for name in names}
+        study.add_trial(optuna.create_trial(params=chosen, distributions=kinds, value=value))
+    found = get_param_importances(
+        study, evaluator=PedAnovaImportanceEvaluator(target_quantile=0.25)
+    )
+    bars = {
+        "type": "bar", "orientation": "h", "x": list(found.values())[::-1],
+        "y": [text(title(name), 30) for name in found][::-1], "marker": {"color": COLOURS[0]},
+        "hovertemplate": "%{y} %{x:.0%}<extra></extra>",
+    }  # fmt: skip
+    x = {
+        "title": {"text": "share of importance (PED-ANOVA)"},
+        "tickformat": ".0%",
+        "rangemode": "tozero",
+    }
+    return _figure(
+        [bars], x, {"automargin": True, "type": "category"}, "Importance of the settings"
+    )

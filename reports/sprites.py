@@ -1,0 +1,136 @@
+"""Demo pictures as data for the page: one sheet of pictures a run and step, each kept once."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from reports.figures import by_rank
+from reports.table import Table
+from tracking.record import DemoPicture, FolderRun, RunRecord
+
+LARGEST = 128  # pixels: larger demo pictures are shrunk for the page
+MARGIN, COLUMNS, KINDS = 2, 2, 4  # of the overview that a run draws while it trains
+
+
+class Sprites:
+    """Sheets as base64 of lossless WebP, without repeats, up to ``budget`` characters in all."""
+
+    def __init__(self, budget: float) -> None:
+        self.left = budget
+        self.sheets: list[str] = []
+        self._known: dict[str, int] = {}
+
+    def add(self, pictures: Sequence[np.ndarray | None]) -> int | None:
+        """Put pictures side by side; returns the sheet's number, or None beyond the budget."""
+        found = [p for p in pictures if p is not None]
+        height, width = found[0].shape[:2]
+        blank = np.zeros(found[0].shape, np.uint8)
+        same = [blank if p is None or p.shape != blank.shape else p for p in pictures]
+        image = Image.fromarray(np.concatenate(same, axis=1))
+        scale = LARGEST / max(height, width)
+        if scale < 1:
+            image = image.resize((round(width * scale) * len(same), round(height * scale)))
+        image.save(file := io.BytesIO(), "WebP", lossless=True)
+        sheet = base64.b64encode(file.getvalue()).decode()
+        if sheet not in self._known:
+            if len(sheet) > self.left:
+                return None
+            self.left -= len(sheet)
+            self._known[sheet] = len(self.sheets)
+            self.sheets.append(sheet)
+        return self._known[sheet]
+
+
+def pictures_of(table: Table, sprites: Sprites) -> dict[str, Any] | None:
+    """The demo pictures by row and seed, best rows first as long as there is room for them.
+
+    The final pictures of all rows go before other seeds, and those before earlier steps.
+    """
+    columns: dict[int, DemoPicture] = {}
+    runs: list[tuple[int, int, RunRecord, dict[int, DemoPicture]]] = []  # turn, row, run, pictures
+    for _, number, row in by_rank(table):
+        found = [
+            (run, {p.index: p for p in run.examples() if "output" in p.png}) for run in row.runs
+        ]
+        found = [(run, pictures) for run, pictures in found if pictures]
+        for turn, (run, pictures) in enumerate(found):
+            columns = columns or pictures
+            runs.append((turn, number, run, pictures))
+    if not runs:
+        return None
+    rows: dict[int, list[dict[str, Any]]] = {}
+    without = 0
+    added: list[tuple[dict[str, Any], RunRecord, dict[int, DemoPicture]]] = []
+    for _, number, run, pictures in sorted(runs, key=lambda each: each[0]):
+        final = _final(run, pictures, list(columns), sprites)
+        without += final is None
+        if final is not None:
+            rows.setdefault(number, []).append(final)
+            added.append((final, run, pictures))
+    for final, run, pictures in added:
+        if isinstance(run, FolderRun) and list(pictures) == list(columns):
+            final["steps"] = _earlier(run, pictures, sprites) + final["steps"]
+    return {
+        "columns": [{"class": p.class_name, "damage": p.damage} for p in columns.values()],
+        "rows": [{"row": number, "seeds": seeds} for number, seeds in rows.items()],
+        "without": without,
+    }
+
+
+def _pixels(png: bytes) -> np.ndarray:
+    image = Image.open(io.BytesIO(png))
+    return np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"))
+
+
+def _final(
+    run: RunRecord, pictures: dict[int, DemoPicture], order: list[int], sprites: Sprites
+) -> dict[str, Any] | None:
+    numbers = {}
+    for kind in ("input", "target", "output"):
+        png = [pictures[i].png.get(kind) if i in pictures else None for i in order]
+        if not any(png):
+            return None
+        numbers[kind] = sprites.add([_pixels(each) if each else None for each in png])
+    if None in numbers.values():
+        return None
+    errors = [round(pictures[i].l1, 5) if i in pictures else None for i in order]
+    seen = run.summary.get("images_seen") or 0
+    step = {"seen": seen, "sheet": numbers["output"], "l1": errors}
+    return {
+        "seed": run.config.get("seed"), "input": numbers["input"], "target": numbers["target"],
+        "steps": [step],
+    }  # fmt: skip
+
+
+def _earlier(
+    run: FolderRun, pictures: dict[int, DemoPicture], sprites: Sprites
+) -> list[dict[str, Any]]:
+    """The outputs at earlier steps, cut from the overviews that the run drew there."""
+    targets = [_pixels(p.png["target"]) for p in pictures.values() if "target" in p.png]
+    steps = []
+    for path in sorted((run.folder / "pictures").glob("images-*.png")):
+        sheet = _pixels(path.read_bytes())
+        height, width = targets[0].shape[:2]
+        y, x = height + MARGIN, KINDS * width + MARGIN
+        if sheet.shape[:2] != (-(-len(targets) // COLUMNS) * y + MARGIN, COLUMNS * x + MARGIN):
+            continue
+        outputs = []
+        for n in range(len(targets)):
+            top, left = n // COLUMNS * y + MARGIN, n % COLUMNS * x + MARGIN + width
+            outputs.append(sheet[top : top + height, left : left + width])
+        number = sprites.add(outputs)
+        if number is None:
+            break
+        errors = [
+            round(float(np.abs(a.astype(int) - b).mean()) / 255, 5)
+            for a, b in zip(outputs, targets, strict=True)
+        ]
+        seen = int(path.stem.removeprefix("images-"))
+        steps.append({"seen": seen, "sheet": number, "l1": errors})
+    return steps

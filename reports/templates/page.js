@@ -1,0 +1,459 @@
+"use strict";
+
+const data = JSON.parse(document.getElementById("data").textContent);
+const say = (text) => { document.getElementById("status").textContent = text; };
+const all = (root, selector) => [...root.querySelectorAll(selector)];
+const number = (text) => (text.trim() === "" ? NaN : Number(text));
+
+function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+/* Sheets of pictures, each decoded once. */
+const sheets = data.sheets.map((base64) => {
+  const bytes = Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));
+  return URL.createObjectURL(new Blob([bytes], { type: "image/webp" }));
+});
+
+/* One picture of a sheet of `count`; with `minus`, the difference from that sheet's. */
+function picture(sheet, at, count, label, minus) {
+  const images = [sheet, minus].filter((each) => each !== undefined).map((n) => `url(${sheets[n]})`);
+  const element = make("div", { class: minus === undefined ? "sprite" : "sprite difference", role: "img", "aria-label": label });
+  element.style.backgroundImage = images.join(",");
+  element.style.backgroundSize = `${count * 100}% 100%`;
+  element.style.backgroundPosition = `${count > 1 ? (at * 100) / (count - 1) : 0}% 0`;
+  return element;
+}
+
+class Section {
+  constructor(element, known) {
+    Object.assign(this, { element, ...known, key: element.id });
+    this.table = element.querySelector("table.numbers");
+    this.lines = all(this.table, "tbody tr");
+    this.heads = all(this.table, "th");
+    this.byRow = [...this.lines];
+    this.controls = all(element, "[data-key]");
+    this.initial = this.state();
+    this.element.addEventListener("change", (event) => this.changed(event.target));
+    this.element.addEventListener("input", (event) => {
+      if (event.target.matches("input[type=search], input[type=range]")) this.changed(event.target);
+    });
+    this.heads.forEach((head) => head.firstChild.addEventListener("click", () => this.sortBy(head)));
+    this.table.tBodies[0].addEventListener("click", (event) => this.clicked(event));
+    all(element, ".tools [data-do]").forEach((button) =>
+      button.addEventListener("click", () => this[button.dataset.do]()));
+    this.element.addEventListener("pointerover", (event) => this.mark(event.target.closest("[data-row]")));
+    if (this.pictures) this.drawPictures();
+    this.plots = all(element, ".plot");
+    this.drawn = new Set();
+  }
+
+  /* Everything the reader chose, by control; only what differs from the page as sent. */
+  state() {
+    const found = {};
+    for (const control of this.controls) {
+      const key = control.dataset.key;
+      if (control.type !== "checkbox") found[key] = control.value;
+      else found[key] = [found[key], control.checked ? control.value : ""].filter(Boolean).join(".");
+    }
+    return found;
+  }
+
+  restore(state) {
+    for (const control of this.controls) {
+      const value = state[control.dataset.key] ?? this.initial[control.dataset.key] ?? "";
+      if (control.type === "checkbox") control.checked = value.split(".").includes(control.value);
+      else control.value = value;
+    }
+    this.update();
+  }
+
+  value(key) { return this.controls.find((control) => control.dataset.key === key)?.value ?? ""; }
+  checked(key) { return this.controls.filter((c) => c.dataset.key === key && c.checked).map((c) => c.value); }
+
+  changed(control) {
+    if (!control.dataset.key) return;
+    this.update(control.dataset.key);
+    keep();
+  }
+
+  update(key) {
+    this.chosen = new Set(this.checked("chosen"));
+    const pictures = ["class", "damage", "order", "show", "seed", "size", "step"];
+    if (pictures.includes(key)) return this.drawPictures();
+    if (key === "curve") return this.draw("curves");
+    this.showColumns();
+    this.showBaseline();
+    this.sortRows();
+    this.showRows();
+    if (this.pictures) this.drawPictures();
+    if (!key) this.drawn.has("curves") && this.draw("curves");
+    this.markPlots();
+  }
+
+  /* Rows: filter, sort, columns, baseline. */
+  showColumns() {
+    const shown = new Set(this.checked("columns"));
+    for (const cell of all(this.table, "[data-c]")) cell.hidden = !shown.has(cell.dataset.c);
+  }
+
+  matches(line, term) {
+    const condition = term.match(/^(.+?)\s*(<=|>=|!=|=|<|>)\s*(.+)$/);
+    const plain = (name) => name.toLowerCase().replaceAll(/[_\s]+/g, " ").trim();
+    const head = condition && this.heads.find((each) =>
+      [each.dataset.name, each.textContent].some((name) => plain(name) === plain(condition[1])));
+    if (!head) return line.textContent.toLowerCase().includes(term.toLowerCase());
+    const cell = this.cell(line, head.dataset.c);
+    const [x, y] = [number(cell.dataset.value), number(condition[3])];
+    const same = x === y || plain(cell.textContent) === plain(condition[3]);
+    return { "=": same, "!=": !same, "<": x < y, ">": x > y, "<=": x <= y, ">=": x >= y }[condition[2]];
+  }
+
+  showRows() {
+    const terms = this.value("filter").split(",").map((term) => term.trim()).filter(Boolean);
+    const only = this.checked("only").length > 0 && this.chosen.size > 0;
+    this.hidden = new Set();
+    for (const line of this.byRow) {
+      const shown = terms.every((term) => this.matches(line, term)) && !(only && !this.chosen.has(line.dataset.row));
+      if (!shown) this.hidden.add(line.dataset.row);
+    }
+    for (const each of all(this.element, "tr[data-row]")) {
+      each.hidden = this.hidden.has(each.dataset.row);
+      each.classList.toggle("chosen", this.chosen.has(each.dataset.row));
+    }
+    const shown = this.lines.length - this.hidden.size;
+    this.element.querySelector(".tools output").textContent =
+      `${shown} of ${this.lines.length} settings${this.chosen.size ? `, ${this.chosen.size} chosen` : ""}`;
+  }
+
+  sortBy(head) {
+    const falling = head.ariaSort === "ascending";
+    this.controls.find((c) => c.dataset.key === "sort").value = (falling ? "-" : "") + head.dataset.c;
+    this.sortRows();
+    keep();
+    say(`Sorted by ${head.textContent.trim()}, ${falling ? "falling" : "rising"}.`);
+  }
+
+  sortRows() {
+    const wanted = this.value("sort");
+    if (wanted === (this.sorted ?? "")) return;
+    this.sorted = wanted;
+    const column = Number(wanted.replace("-", ""));
+    const falling = wanted.startsWith("-");
+    for (const head of this.heads) {
+      const here = wanted === "" ? head.dataset.name === "place" : Number(head.dataset.c) === column;
+      head.ariaSort = here ? (falling ? "descending" : "ascending") : "none";
+    }
+    const value = (line) => this.cell(line, column).dataset.value;
+    const compare = (a, b) => {
+      const [x, y] = [value(a), value(b)];
+      if (x === "" || y === "") return (x === "") - (y === "");
+      const order = Number.isFinite(number(x) - number(y)) ? number(x) - number(y)
+        : x.localeCompare(y, "en", { numeric: true });
+      return falling ? -order : order;
+    };
+    this.lines = wanted === "" ? [...this.byRow] : [...this.byRow].sort(compare);
+    all(this.table, "tr.details").forEach((line) => line.remove());
+    all(this.table, "[aria-expanded=true]").forEach((button) => { button.ariaExpanded = "false"; });
+    this.table.tBodies[0].append(...this.lines);
+  }
+
+  cell(line, column) { return line.querySelector(`[data-c="${column}"]`); }
+
+  /* Every number also as its difference from the baseline's, in per cent. */
+  showBaseline() {
+    const base = this.byRow[this.value("base")];
+    for (const line of this.byRow) {
+      line.classList.toggle("baseline", line === base);
+      for (const cell of all(line, "td[data-c]")) {
+        cell.querySelector("small")?.remove();
+        const [x, y] = [number(cell.dataset.value), base ? number(this.cell(base, cell.dataset.c).dataset.value) : NaN];
+        const named = this.heads[cell.dataset.c].dataset.name;
+        if (line === base || !Number.isFinite(x) || !y || ["place", "from_best", "runs"].includes(named)) continue;
+        const percent = (100 * (x - y)) / Math.abs(y);
+        cell.append(make("small", {}, `${percent < 0 ? "−" : "+"}${Math.abs(percent).toFixed(1)} %`));
+      }
+    }
+  }
+
+  /* A click on a row: its settings, the command that repeats it, its address. */
+  clicked(event) {
+    const line = event.target.closest("tr[data-row]");
+    if (!line || event.target.closest("input, a, tr.details")) return;
+    const button = line.querySelector("[data-do=details]");
+    const open = button.ariaExpanded === "true";
+    button.ariaExpanded = String(!open);
+    if (open) return line.nextElementSibling.remove();
+    const row = this.rows[line.dataset.row];
+    const settings = make("dl", { class: "settings" });
+    for (const [name, value] of Object.entries(row.settings)) {
+      settings.append(make("div", {}, make("dt", {}, name), make("dd", {}, value)));
+    }
+    const runs = make("ul");
+    for (const run of row.runs) {
+      const item = make("li", {}, `${run.name} (${run.id}), seed ${run.seed}, ${run.day} `);
+      if (/^https?:/.test(run.url ?? "")) item.append(make("a", { href: run.url, rel: "noreferrer" }, "open in W&B"));
+      runs.append(item);
+    }
+    const base = make("button", { type: "button" }, "Use as baseline");
+    base.addEventListener("click", () => {
+      const select = this.controls.find((c) => c.dataset.key === "base");
+      select.value = line.dataset.row;
+      this.changed(select);
+    });
+    const details = make("td", { colspan: this.heads.length + 1 }, settings, make("pre", {}, row.command), runs, base);
+    line.after(make("tr", { class: "details" }, details));
+  }
+
+  clear() {
+    this.controls.filter((c) => c.dataset.key === "chosen").forEach((c) => { c.checked = false; });
+    this.update("chosen");
+    keep();
+  }
+
+  toggle(row, on) {
+    const box = this.controls.find((c) => c.dataset.key === "chosen" && c.value === String(row));
+    if (box) box.checked = on ?? !box.checked;
+  }
+
+  copy(write) {
+    const text = (cell) => [...cell.childNodes].map((node) => node.textContent).join(" ").trim();
+    const heads = this.heads.filter((head) => !head.hidden);
+    const lines = this.lines.filter((line) => !line.hidden);
+    const rows = [heads.map(text), ...lines.map((line) => heads.map((head) => text(this.cell(line, head.dataset.c))))];
+    const copied = write(rows);
+    const shown = () => say(`Copied ${lines.length} rows.`);
+    (navigator.clipboard?.writeText(copied) ?? Promise.reject()).then(shown, () => {
+      const area = make("textarea", {}, copied);
+      document.body.append(area);
+      area.select();
+      document.execCommand("copy");
+      area.remove();
+      shown();
+    });
+  }
+  csv() {
+    this.copy((rows) => rows.map((row) => row.map((text) =>
+      /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text).join(",")).join("\n"));
+  }
+  markdown() {
+    const line = (cells) => `| ${cells.map((text) => text.replaceAll("|", "\\|")).join(" | ")} |`;
+    this.copy(([head, ...rows]) => [line(head), line(head.map(() => "---")), ...rows.map(line)].join("\n"));
+  }
+
+  /* Figures. The class of a trace names its row. */
+  draw(name) {
+    const holder = this.plots.find((each) => each.dataset.figure === name);
+    const figure = this.figures[name === "curves" ? `curves ${this.value("curve")}` : name];
+    const narrow = holder.clientWidth < 560;
+    const columns = figure.layout.xaxis.ticktext?.length ?? 0;
+    if (name === "parallel") holder.style.minWidth = `${columns * 84}px`;
+    const layout = {
+      paper_bgcolor: "transparent", plot_bgcolor: "transparent", font: { size: 12, family: "system-ui, sans-serif" },
+      margin: { l: 64, r: 16, t: 48, b: 56 }, height: name === "curves" && !narrow ? 460 : 380, ...figure.layout,
+      dragmode: matchMedia("(pointer: coarse)").matches ? false : figure.layout.dragmode ?? "zoom",
+      title: { text: figure.layout.title.text, x: 0, xref: "paper", font: { size: 14 } },
+      showlegend: !narrow && figure.data.some((trace) => trace.uid && trace.showlegend !== false),
+    };
+    if (name !== "curves") layout.legend = { x: 1, xanchor: "right", y: 1.02, yanchor: "bottom", bgcolor: "transparent" };
+    const first = !holder._fullLayout;
+    Plotly.react(holder, figure.data, structuredClone(layout), { displayModeBar: false, responsive: true });
+    this.drawn.add(name);
+    if (first) {
+      const row = (point) => /^r(\d+)$/.exec(point.data.uid ?? "")?.[1];
+      holder.on("plotly_hover", (event) => this.markRow(row(event.points[0])));
+      holder.on("plotly_unhover", () => this.markRow(undefined));
+      holder.on("plotly_click", (event) => { this.toggle(row(event.points[0])); this.update("chosen"); keep(); });
+      holder.on("plotly_selected", (event) => {
+        if (!event?.points?.length) return;
+        this.controls.filter((c) => c.dataset.key === "chosen").forEach((c) => { c.checked = false; });
+        event.points.forEach((point) => this.toggle(row(point), true));
+        this.update("chosen");
+        keep();
+      });
+      holder.on("plotly_afterplot", () => this.markPlots(holder));
+    }
+    this.markPlots(holder);
+  }
+
+  drawAll() { for (const holder of this.plots) if (!this.drawn.has(holder.dataset.figure)) this.draw(holder.dataset.figure); }
+
+  mark(line) { this.markRow(line?.dataset.row); }
+
+  markRow(row) {
+    if (row === this.marked) return;
+    this.marked = row;
+    all(this.element, "tr.marked").forEach((line) => line.classList.remove("marked"));
+    if (row !== undefined) all(this.element, `tr[data-row="${row}"]`).forEach((line) => line.classList.add("marked"));
+    this.markPlots();
+  }
+
+  markPlots(holder) {
+    for (const plot of holder ? [holder] : this.plots) {
+      plot.classList.toggle("choice", this.chosen.size > 0 || this.marked !== undefined);
+      for (const trace of all(plot, "g.trace")) {
+        const [, kind, row] = /trace([rbx])(\d+)/.exec(trace.getAttribute("class")) ?? [];
+        if (kind === undefined) continue;
+        trace.classList.toggle("marked", this.chosen.has(row) || this.marked === row);
+        trace.classList.toggle("hidden", this.hidden?.has(row) ?? false);
+        trace.classList.toggle("extra", kind === "x");
+      }
+    }
+  }
+
+  /* Pictures: one row a setting, one column an image; input and target stay in view. */
+  drawPictures() {
+    const { columns, rows } = this.pictures;
+    const seeds = [...new Set(rows.flatMap((row) => row.seeds.map((run) => String(run.seed))))];
+    const steps = [...new Set(rows.flatMap((row) => row.seeds.flatMap((run) => run.steps.map((step) => step.seen))))];
+    steps.sort((a, b) => a - b);
+    const control = (key) => this.controls.find((each) => each.dataset.key === key);
+    if (control("seed").options.length === 1 && seeds.length > 1) seeds.forEach((seed) => control("seed").append(make("option", {}, seed)));
+    const slider = control("step");
+    if (slider.max === "0" && steps.length > 1) {
+      Object.assign(slider, { min: 1 - steps.length, max: 0 });
+      slider.max = "0";
+    }
+    slider.parentElement.hidden = steps.length < 2;
+    const seen = steps[steps.length - 1 + Number(slider.value)];
+    const atEnd = Number(slider.value) === 0;
+    slider.nextElementSibling.textContent = atEnd ? "end" : `${seen.toLocaleString("en")} images`;
+    this.now = rows.map((row) => {
+      const run = row.seeds.find((each) => String(each.seed) === this.value("seed")) ?? row.seeds[0];
+      const step = atEnd ? run.steps.at(-1) : run.steps.findLast((each) => each.seen <= seen) ?? run.steps[0];
+      return { row: String(row.row), run, step, several: row.seeds.length > 1 };
+    });
+    const place = new Map(this.lines.map((line, n) => [line.dataset.row, n]));
+    this.now.sort((a, b) => place.get(a.row) - place.get(b.row));
+    let order = columns.map((_, n) => n).filter((n) =>
+      ["class", "damage"].every((key) => this.value(key) === "" || columns[n][key] === this.value(key)));
+    if (this.value("order") === "worst") {
+      const shown = this.now.filter(({ row }) => (this.chosen.size ? this.chosen.has(row) : !this.hidden?.has(row)));
+      const worst = (n) => shown.reduce((sum, { step }) => sum + (step.l1[n] ?? 0), 0);
+      order = order.sort((a, b) => worst(b) - worst(a));
+    }
+    const count = columns.length;
+    const name = (n) => `${columns[n].class}, ${columns[n].damage}`;
+    const cells = (draw) => order.map((n) => make("td", { "data-at": n }, ...draw(n)));
+    const first = this.now[0].run;
+    const head = make("thead", {},
+      make("tr", {}, make("td"), ...order.map((n) => make("th", { scope: "col", "data-class": columns[n].class, "data-damage": columns[n].damage },
+        columns[n].class, make("small", {}, columns[n].damage)))),
+      ...["input", "target"].map((kind) => make("tr", {}, make("th", { scope: "row" }, kind),
+        ...cells((n) => [picture(first[kind], n, count, `${kind}: ${name(n)}`)]))));
+    const body = make("tbody");
+    for (const { row, run, step, several } of this.now) {
+      const label = this.rows[row].label;
+      const show = this.value("show");
+      const line = make("tr", { "data-row": row }, make("th", { scope: "row" }, label, ...(several ? [make("small", {}, `seed ${run.seed}`)] : [])));
+      line.append(...cells((n) => {
+        if (step.l1[n] === null || step.l1[n] === undefined) return [];
+        const found = make("button", { type: "button" });
+        const l1 = step.l1[n].toFixed(4);
+        if (show !== "error") found.append(picture(step.sheet, n, count, `output of ${label}, L1 ${l1}: ${name(n)}`));
+        if (show !== "") found.append(picture(step.sheet, n, count, `error of ${label}, L1 ${l1}: ${name(n)}`, run.target));
+        found.append(make("small", {}, l1));
+        found.addEventListener("click", () => this.compare(row, n));
+        return [found];
+      }));
+      body.append(line);
+    }
+    const table = this.element.querySelector(".pictures");
+    table.style.setProperty("--size", `${this.value("size")}px`);
+    table.replaceChildren(head, body);
+    this.element.querySelector(".shown").textContent = `${order.length} of ${count} pictures`;
+    if (this.chosen) this.showRows();
+  }
+
+  /* Two settings on one picture: a slider between them, their difference, input and target. */
+  compare(row, at) {
+    const other = this.now.find((each) => each.row !== row && (!this.chosen.size || this.chosen.has(each.row)));
+    const [a, b] = [document.getElementById("side-a"), document.getElementById("side-b")];
+    const options = () => this.now.map((each) => make("option", { value: each.row }, this.rows[each.row].label));
+    a.replaceChildren(...options());
+    b.replaceChildren(...options());
+    [a.value, b.value] = [row, (other ?? this.now[0]).row];
+    const { columns } = this.pictures;
+    const dialog = document.getElementById("compare");
+    document.getElementById("compare-name").textContent = `${columns[at].class}, ${columns[at].damage}`;
+    const show = () => {
+      const [left, right] = [a, b].map((select) => this.now.find((each) => each.row === select.value));
+      const view = (caption, ...children) => make("figure", {}, ...children, make("figcaption", {}, caption));
+      const draw = (label, sheet, minus) => picture(sheet, at, columns.length, label, minus);
+      const l1 = ({ step }) => step.l1[at]?.toFixed(4) ?? "unknown";
+      const slider = make("input", { type: "range", min: 0, max: 100, value: 50, "aria-label": "From A (right end) to B (left end)" });
+      const top = draw(`A: output of ${this.rows[left.row].label}`, left.step.sheet);
+      const both = make("div", { class: "both" }, draw(`B: output of ${this.rows[right.row].label}`, right.step.sheet), top);
+      const cut = () => { top.style.clipPath = `inset(0 ${100 - slider.value}% 0 0)`; };
+      slider.addEventListener("input", cut);
+      cut();
+      document.getElementById("views").replaceChildren(
+        view("input", draw("input", left.run.input)),
+        view("target", draw("target", left.run.target)),
+        view(`A ${l1(left)} | B ${l1(right)}`, both, slider),
+        view("A and B differ by (white: 0.25 or more)", draw("difference of A and B", left.step.sheet, right.step.sheet)),
+        view("error of A", draw("error of A", left.step.sheet, left.run.target)),
+        view("error of B", draw("error of B", right.step.sheet, right.run.target)));
+    };
+    for (const select of [a, b]) select.onchange = show;
+    show();
+    dialog.showModal();
+  }
+}
+
+document.getElementById("zoom").addEventListener("input", (event) =>
+  document.getElementById("views").style.setProperty("--size", `${event.target.value}px`));
+
+/* Theme: as the system, or fixed by the reader. */
+const theme = document.getElementById("theme");
+theme.addEventListener("change", () => { document.documentElement.dataset.theme = theme.value; keep(); });
+
+const sections = all(document, "main > section").map((element, n) => new Section(element, data.sections[n]));
+
+/* The address holds what the reader chose, so that it can be sent. */
+function keep() {
+  const state = new URLSearchParams();
+  if (theme.value) state.set("theme", theme.value);
+  for (const section of sections) {
+    for (const [key, value] of Object.entries(section.state())) {
+      if (value !== section.initial[key]) state.set(`${section.key}.${key}`, value);
+    }
+  }
+  history.replaceState(null, "", `#${state}`);
+}
+
+function restore() {
+  const state = new URLSearchParams(location.hash.slice(1));
+  theme.value = state.get("theme") ?? "";
+  document.documentElement.dataset.theme = theme.value;
+  for (const section of sections) {
+    const found = [...state].filter(([key]) => key.startsWith(`${section.key}.`));
+    section.restore(Object.fromEntries(found.map(([key, value]) => [key.slice(section.key.length + 1), value])));
+  }
+}
+addEventListener("hashchange", restore);
+restore();
+
+for (const link of all(document, "nav a")) {
+  link.addEventListener("click", (event) => {
+    event.preventDefault();
+    const section = document.querySelector(link.getAttribute("href"));
+    section.scrollIntoView();
+    section.focus({ preventScroll: true });
+  });
+}
+
+/* Figures are drawn when they come near the screen, and all before printing. */
+const near = new IntersectionObserver((entries) => {
+  for (const { isIntersecting, target } of entries) {
+    if (!isIntersecting) continue;
+    near.unobserve(target);
+    const section = sections.find((each) => each.plots.includes(target));
+    if (!section.drawn.has(target.dataset.figure)) section.draw(target.dataset.figure);
+  }
+}, { rootMargin: "300px" });
+sections.forEach((section) => section.plots.forEach((plot) => near.observe(plot)));
+addEventListener("beforeprint", () => sections.forEach((section) => section.drawAll()));
