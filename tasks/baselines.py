@@ -171,7 +171,7 @@ class Baseline(nn.Module):
         train = self.train_pixels[:, visible]
         k = min(k, len(train))
         if distance == "l1":
-            return _nearest_by_l1(known, train, k)
+            return nearest_by_l1(known, train, k)
         gaps = torch.cdist(known, train, compute_mode="use_mm_for_euclid_dist")
         nearest = gaps.topk(k, largest=False)
         return nearest.indices, nearest.values
@@ -191,7 +191,7 @@ class Baseline(nn.Module):
         return f"method={self.method}, k={self.k}, distance={self.distance}, ridge={self.ridge}"
 
 
-def _nearest_by_l1(known: Tensor, train: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def nearest_by_l1(known: Tensor, train: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k nearest of ``train`` [m v] to each of ``known`` [n v] in L1, exactly: [n k], [n k].
 
     Differences of sums over four pixels bound each distance from below. Only images whose bound

@@ -90,9 +90,10 @@ class Restoration:
 
     def validate(self, forward: Forward, device: torch.device) -> dict[str, float]:
         """Every metric of ``tasks.metrics.RESTORATION`` on the validation images."""
-        return evaluate(RESTORATION, self._outputs(forward, device), "val")
+        return evaluate(RESTORATION, self.outputs(forward, device), "val")
 
-    def _outputs(self, forward: Forward, device: torch.device) -> Iterator[Part]:
+    def outputs(self, forward: Forward, device: torch.device) -> Iterator[Part]:
+        """Outputs, targets and masks of the validation images, each under its fixed damage."""
         images = self.data.val.images
         random = self.corruption.fixed(len(images))
         for chunk, values in zip(images.split(CHUNK), random.split(CHUNK), strict=True):

@@ -53,3 +53,27 @@ def test_the_textbook_net_computes_the_same():
     deconvs_as_written(net)
     assert sum(isinstance(m, torch.nn.ConvTranspose2d) for m in net.modules()) == 3
     torch.testing.assert_close(net(x), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_breakdown_groups_the_errors_that_the_runs_recorded(tmp_path, capsys):
+    from benchmarks.breakdown import main
+    from experiment.run import run
+    from experiment.settings import Settings
+
+    values = {"data": "garments", "train_images": 300, "val_images": 40, "runs_dir": tmp_path}
+    values |= {"mode": "disabled", "device": "cpu"}
+    commands = {"mlp": {"images": 128}, "baseline": {"method": "mean"}}
+    results = [
+        run(Settings.parse(c, values | more), observer=lambda row: None)
+        for c, more in commands.items()
+    ]
+    main([*(str(r.folder) for r in results), "--out", str(tmp_path)], standalone_mode=False)
+    with open(tmp_path / "breakdown.csv", newline="") as file:
+        rows = {row.pop("group"): row for row in csv.DictReader(file)}
+    for result in results:
+        column = {name: float(row[result.summary["name"]]) for name, row in rows.items()}
+        sides = [column[f"{side} erased"] for side in ("left", "right", "top", "bottom")]
+        expected = result.summary["best"]["val/l1_composite"]
+        assert column["all"] == pytest.approx(expected, abs=1e-5)
+        assert sum(sides) / 4 == pytest.approx(expected, abs=2e-5)
+    assert int(rows["all"]["images"]) == 40 and int(rows["left erased"]["images"]) == 10

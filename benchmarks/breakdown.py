@@ -1,0 +1,98 @@
+"""Where finished restoration runs are better than others: by side, by class, by near-duplicate.
+
+Composite L1 on the validation images of each run (known pixels copied). Fashion-MNIST holds
+near-duplicates across its two parts (arXiv 1906.08255): an image counts as one if its nearest
+training image is within a mean difference of ``DUPLICATE``.
+
+    python -m benchmarks.breakdown runs/baseline-... runs/unet-... --out results/restoration
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from torch import Tensor
+
+from benchmarks.common import write
+from common.errors import InputError
+from common.media import Table
+from data.images import ImageData, to_float
+from experiment import checkpoints
+from experiment.run import make_trainer
+from experiment.settings import Settings, command_of, stored_values
+from tasks.baselines import nearest_by_l1
+from tasks.restoration import Restoration
+from tracking.folder import read_config
+from training.fitter import Fitter
+from training.hardware import choose_hardware
+
+DUPLICATE = 0.02
+CHUNK = 250
+CLAIM = (
+    "Composite L1 on the validation images, known pixels copied: all of them, without those whose "
+    f"nearest training image is within a mean difference of {DUPLICATE}, by class, by damage."
+)
+
+
+def errors_of(run: Path) -> tuple[Tensor, Restoration]:
+    """The composite L1 of each validation image [n], and the task. Raises ``InputError``."""
+    config = read_config(run)
+    values = stored_values(config) | {"device": "cpu", "resume": None}
+    settings = Settings.parse(command_of(config), values)
+    trainer = make_trainer(settings, choose_hardware(settings.hardware))
+    task = trainer.task
+    if not isinstance(task, Restoration):
+        raise InputError(f"{run}: a run of {settings.command}, which restores no images")
+    if isinstance(trainer, Fitter):
+        trainer.train_step()
+    else:
+        trainer.net.load_state_dict(checkpoints.load(run / "checkpoints" / "best.pt")["model"])
+    with trainer.evaluating():
+        parts = list(task.outputs(trainer.forward, trainer.hardware.device))
+    errors = [((o - t).abs() * mask).mean(dim=(1, 2, 3)) for o, t, mask in parts]
+    return torch.cat(errors), task
+
+
+def duplicates(data: ImageData) -> Tensor:
+    """Whether each validation image has a training image within ``DUPLICATE``: bool [n]."""
+    train, val = (to_float(split.images).flatten(1) for split in (data.train, data.val))
+    gaps = [nearest_by_l1(part, train, 1)[1].squeeze(1) for part in val.split(CHUNK)]
+    return torch.cat(gaps) / train.shape[1] <= DUPLICATE
+
+
+def groups_of(task: Restoration) -> dict[str, Tensor]:
+    """The validation images of each group: bool [n]."""
+    data = task.data
+    damage = [task.corruption.describe(v) for v in task.corruption.fixed(len(data.val)).tolist()]
+    groups = {"all": torch.ones(len(data.val), dtype=torch.bool)}
+    groups["without near-duplicates"] = ~duplicates(data)
+    groups |= {name: data.val.labels == i for i, name in enumerate(data.class_names)}
+    if len(set(damage)) > 1:
+        groups |= {d: torch.tensor([d == name for name in damage]) for d in sorted(set(damage))}
+    return groups
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), default="benchmarks/results",
+              show_default=True, help="Folder for the CSV and markdown files.")  # fmt: skip
+def main(runs: tuple[Path, ...], out: Path) -> None:
+    """Break the composite L1 of finished restoration RUNS down by side, class and duplicate."""
+    found = {read_config(run)["run_name"]: errors_of(run) for run in runs}
+    tasks = [task for _, task in found.values()]
+    if len({(task.data.checksum, task.options.corruption) for task in tasks}) > 1:
+        raise InputError("the runs differ in their data or corruption; give comparable ones")
+    rows: list[tuple[Any, ...]] = [
+        (name, int(group.sum()), *(round(float(e[group].mean()), 5) for e, _ in found.values()))
+        for name, group in groups_of(tasks[0]).items()
+    ]
+    table = Table("breakdown", ("group", "images", *found), rows)
+    settings = Settings.parse("baseline", {"device": "cpu"})
+    click.echo(write(out, "breakdown", table, choose_hardware(settings.hardware), CLAIM))
+
+
+if __name__ == "__main__":
+    main()
