@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from data.images import ImageData, Split
 from experiment.settings import Settings
 from tasks import classification, restoration
+from tests.conftest import rows_of
 from training.hardware import choose_hardware
 from training.trainer import Trainer as RealTrainer
 
@@ -63,7 +64,7 @@ class Trainer:
         torch.manual_seed(0)
         hardware = choose_hardware(settings.hardware)
         self.real = RealTrainer(
-            self.task, self.task.build_net(), settings.training, hardware, log_every=10**9
+            self.task, self.task.build_net(), settings.training, hardware, log_every=1
         )
         self.net: nn.Module = self.real.net
         self.optimizer: torch.optim.Optimizer = self.real.optimizer
@@ -84,6 +85,10 @@ class Trainer:
         """Do the next step; returns its losses."""
         self.real.train_step()
         return self.real.meter.read()
+
+    def train(self) -> list[dict[str, float]]:
+        """Train to the end through the real loop; the rows, one a step."""
+        return rows_of(self.real)
 
     def validate(self) -> dict[str, float]:
         return self.real.validate()

@@ -20,6 +20,7 @@ from tasks.corruptions import SIDES
 from tests.conftest import TINY, Rows, rows_of
 from training import loop
 from training import trainer as trainer_module
+from training.distributed import DistributedContext
 from training.hardware import Hardware, choose_hardware
 from training.schedule import learning_rate
 from training.settings import HardwareSettings
@@ -65,6 +66,37 @@ def test_a_batch_depends_on_the_step_alone_and_shards_make_up_the_whole():
         assert torch.equal(again.random["number"], in_turn[step].random["number"])
         parts = [stream(8, (rank, 3)).batch(step).labels for rank in range(3)]
         assert torch.equal(torch.cat(parts), in_turn[step].labels)
+
+
+class Apart(DistributedContext):
+    """A rank whose gradients and losses nobody averages."""
+
+    def wrap_ddp(self, net: torch.nn.Module) -> torch.nn.Module:
+        return net
+
+    def mean(self, losses, images, batch_size):
+        return losses
+
+
+def test_the_ranks_average_is_the_gradient_of_the_whole_batch():
+    """With parts of unequal size; without batch norm, whose statistics are each rank's own."""
+    plain = {"bn_encoder": "none", "bn_decoder": "none", "precision": "fp32"}
+    settings = Settings.parse("resconv", OPTIONS | plain)
+
+    def gradients(rank: int, size: int) -> list[torch.Tensor]:
+        trainer = make_trainer(settings, choose_hardware(settings.hardware), Apart(rank, size))
+        found: list[torch.Tensor] = []
+        trainer.optimizer.register_step_pre_hook(
+            lambda *_: found.extend(p.grad.clone() for p in trainer.net.parameters())
+        )
+        trainer.train_step()
+        return found
+
+    whole = gradients(0, 1)
+    parts = zip(*(gradients(rank, 3) for rank in range(3)), strict=True)
+    for expected, each in zip(whole, parts, strict=True):
+        assert torch.allclose(torch.stack(each).mean(0), expected, rtol=1e-3, atol=1e-6)
+        assert not torch.allclose(each[0], each[1], rtol=1e-3), "each rank has other images"
 
 
 def test_the_erased_side_is_drawn_anew_for_each_image_and_epoch():

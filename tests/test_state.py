@@ -7,7 +7,12 @@ import copy
 import pytest
 import torch
 
+from experiment.run import run
+from experiment.settings import Settings
+from experiment.stop import StopRequest
 from tests.adapters import Trainer
+from tests.cut import only_run
+from tests.test_resume import CLASSIFY, RESCONV, assert_same_runs
 
 
 @pytest.mark.parametrize("command", ["resconv", "classify"])
@@ -26,3 +31,25 @@ def test_training_goes_on_from_its_state_bit_by_bit(command, tiny_data):
     assert rates[0] == rates[1], "the schedule goes on"
     for name, value in first.net.state_dict().items():
         assert torch.equal(second.net.state_dict()[name], value), name
+
+
+@pytest.mark.parametrize("command", ["resconv", "classify"])
+def test_a_run_stopped_twice_ends_as_the_one_left_alone(command, tmp_path):
+    """Schedule, order, optimizer, random numbers, best weights and rows, at tolerance 0."""
+    options = {"resconv": RESCONV, "classify": CLASSIFY}[command]
+    options = options | {"train_images": 64, "val_images": 20, "images": 128, "batch_size": 16}
+    options |= {"log_every": 1, "checkpoint_every": "none", "resume": "auto"}
+
+    def train(folder: str, last_step: int) -> str:
+        stop = StopRequest()
+
+        def observe(row) -> None:
+            if row.get("step") == last_step:
+                stop.request("enough", preempted=True)
+
+        settings = Settings.parse(command, options | {"runs_dir": str(tmp_path / folder)})
+        return run(settings, observer=observe, stop=stop).state
+
+    assert train("whole", 0) == "finished"
+    assert [train("cut", step) for step in (3, 6, 0)] == ["preempted", "preempted", "finished"]
+    assert_same_runs(only_run(tmp_path / "cut"), only_run(tmp_path / "whole"))
