@@ -51,6 +51,10 @@ _RUNS_DIR = click.option(
 )
 @click.option("--best", is_flag=True, help="Show the first row only, as --top 1.")
 @click.option(
+    "--group-by", metavar="SETTING,…",
+    help="One row a value of these settings, over all runs that have it.",
+)  # fmt: skip
+@click.option(
     "--where", multiple=True, metavar="CONDITION",
     help="Show rows that meet this, such as 'lr<0.01' or act=gelu; may be repeated.",
 )  # fmt: skip
@@ -66,7 +70,7 @@ def compare(
     sources: tuple[str, ...], format_: str | None, sort: str | None, columns: str | None,
     out: str | None, plots: str | None, images: str | None, metric: str | None, all_runs: bool,
     runs_dir: str, goal: str | None, top: int | None, best: bool, where: tuple[str, ...],
-    baseline: str | None,
+    baseline: str | None, group_by: str | None,
 ) -> int:  # fmt: skip
     """Compare runs in the logbook's table: ranked, with spread over seeds and published values.
 
@@ -83,11 +87,14 @@ def compare(
     from reports.formats import to_rich
     from reports.table import tables_of
 
-    names = [name.strip() for name in (columns or "").split(",") if name.strip()]
+    names, groups = (
+        [name.strip() for name in (text or "").split(",") if name.strip()]
+        for text in (columns, group_by)
+    )
     runs = collect(_given(sources), Path(runs_dir), all_runs=all_runs)
     tables = tables_of(
         runs, sort=sort, columns=names, metric=metric, goal=goal, where=where,
-        top=1 if best else top, baseline=baseline,
+        top=1 if best else top, baseline=baseline, group_by=groups,
     )  # fmt: skip
     if out:
         _write(Path(out), WRITERS[format_](tables))

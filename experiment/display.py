@@ -15,6 +15,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgres
 from rich.table import Table
 from rich.text import Text
 
+from tasks.metrics import format_value
+
 if TYPE_CHECKING:
     from tracking.tracker import Tracker
     from training.base import BaseTrainer
@@ -142,7 +144,7 @@ class Display:
         parts = [f"epoch {epoch:.2f}/{self.epochs:.2f}", f"{seen:,}/{self.total:,} images"]
         for key in (self.loss, self.objective):
             if key in self.known:
-                parts.append(f"{key} {self.known[key]:.4f}")
+                parts.append(f"{key} {format_value(key, self.known[key])}")
         speed = self.known.get("perf/images_per_second")
         if speed:
             parts.append(f"{speed:,.0f} images/s")
@@ -164,8 +166,10 @@ class Display:
         for metric, value in summary["last"].items():
             if metric.startswith(("val/", "test/")):
                 best = summary["best"].get(metric)
-                aside = f" (best net {best:.4f})" if best not in (None, value) else ""
-                table.add_row(metric, f"{value:.4f}{aside}")
+                aside = (
+                    f" (best net {format_value(metric, best)})" if best not in (None, value) else ""
+                )
+                table.add_row(metric, f"{format_value(metric, value)}{aside}")
         table.add_row("time", clock(summary["seconds"]))
         table.add_row("training images/s", f"{summary['images_per_second']:,.0f}")
         if fallback_reason(config["dataset"]):

@@ -93,8 +93,8 @@ def _one_run(source: str, runs_dir: Path) -> RunRecord:
 def _instead(record: RunRecord) -> str:
     """What to do with a run that cannot be repeated, and what will come of it."""
     if record.state in TERMINAL_STATES:
-        return f"train a new one with python train.py {record.task}"
-    resume = f"python train.py {record.task} --resume {record.id}"
+        return f"train a new one with python train.py {record.command}"
+    resume = f"python train.py {record.command} --resume {record.id}"
     checkpoints = record.folder / "checkpoints" if isinstance(record, FolderRun) else Path()
     if isinstance(record, FolderRun) and not any(checkpoints.glob("*.pt")):
         return f"{resume} repeats it from the start, as there is no checkpoint"

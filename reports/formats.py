@@ -11,6 +11,7 @@ from common.files import json_text
 from reports.statistics import Difference, Spread
 from reports.table import Row, Table, plain
 from reports.words import show, title
+from tasks.metrics import find, format_value
 
 _LEAST_TELLING = (
     "images_per_second", "minutes", "parameters", "test_difference", "difference", "from_best",
@@ -19,8 +20,13 @@ _LEAST_TELLING = (
 _WHOLE = ("parameters", "receptive_field", "multiply_adds", "images_per_second", "images")
 
 
-def digits(value: float, beside: Sequence[float] = ()) -> str:
-    """A metric: five decimals where it or one beside it is below 1 (as the logbook), else three."""
+def digits(value: float, beside: Sequence[float] = (), metric: str = "") -> str:
+    """A value of ``metric`` in its own format.
+
+    Of an unknown one: five decimals where it or one beside it is below 1, else three.
+    """
+    if find(metric):
+        return format_value(metric, value)
     return f"{value:.5f}" if min(map(abs, (value, *beside))) < 1 else f"{value:.3f}"
 
 
@@ -29,7 +35,8 @@ def cell(row: Row, column: str, table: Table) -> str:
     value = row.values.get(column)
     if isinstance(value, Spread):
         found = [other.values.get(column) for other in table.rows]
-        shown = digits(value.mean, [other.mean for other in found if other is not None])
+        beside = [other.mean for other in found if isinstance(other, Spread)]
+        shown = digits(value.mean, beside, column)
         decimals = len(shown.partition(".")[2])
         return shown + ("" if value.std is None else f" ± {value.std:.{decimals}f}")
     if value is None:
@@ -40,8 +47,8 @@ def cell(row: Row, column: str, table: Table) -> str:
         return f"{value:+.2f} %"
     if column in ("difference", "test_difference"):
         return f"{value:+.5f}"
-    if column == "published":
-        return digits(value)
+    if column in ("published", "best_setting"):
+        return digits(value, metric=table.metric)
     if column == "minutes":
         return f"{value:.2f}"
     if column in _WHOLE and isinstance(value, (int, float)):

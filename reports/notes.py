@@ -43,7 +43,13 @@ def counted(records: Sequence[RunRecord]) -> str:
 
 def notes_of(table: Table, sweep: str | None, repeats: int) -> list[str]:
     notes = []
-    if "differs" in table.columns:
+    if table.grouped:
+        notes.append(
+            "Each row joins all settings and seeds that share "
+            f"{', '.join(map(title, table.varying))}: ± is the spread between them, 'best setting' "
+            "the mean of the best one. No differences are claimed between groups."
+        )
+    elif "differs" in table.columns:
         notes.append(RULE)
     elif len(table.rows) > 1:
         known = seed_spread([row.by_seed(table.metric) for row in table.rows])
@@ -102,7 +108,7 @@ def _stopped_seeds(table: Table) -> list[str]:
 def _published_notes(table: Table, sweep: str | None) -> list[str]:
     if "published" not in table.columns:
         return []
-    if table.task == "classify":
+    if table.task == "classification":
         return [
             "Published: accuracy on Kaggle's hidden test set, one run each, recipe not published; "
             "difference is our validation accuracy minus it, test difference our test accuracy."
@@ -136,7 +142,8 @@ def _unlike_the_logbook(rows: Sequence[Row]) -> list[str]:
         for name, (ours, logbook) in other_training(row.settings).items():
             others.setdefault((name, logbook), set()).add(show(ours))
     for (name, logbook), ours in others.items():
-        heading, wanted = title(name), "all" if logbook is None else show(logbook)
+        wanted = "none" if name == "holdout" else "all" if logbook is None else show(logbook)
+        heading = title(name)
         notes.append(
             f"{heading[0].upper()}{heading[1:]} {', '.join(sorted(ours))}, the logbook's was "
             f"{wanted}: not comparable."

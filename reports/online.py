@@ -131,7 +131,7 @@ def _run_panels(table: Table, entity: str, project: str) -> Any:
         ),
         wr.ParameterImportancePlot(f"{table.metric}.last", layout=at(12, 9, 12, 9)),
     ]  # fmt: skip
-    if table.task == "resconv":
+    if table.task == "restoration":
         panels.append(
             wr.MediaBrowser(
                 title="The same pictures for every run: input, output, target, error",

@@ -12,15 +12,18 @@ from typing import Any
 from experiment.settings import Settings, options_of
 
 FOLDER = Path(__file__).parent / "published"
+METRIC = {"restoration": "val/l1", "classification": "val/accuracy"}  # what it published
 BUDGET = 180_000  # training images of every published ResConv run
 KEYS = (
     "size", "layers", "ks", "ch", "residual_weight", "bn_encoder", "bn_decoder", "bn_last", "act",
 )  # fmt: skip
 # In no column of the logbook's tables: there every run had the default.
-_SAME_NET = ("stride", "padding", "groups", "conv")
+_SAME_NET = (
+    "stride", "padding", "groups", "conv", "corruption", "mask_input", "coordinates",
+)  # fmt: skip
 _SAME_TRAINING = (
-    "loss", "lr", "optimizer", "weight_decay", "scheduler", "batch_size", "train_images",
-    "val_images",
+    "loss", "loss_region", "composite", "lr", "optimizer", "weight_decay", "scheduler",
+    "batch_size", "train_images", "val_images", "holdout",
 )  # fmt: skip
 
 
@@ -52,15 +55,17 @@ def logbook_table(sweep: str | None) -> str:
 
 
 def published(
-    task: str, sweep: str | None, settings: Mapping[str, Any], parameters: int | None
+    sweep: str | None, settings: Mapping[str, Any], parameters: int | None
 ) -> float | None:
-    """The logbook's value for this net on these images, or None.
+    """The logbook's value of ``METRIC`` for this net on these images, or None.
 
     A ResConv net is looked for in the logbook's table of the name ``sweep``. How it was trained
     is not asked here, see ``other_training``.
     """
-    if task == "classify":
+    if settings.get("command") == "classify":
         return _classify().get(parameters or 0) if _is_the_logbooks(settings) else None
+    if settings.get("command") != "resconv":
+        return None
     net = tuple(settings.get(key) for key in KEYS + _SAME_NET)
     return _resconv().get(logbook_table(sweep), {}).get(net)
 

@@ -34,7 +34,7 @@ def settings_of(record: RunRecord) -> dict[str, Any]:
     ``checksum`` tells two data sets of one name apart.
     """
     dataset, environment = (record.config.get(key) or {} for key in ("dataset", "environment"))
-    settings = {o.name: _canonical(o, record) for o in setting_fields(record.task)}
+    settings = {o.name: _canonical(o, record) for o in setting_fields(record.command)}
     settings["data"] = dataset.get("name") or settings["data"]
     settings["images"] = record.summary.get("images_total") or settings["images"]
     settings["precision"] = environment.get("precision") or settings["precision"]
@@ -54,19 +54,30 @@ def _canonical(option: Option, record: RunRecord) -> Any:
 
 def command_of(record: RunRecord) -> str:
     """The command that repeats the run elsewhere: every setting that is not the default."""
-    options = options_of(record.task).values()
+    options = options_of(record.command).values()
     known = {o.name: _canonical(o, record) for o in options if o.identity}
-    return command_line(record.task, {k: v for k, v in known.items() if k not in _MACHINE_SETTINGS})
+    return command_line(
+        record.command, {k: v for k, v in known.items() if k not in _MACHINE_SETTINGS}
+    )
 
 
-def varying(settings: Sequence[dict[str, Any]], task: str) -> list[str]:
+def varying(settings: Sequence[dict[str, Any]], command: str) -> list[str]:
     """The names of the settings that differ between these experiments."""
     known = dict.fromkeys(name for each in settings for name in each)
     names = [name for name in known if len({str(s.get(name)) for s in settings}) > 1]
     explained = {"data", "size", "train_images", "val_images"} & set(names)
     if "checksum" in names and explained:
         names.remove("checksum")
-    return names or list(_DEFAULT_LABELS.get(task, ("seed",)))
+    return names or list(_DEFAULT_LABELS.get(command, ("seed",)))
+
+
+def namesakes(settings: Sequence[dict[str, Any]]) -> set[str]:
+    """Names that stand for several data sets, told apart by checksum alone."""
+    found: dict[tuple[Any, ...], set[str]] = {}
+    for each in settings:
+        prepared = tuple(each.get(key) for key in ("data", "size", "train_images", "val_images"))
+        found.setdefault(prepared, set()).add(each["checksum"])
+    return {key[0] for key, checksums in found.items() if len(checksums) > 1}
 
 
 def natural(value: Any) -> tuple[Any, ...]:

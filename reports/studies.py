@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from common.errors import InputError
 from tracking.record import FolderRun, is_run_folder, read_run_folders
@@ -38,11 +37,11 @@ def study_runs(source: str, runs_dir: Path) -> list[FolderRun]:
 
 def _folders(source: str, shown: str) -> list[tuple[str, Path]]:
     """Study name and run folder of every finished trial."""
-    import optuna
     from optuna.trial import TrialState
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = _storage(source, shown)
+    from sweeps.storage import open_storage
+
+    storage = open_storage(source, read_only=True)
     studies = storage.get_all_studies()
     if not studies:
         raise InputError(f"{shown}: not a study of an offline sweep (studies/NAME.journal)")
@@ -52,16 +51,3 @@ def _folders(source: str, shown: str) -> list[tuple[str, Path]]:
         for trial in storage.get_all_trials(study._study_id, deepcopy=False)
         if trial.state in (TrialState.COMPLETE, TrialState.PRUNED) and "folder" in trial.user_attrs
     ]
-
-
-def _storage(source: str, shown: str) -> Any:
-    from optuna.storages import JournalStorage, get_storage
-    from optuna.storages.journal import JournalFileBackend
-
-    try:
-        if "://" in source:
-            return get_storage(source)
-        return JournalStorage(JournalFileBackend(source))
-    except Exception as error:  # drivers, servers and broken journals each have their own errors
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{shown}: not a study ({reason})") from None

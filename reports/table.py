@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from common.errors import InputError, nearest
-from experiment.settings import objective_of
 from reports.notes import counted, metric_of, notes_of, state_of
-from reports.published import published
-from reports.settings_of import natural, settings_of, task_of, varying
+from reports.published import METRIC, published
+from reports.selection import select
+from reports.settings_of import namesakes, settings_of, task_of, varying
 from reports.statistics import LEVEL, Difference, Spread, from_best, spread
 from reports.words import show, title
 from tasks.metrics import goal_of
 from tracking.record import RunRecord
+
+_SIZES = ("parameters", "receptive_field", "multiply_adds")  # the same for all seeds of a setting
 
 
 @dataclass
@@ -39,7 +40,10 @@ class Row:
 
 @dataclass
 class Table:
-    """The comparison of one sweep's runs (or of runs outside any sweep)."""
+    """The comparison of one sweep's runs (or of runs outside any sweep).
+
+    ``task`` is restoration or classification. ``grouped``: a row joins all settings of a group.
+    """
 
     name: str
     task: str
@@ -50,6 +54,7 @@ class Table:
     rows: list[Row]
     notes: list[str]
     left_out: list[RunRecord]
+    grouped: bool = False
 
 
 def plain(row: Row, columns: Sequence[str]) -> dict[str, Any]:
@@ -79,6 +84,7 @@ def tables_of(
     where: Sequence[str] = (),
     top: int | None = None,
     baseline: str | None = None,
+    group_by: Sequence[str] = (),
 ) -> list[Table]:
     """One table a task, sweep, data set and corruption, in the order of their first runs.
 
@@ -87,7 +93,8 @@ def tables_of(
     ``sort`` is a column (``-column`` for falling), ``columns`` replaces the default ones. Rows are
     ranked by ``metric``, else by that of their sweep file, else by the objective of the task.
     ``goal`` (minimize or maximize) replaces the metric's own direction. Rows keep their place and
-    statistics where conditions ``where`` or the first ``top`` leave others out.
+    statistics where conditions ``where`` or the first ``top`` leave others out. ``group_by``
+    names settings: each combination of their values has one row.
     Raises ``InputError`` for a column or metric that no run has, or where no run is finished.
     """
     if metric:
@@ -96,84 +103,30 @@ def tables_of(
             hint = f"{nearest(metric, logged)} There are {', '.join(sorted(logged))}"
             raise InputError(f"--metric {metric}: no run has it.{hint}")
         records = [replace(record, metric=metric) for record in records]
-    tables = [table for table in _tables(records, goal) if table.rows]
+    known = {key for record in records for key in settings_of(record)} if group_by else set()
+    for name in group_by:
+        if name not in known:
+            hint = f"{nearest(name, known)} There are {', '.join(sorted(known))}"
+            raise InputError(f"--group-by {name}: no such setting.{hint}")
+    tables = [table for table in _tables(records, goal, group_by) if table.rows]
     if not tables:
         raise InputError(
             f"none of the {len(records)} runs is finished ({counted(records)}); nothing to show"
         )
-    if baseline:
-        _compare_with_baseline(tables, baseline)
-    known = {key for table in tables for row in table.rows for key in row.values}
-    for name in (*columns, *([sort.removeprefix("-")] if sort else [])):
-        if name not in known:
-            hint = f"{nearest(name, known)} There are {', '.join(sorted(known))}"
-            raise InputError(f"{name}: no such column.{hint}")
-    for table in tables:
-        table.columns = list(columns) or table.columns
-        if sort:
-            _sort(table.rows, sort)
-        shown = [row for row in table.rows if all(meets(row, each, known) for each in where)]
-        table.rows = shown[:top]
-    if not any(table.rows for table in tables):
-        raise InputError(f"--where {' '.join(where)}: no row meets this")
-    return [table for table in tables if table.rows]
+    return select(tables, sort=sort, columns=columns, where=where, top=top, baseline=baseline)
 
 
-def _compare_with_baseline(tables: Sequence[Table], baseline: str) -> None:
-    """Add the metric's difference in per cent from the row that holds the run ``baseline``."""
-    for table in tables:
-        rows = [r for r in table.rows if any(baseline in (run.id, run.name) for run in r.runs)]
-        reference = rows[0].values[table.metric].mean if rows else None
-        for row in table.rows if reference else ():
-            row.values["from_baseline"] = 100 * (row.values[table.metric].mean / reference - 1)
-        if reference:
-            table.columns.insert(table.columns.index(table.metric) + 1, "from_baseline")
-            table.notes.append(f"'from baseline' is the difference from {show(baseline)} in %.")
-    if not any("from_baseline" in table.columns for table in tables):
-        raise InputError(
-            f"--baseline {baseline}: none of the finished runs has this id or name, for example "
-            f"--baseline {tables[0].rows[0].runs[0].id}"
-        )
-
-
-def meets(row: Row, condition: str, known: Iterable[str]) -> bool:
-    """Whether a row meets ``NAME OP VALUE``; raises ``InputError`` for what is no condition."""
-    match = re.fullmatch(r"\s*([\w/ -]+?)\s*(<=|>=|!=|==|=|<|>)\s*(.*?)\s*", condition)
-    if not match:
-        raise InputError(f"--where {condition}: must be NAME<VALUE, for example 'lr<0.01'")
-    name, sign, text = match.groups()
-    if name not in known:
-        raise InputError(f"--where {condition}: no column {name}.{nearest(name, known)}")
-    value = row.values.get(name)
-    value = value.mean if isinstance(value, (Spread, Difference)) else value
-    if sign in ("=", "==", "!="):
-        try:
-            same = float(value) == float(text)  # type: ignore[arg-type]
-        except (TypeError, ValueError):
-            same = text.lower() in (show(value).lower(), str(value).lower())
-        return same != (sign == "!=")
-    try:
-        limit = float(text)
-    except ValueError:
-        raise InputError(f"--where {condition}: {text} must be a number") from None
-    if isinstance(value, str) or value is None:
-        return False
-    return {"<": value < limit, ">": value > limit, "<=": value <= limit, ">=": value >= limit}[
-        sign
-    ]
-
-
-def _tables(records: Sequence[RunRecord], goal: str | None) -> list[Table]:
+def _tables(records: Sequence[RunRecord], goal: str | None, group_by: Sequence[str]) -> list[Table]:
     named = all(record.named for record in records)
     groups: dict[tuple[Any, ...], list[RunRecord]] = {}
-    namesakes = _namesakes([settings_of(record) for record in records])
+    ambiguous = namesakes([settings_of(record) for record in records])
     for record in records:
         settings = settings_of(record)
-        checksum = settings["checksum"] if settings["data"] in namesakes else ""
+        checksum = settings["checksum"] if settings["data"] in ambiguous else ""
         images = (settings["data"], checksum, settings.get("corruption"))
         group = (task_of(record), None if named else record.sweep, *images)
         groups.setdefault(group, []).append(record)
-    tables = [_table(runs, named, goal) for runs in groups.values()]
+    tables = [_table(runs, named, goal, group_by) for runs in groups.values()]
     names = Counter(table.name for table in tables)
     for (task, _, data, checksum, corruption), table in zip(groups, tables, strict=True):
         if names[table.name] < 2:
@@ -189,37 +142,25 @@ def _tables(records: Sequence[RunRecord], goal: str | None) -> list[Table]:
     return tables
 
 
-def _namesakes(settings: Sequence[dict[str, Any]]) -> set[str]:
-    """Names that stand for several data sets, told apart by checksum alone."""
-    found: dict[tuple[Any, ...], set[str]] = {}
-    for each in settings:
-        prepared = tuple(each.get(key) for key in ("data", "size", "train_images", "val_images"))
-        found.setdefault(prepared, set()).add(each["checksum"])
-    return {key[0] for key, checksums in found.items() if len(checksums) > 1}
-
-
-def _sort(rows: list[Row], sort: str) -> None:
-    def key(row: Row) -> tuple[Any, ...]:
-        value = row.values.get(sort.removeprefix("-"))
-        return natural(value.mean if isinstance(value, (Spread, Difference)) else value)
-
-    known = [row for row in rows if key(row) < natural(None)]
-    unknown = [row for row in rows if row not in known]
-    rows[:] = sorted(known, key=key, reverse=sort.startswith("-")) + unknown
-
-
-def _table(records: Sequence[RunRecord], named: bool, goal: str | None) -> Table:
-    task, sweep = records[0].task, records[0].sweep
+def _table(
+    records: Sequence[RunRecord], named: bool, goal: str | None, group_by: Sequence[str]
+) -> Table:
+    sweep = records[0].sweep
     if any(record.sweep != sweep for record in records):
         sweep = None
-    metric = metric_of(records[0])
-    goal = goal or goal_of(metric)
+    records = _by_one_metric(records)
+    metric, task = metric_of(records[0]), task_of(records[0])
+    falling = (goal or goal_of(metric)) == "maximize"
     usable = [r for r in records if state_of(r) == "finished"]
     rows, repeats = _rows(usable, named)
     for row in rows:
         row.values = _values(row, metric, task)
-    _rank(rows, metric, falling=goal == "maximize")
-    names = varying([row.settings for row in rows], task) if rows else []
+    if group_by:
+        rows = _grouped(rows, group_by, metric, max if falling else min)
+    _rank(rows, metric, falling, compare=not group_by)
+    names = list(group_by)
+    if rows and not names:
+        names = varying([row.settings for row in rows], records[0].command)
     table = Table(
         name=show(sweep or "runs"),
         task=task,
@@ -230,16 +171,54 @@ def _table(records: Sequence[RunRecord], named: bool, goal: str | None) -> Table
         rows=rows,
         notes=[],
         left_out=[r for r in records if state_of(r) != "finished"],
+        grouped=bool(group_by),
     )
     table.notes = notes_of(table, sweep, repeats)
     return table
 
 
-def _rank(rows: list[Row], metric: str, falling: bool) -> None:
+def _by_one_metric(records: Sequence[RunRecord]) -> Sequence[RunRecord]:
+    """The runs, all ranked by the same metric.
+
+    Nets trained on the composite do not answer for the undamaged pixels: where some were, all are
+    ranked by the composite's error.
+    """
+    metrics = {metric_of(record) for record in records}
+    if len(metrics) < 2:
+        return records
+    composite = "val/l1_composite"
+    metric = composite if composite in metrics else metric_of(records[0])
+    return [replace(record, metric=metric) for record in records]
+
+
+def _grouped(
+    rows: Sequence[Row], keys: Sequence[str], metric: str, best: Callable[..., float]
+) -> list[Row]:
+    """One row for each combination of the settings ``keys``, over all runs that have it."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(str([row.settings.get(key) for key in keys]), []).append(row)
+    joined = []
+    for members in groups.values():
+        first = members[0].settings
+        common = {k: v for k, v in first.items() if all(m.settings.get(k) == v for m in members)}
+        group = Row(common, [run for member in members for run in member.runs])
+        group.values = _values(group, metric, task_of(group.runs[0]))
+        group.values |= {"joined": len(members), "group_runs": len(group.runs)}
+        group.values["best_setting"] = best(member.values[metric].mean for member in members)
+        for key in _SIZES:
+            if len({member.values[key] for member in members}) > 1:
+                group.values[key] = None
+        joined.append(group)
+    return joined
+
+
+def _rank(rows: list[Row], metric: str, falling: bool, compare: bool) -> None:
     """Sort best first, equals with one place; compare each row with the best one."""
     rows.sort(key=lambda row: row.values[metric].mean, reverse=falling)
     means = [row.values[metric].mean for row in rows]
-    differences = from_best([row.by_seed(metric) for row in rows])
+    seeds = [row.by_seed(metric) for row in rows]
+    differences = from_best(seeds) if compare else [None] * len(rows)
     for number, (row, found) in enumerate(zip(rows, differences, strict=True)):
         verdict = "cannot tell" if found is None else "yes" if found.p < LEVEL else "no"
         row.values |= {"place": means.index(means[number]) + 1, "from_best": found}
@@ -278,36 +257,33 @@ def _values(row: Row, metric: str, task: str) -> dict[str, Any]:
     metrics = sorted({key for run in row.runs for key in run.summary.get("last", {})})
     values = dict(row.settings)
     values |= {key: means(lambda s, key=key: s.get("last", {}).get(key)) for key in metrics}
-    values |= {key: first.get(key) for key in ("parameters", "receptive_field", "multiply_adds")}
+    values |= {key: first.get(key) for key in _SIZES}
     seconds, rate = means(lambda s: s.get("seconds")), means(lambda s: s.get("images_per_second"))
     values["minutes"] = seconds.mean / 60 if seconds else None
     values["images_per_second"] = rate.mean if rate else None
     values["runs"] = len(row.runs)
     values["names"] = " ".join(run.name for run in row.runs)
-    found = (published(task, r.sweep, row.settings, values["parameters"]) for r in row.runs)
+    sweeps = {run.sweep for run in row.runs} if metric == METRIC[task] else ()
+    found = (published(sweep, row.settings, values["parameters"]) for sweep in sweeps)
     values["published"] = next((value for value in found if value is not None), None)
-    if metric != objective_of(row.runs[0].config):
-        values["published"] = None
-    ours_by_name = {"difference": values[metric], "test_difference": values.get(_test(metric))}
-    for name, ours in ours_by_name.items():
-        known = ours is not None and values["published"] is not None
+    test = metric.replace("val/", "test/", 1)
+    for name, key in (("difference", metric), ("test_difference", test)):
+        ours, known = values.get(key), values["published"] is not None
         values[name] = ours.mean - values["published"] if ours and known else None
     return values
-
-
-def _test(metric: str) -> str:
-    return "test/" + metric.rpartition("/")[2]
 
 
 def _default_columns(rows: Sequence[Row], names: Sequence[str], metric: str) -> list[str]:
     def any_row(column: str, *but: Any) -> bool:
         return any(row.values[column] not in (None, "", *but) for row in rows)
 
+    runs = ["runs"] if any_row("runs", 1) else []
     return [
         "place",
         *names,
-        *(["runs"] if any_row("runs", 1) else []),
+        *(["joined", "group_runs"] if any("joined" in row.values for row in rows) else runs),
         metric,
+        *(["best_setting"] if any("best_setting" in row.values for row in rows) else []),
         *(["test/accuracy"] if any("test/accuracy" in row.values for row in rows) else []),
         *(["published", "difference"] if any_row("published") else []),
         *(["test_difference"] if any_row("test_difference") else []),

@@ -16,6 +16,7 @@ from common.files import relative_to_cwd
 from experiment.display import BrokenPipeSafeConsole, clock
 from sweeps.space import Point, Sweep
 from sweeps.study import PointStatus
+from tasks.metrics import format_value
 
 STATES = {"done": "green", "stopped": "blue", "running": "cyan", "failed": "red",
           "missing": "yellow"}  # fmt: skip
@@ -137,11 +138,12 @@ class ProgressDisplay:
     def _announce_done(self, name: str, result: PointStatus, number: int) -> None:
         seconds = result.attrs.get("seconds") or 0.0
         self.seconds.append(seconds)
-        value = "" if result.value is None else f"{self.sweep.metric} {result.value:.5f} "
+        metric = self.sweep.metric
+        value = "" if result.value is None else f"{metric} {format_value(metric, result.value)} "
         note = ", stopped early" if result.state == "stopped" else ""
-        best = f"; best {self.best[0]:.5f} ({self.best[1]})" if self.best else ""
         self.print(
-            f"[{number}/{self.total}] {name}: {value}in {clock(seconds)}{note}{best}{self._left()}"
+            f"[{number}/{self.total}] {name}: {value}in {clock(seconds)}{note}{self._best('; ')}"
+            f"{self._left()}"
         )
 
     def close(self, statuses: list[PointStatus]) -> int:
@@ -169,16 +171,21 @@ class ProgressDisplay:
             images = _number(seen, 0) + (f" of {total:,}" if total else "")
             table.add_row(
                 Text(row.worker), Text(row.name), ProgressBar(1.0, row.fraction, width=12), images,
-                _number(row.known.get(metric), 5),
+                format_value(metric, row.known.get(metric)),
                 _number(row.known.get("perf/images_per_second"), 0),
                 "" if row.seconds is None else clock(row.seconds),
             )  # fmt: skip
-        best = f", best {self.best[0]:.5f} ({self.best[1]})" if self.best else ""
         head = f"{self.sweep.name}: {self.done} of {self.total} done"
         head += f", {self.counts['failed']} failed" if self.counts["failed"] else ""
         others = self.counts["running"] - len([row for row in self.rows if row.worker.isdigit()])
         head += f", {others} running in other commands" if others > 0 else ""
-        return Group(Text(f"{head}{best}{self._left()}"), table)
+        return Group(Text(f"{head}{self._best(', ')}{self._left()}"), table)
+
+    def _best(self, before: str) -> str:
+        if not self.best:
+            return ""
+        value, name = self.best
+        return f"{before}best {format_value(self.sweep.metric, value)} ({name})"
 
     def _left(self) -> str:
         """The time left, by runs that have ended, or else by the progress of those in hand."""
@@ -198,7 +205,7 @@ def status_table(sweep: Sweep, statuses: list[PointStatus]) -> Table:
     for status in statuses:
         name = label(status.point, sweep.varied, status.args)
         style = STATES[status.state]
-        value = _number(status.value, 5)
+        value = format_value(sweep.metric, status.value)
         table.add_row(status.state, Text(name), value, Text(note_of(status)), style=style)
     return table
 

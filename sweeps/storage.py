@@ -43,21 +43,23 @@ def named_errors(where: str) -> Iterator[None]:
         ) from None
 
 
-def open_storage(where: str) -> Any:
+def open_storage(where: str, *, read_only: bool = False) -> Any:
     """The storage at ``where``, a journal's path or a database URL; a journal is made if needed.
 
-    Raises ``InputError`` for SQLite, an unknown database, and a file that is no journal.
+    ``read_only`` neither makes nor locks a journal. Raises ``InputError`` for SQLite, an unknown
+    database, and a file that is no journal.
     """
-    if where.startswith("sqlite"):
-        raise InputError(
-            f"--study {where}: SQLite was seen to hand a point out twice; use a journal file "
-            "(studies/my.journal) or a postgresql:// or mysql:// address"
-        )
-    if "://" in where:
-        return _open_database(where)
-    path = Path(where).resolve()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        return _open_database(where) if "://" in where else _open_journal(Path(where), read_only)
+    except InputError as error:
+        raise InputError(f"{'' if read_only else '--study '}{error}") from None
+
+
+def _open_journal(path: Path, read_only: bool) -> Any:
+    where, path = str(path), path.resolve()
+    try:
+        if not read_only:
+            path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path)
         backend = JournalFileBackend(str(path), lock_obj=lock)
         with open(path, "rb") as file:
@@ -67,16 +69,22 @@ def open_storage(where: str) -> Any:
         )
         if first and not torn and "op_code" not in json.loads(first):
             raise ValueError(first)
-        lock.acquire()
-        lock.release()
+        if not read_only:
+            lock.acquire()
+            lock.release()
         return JournalStorage(backend)
     except OSError as error:
-        raise InputError(f"--study {where}: {error.strerror}") from None
+        raise InputError(f"{where}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError):
-        raise InputError(f"--study {where}: not an Optuna journal; give another file") from None
+        raise InputError(f"{where}: not an Optuna journal; give another file") from None
 
 
 def _open_database(url: str, attempts: int = 4) -> Any:
+    if url.startswith("sqlite"):
+        raise InputError(
+            f"{url}: SQLite was seen to hand a point out twice; use a journal file "
+            "(studies/my.journal) or a postgresql:// or mysql:// address"
+        )
     from sqlalchemy.exc import IntegrityError, ProgrammingError
 
     try:
@@ -88,7 +96,7 @@ def _open_database(url: str, attempts: int = 4) -> Any:
         place = _without_password(url)
         problem = DRIVER_HINT if isinstance(error, ImportError) else error
         reason = str(problem).replace(url, place).partition("\n")[0]
-        raise InputError(f"--study {place}: {reason}") from None
+        raise InputError(f"{place}: {reason}") from None
 
 
 class PatientStorage:

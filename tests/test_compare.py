@@ -100,7 +100,7 @@ def test_equals_share_a_place_and_lone_seeds_are_told_from_several(tmp_path, cap
     assert "Known spread between seeds: 0.18" in table["notes"][0]
     compare.main([str(tmp_path), "--columns", "val/accuracy"], standalone_mode=False)
     out = capsys.readouterr().out
-    assert "1.00000" in out and "0.62500 ± 0.17678" in out
+    assert "1.0000" in out and "0.6250 ± 0.1768" in out
     page = tmp_path / "page.html"
     report.main([str(tmp_path), "--html", str(page)], standalone_mode=False)
     assert "tied with 1 more</dd>" in page.read_text(encoding="utf-8")
@@ -196,6 +196,38 @@ def test_rows_by_condition_number_and_direction(tmp_path, capsys) -> None:
     assert "no column l" in refused(tmp_path, "--where", "l<1")
     assert "must be NAME<VALUE" in refused(tmp_path, "--where", "lr")
     assert "no row meets" in refused(tmp_path, "--where", "lr<0")
+
+
+def test_groups_join_all_runs_that_share_a_setting(tmp_path, capsys) -> None:
+    for ks, lr, loss in ((3, 0.1, 0.05), (3, 0.2, 0.07), (5, 0.1, 0.04), (5, 0.2, 0.10)):
+        fake_run(tmp_path, f"{ks}{lr}", loss, ks=ks, lr=lr, parameters=ks)
+    (table,) = table_of(capsys, tmp_path, "--group-by", "ks")
+    shown = ("ks", "joined", "group_runs", "val/l1", "best_setting", "parameters")
+    assert [tuple(row[name] for name in shown) for row in table["rows"]] == [
+        (3, 2, 2, pytest.approx(0.06), 0.05, 3), (5, 2, 2, pytest.approx(0.07), 0.04, 5),
+    ]  # fmt: skip
+    assert table["rows"][0]["val/l1_std"] == pytest.approx(0.0002**0.5)
+    assert table["notes"][0].startswith("Each row joins all settings and seeds that share ks")
+    (table,) = table_of(capsys, tmp_path, "--group-by", "layers", "--columns", "parameters")
+    assert table["rows"][0]["parameters"] is None, "they differ within the group"
+    assert "--group-by layer: no such setting. Did you mean 'layers'?" in refused(
+        tmp_path, "--group-by", "layer"
+    )
+
+
+def test_nets_trained_on_the_composite_are_ranked_by_it_and_have_no_published_value(
+    tmp_path, capsys
+) -> None:
+    """The published values are of whole outputs: ``val/l1``, never the composite's error."""
+    net = {"layers": 15, "ch": 32, "residual_weight": 0.1, "bn_last": True, "size": 32}
+    plain = fake_run(tmp_path, "a", 0.05, sweep="layers-32", **net)
+    fake_run(tmp_path, "b", 0.04, sweep="layers-32", composite=True, **net)
+    (table,) = table_of(capsys, tmp_path)
+    assert table["metric"] == "val/l1_composite" and "published" not in table["rows"][0]
+    assert "1 without val/l1_composite" in " ".join(table["notes"])
+    (table,) = table_of(capsys, plain)
+    assert table["rows"][0]["difference"] == pytest.approx(0.05 - 0.054141)
+    assert "published" not in table_of(capsys, plain, "--metric", "val/psnr")[0]["rows"][0]
 
 
 def test_differences_in_per_cent_from_a_baseline(tmp_path, capsys) -> None:
@@ -468,7 +500,7 @@ def test_a_damaged_run_is_left_out_of_a_search_and_named(tmp_path, capsys) -> No
         (["runs/broken"], "cannot be read"),
         (["runs/mixed-projects"], "2 projects (one, two)"),
         (["runs/failed"], "none of the 1 runs is finished (1 failed)"),
-        (["runs/good/notes.txt"], "not a study"),
+        (["runs/good/notes.txt"], "not an Optuna journal"),
         (["runs/none.yaml"], "cannot be read"),
         (["runs/good", "--format", "markdwn"], "Did you mean 'markdown'?"),
         (["runs/good", "--columns", "parameter"], "Did you mean 'parameters'?"),

@@ -74,11 +74,6 @@ class RunRecord:
     outdated: bool = False
 
     @property
-    def task(self) -> str:
-        """What 73bab81 called the command."""
-        return self.command
-
-    @property
     def reason(self) -> str | None:
         """Why the run ended in its state, if it says."""
         return self.summary.get("reason")
