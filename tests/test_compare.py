@@ -457,7 +457,10 @@ def test_plots_and_picture_sheets(tmp_path, capsys) -> None:
     for plot in plots.iterdir():
         assert len(Image.open(plot).convert("RGB").getcolors(1 << 20)) > 20
     sheets = images / "runs"
-    assert len(list(sheets.glob("*.png"))) == 13 and (sheets / "0-T-shirt-top-left-erased.png").exists()
+    assert (
+        len(list(sheets.glob("*.png"))) == 13
+        and (sheets / "0-T-shirt-top-left-erased.png").exists()
+    )
     sheet = Image.open(sheets / "5-Bag-right-erased.png").convert("L")
     cells = [sheet.getpixel((sheet.width - 48 - 90 * n, sheet.height - 48)) for n in range(4)]
     assert cells[::-1] == [75, 95, 115, 135], "input, output, target, error of picture 5"
