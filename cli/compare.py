@@ -14,7 +14,8 @@ from common.errors import InputError, nearest
 
 SOURCES_HELP = (
     "SOURCE is a run folder, a folder of runs, an offline study, a sweep file (its runs are "
-    "looked for in --runs-dir) or a W&B path: entity/project, or that with a run or sweep id."
+    "looked for in --runs-dir), a CSV file of results (compare only), or a W&B path: "
+    "entity/project, or that with a run or sweep id."
 )
 FORMATS = ("rich", "markdown", "csv", "tsv", "json", "latex")
 ENDINGS = {
@@ -91,7 +92,7 @@ def compare(
         [name.strip() for name in (text or "").split(",") if name.strip()]
         for text in (columns, group_by)
     )
-    runs = collect(_given(sources), Path(runs_dir), all_runs=all_runs)
+    runs = collect(_given(sources), Path(runs_dir), all_runs=all_runs, metric=metric)
     tables = tables_of(
         runs, sort=sort, columns=names, metric=metric, goal=goal, where=where,
         top=1 if best else top, baseline=baseline, group_by=groups,
@@ -136,6 +137,9 @@ def report(
     from reports.collect import collect
     from reports.table import tables_of
 
+    for source in sources:
+        if Path(source).suffix.lower() == ".csv":
+            raise InputError(f"{source}: a results file holds no runs; give their folders")
     runs = collect(_given(sources), Path(runs_dir), all_runs=all_runs)
     tables = tables_of(runs, metric=metric)
     if html:

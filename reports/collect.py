@@ -13,6 +13,7 @@ from common.errors import InputError
 from common.log import log
 from experiment.settings import Settings, stored_values
 from models.registry import NETS
+from reports.csv_files import csv_runs
 from reports.published import logbook_table
 from reports.studies import study_runs
 from sweeps.space import Sweep
@@ -24,19 +25,22 @@ ROOT = Path(__file__).resolve().parent.parent
 SWEEP_SUFFIXES = (".yaml", ".yml")
 
 
-def collect(sources: Sequence[str], runs_dir: Path, *, all_runs: bool = False) -> list[RunRecord]:
+def collect(
+    sources: Sequence[str], runs_dir: Path, *, all_runs: bool = False, metric: str | None = None
+) -> list[RunRecord]:
     """The runs of all sources, each once, oldest first.
 
     Runs of settings that a sweep file no longer holds are ``outdated``, unless ``all_runs``.
 
     A source is a run folder, a folder of runs or a study (searched two levels down), a sweep
-    file (its runs are looked for under ``runs_dir``), or a W&B path. A damaged run folder that a
+    file (its runs are looked for under ``runs_dir``), a CSV file of results (``metric`` is the
+    column that ranks them), or a W&B path. A damaged run folder that a
     search meets is named on stderr and left out. Raises ``InputError`` for a source without runs,
     for a damaged folder given by name, and for runs of two projects.
     """
     found: dict[object, RunRecord] = {}
     for source in sources:
-        runs = _runs_of(source, runs_dir)
+        runs = _runs_of(source, runs_dir, metric)
         if all_runs:
             runs = [dataclasses.replace(run, outdated=False) for run in runs]
         if len(runs) == 1 and _names(source, runs[0]):
@@ -79,8 +83,10 @@ def _names(source: str, run: RunRecord) -> bool:
     return is_run_folder(Path(source)) or source.rstrip("/").rpartition("/")[2] == run.id
 
 
-def _runs_of(source: str, runs_dir: Path) -> Sequence[RunRecord]:
+def _runs_of(source: str, runs_dir: Path, metric: str | None) -> Sequence[RunRecord]:
     path = Path(source)
+    if path.suffix.lower() == ".csv":
+        return csv_runs(path, metric)
     if path.suffix in SWEEP_SUFFIXES:
         return _runs_of_sweep(path, runs_dir)
     if path.is_dir():

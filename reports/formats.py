@@ -73,8 +73,9 @@ def fitting(table: Table, width: int | None) -> list[str]:
     for column in _LEAST_TELLING:
         if width is not None and needed() > width and column in columns:
             columns.remove(column)
-    while width is not None and needed() > width and len(columns) > 2:
-        columns.pop()
+    others = [column for column in columns if column not in ("place", table.metric)]
+    while width is not None and needed() > width and len(others) > 1:
+        columns.remove(others.pop())
     return columns
 
 

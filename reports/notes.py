@@ -51,6 +51,8 @@ def notes_of(table: Table, sweep: str | None, repeats: int) -> list[str]:
         )
     elif "differs" in table.columns:
         notes.append(RULE)
+    elif any(row.values["runs"] > len(row.runs) for row in table.rows):
+        notes.append("The file has means: what the spread between seeds explains is not told here.")
     elif len(table.rows) > 1:
         known = seed_spread([row.by_seed(table.metric) for row in table.rows])
         notes.append(

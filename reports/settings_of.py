@@ -11,6 +11,7 @@ from common.errors import InputError
 from experiment.describe import command_line
 from experiment.settings import Option, options_of
 from models.registry import NETS
+from reports.csv_files import CsvRun
 from tracking.record import RunRecord
 
 _MACHINE_SETTINGS = ("checkpoint_activations",)
@@ -33,6 +34,9 @@ def settings_of(record: RunRecord) -> dict[str, Any]:
 
     ``checksum`` tells two data sets of one name apart.
     """
+    if isinstance(record, CsvRun):
+        known = {key: value for key, value in record.config.items() if key != "seed"}
+        return {"data": None, "checksum": ""} | known
     dataset, environment = (record.config.get(key) or {} for key in ("dataset", "environment"))
     settings = {o.name: _canonical(o, record) for o in setting_fields(record.command)}
     settings["data"] = dataset.get("name") or settings["data"]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from common.errors import InputError, nearest
+from reports.csv_files import CsvRun
 from reports.notes import counted, metric_of, notes_of, state_of
 from reports.published import METRIC, published
 from reports.selection import select
@@ -261,7 +262,11 @@ def _values(row: Row, metric: str, task: str) -> dict[str, Any]:
     seconds, rate = means(lambda s: s.get("seconds")), means(lambda s: s.get("images_per_second"))
     values["minutes"] = seconds.mean / 60 if seconds else None
     values["images_per_second"] = rate.mean if rate else None
-    values["runs"] = len(row.runs)
+    if len(row.runs) == 1 and isinstance(row.runs[0], CsvRun):
+        file = row.runs[0]
+        for key, std in file.spreads.items():
+            values[key] = Spread(file.last[key], std, file.seeds)
+    values["runs"] = sum(r.seeds if isinstance(r, CsvRun) else 1 for r in row.runs)
     values["names"] = " ".join(run.name for run in row.runs)
     sweeps = {run.sweep for run in row.runs} if metric == METRIC[task] else ()
     found = (published(sweep, row.settings, values["parameters"]) for sweep in sweeps)

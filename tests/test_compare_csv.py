@@ -1,0 +1,56 @@
+"""``compare`` of CSV files of results."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cli.compare import compare, report
+from common.errors import InputError
+from tests.fake_runs import fake_run
+
+
+def tables(capsys: pytest.CaptureFixture[str], *arguments: object) -> list[dict]:
+    compare.main([*map(str, arguments), "--format", "json"], standalone_mode=False)
+    return json.loads(capsys.readouterr().out)
+
+
+def test_what_compare_writes_is_read_back(tmp_path: Path, capsys) -> None:
+    for number, (ks, seed) in enumerate(((3, 0), (3, 1), (5, 0), (5, 1))):
+        loss = 0.05 + ks / 1000 + seed / 500
+        fake_run(tmp_path / "runs", f"a{number}", loss, ks=ks, seed=seed)
+    fake_run(tmp_path / "runs", "b", 0.9, task="classify")
+    file = tmp_path / "x.csv"
+    compare.main([str(tmp_path / "runs"), "--out", str(file)], standalone_mode=False)
+    direct, read = tables(capsys, tmp_path / "runs"), tables(capsys, file)
+    assert [table["metric"] for table in read] == ["val/l1", "val/accuracy"]
+    for before, after in zip(direct, read, strict=True):
+        for name in (before["metric"], "place", "parameters", "minutes"):
+            assert [row[name] for row in after["rows"]] == [row[name] for row in before["rows"]]
+    assert [row["ks"] for row in read[0]["rows"]] == [3, 5]
+    assert read[0]["rows"][0]["val/l1_std"] == direct[0]["rows"][0]["val/l1_std"]
+    assert [row["runs"] for row in read[0]["rows"]] == [2, 2]
+    assert "differs" not in read[0]["rows"][0], "means alone tell nothing about seeds"
+
+
+def test_a_row_a_run_joins_seeds_and_ranks_by_a_named_column(tmp_path: Path, capsys) -> None:
+    file = tmp_path / "runs.csv"
+    file.write_text("conv,seed,right\nfull,0,0.8\nfull,1,0.9\nselect,0,0.7\nselect,1,nan\n")
+    with pytest.raises(InputError, match=r"no column is called like a metric .* conv, seed, right"):
+        tables(capsys, file)
+    (table,) = tables(capsys, file, "--metric", "right", "--goal", "maximize")
+    assert [(row["conv"], row["right"]) for row in table["rows"]] == [
+        ("full", pytest.approx(0.85)), ("select", pytest.approx(0.7)),
+    ]  # fmt: skip
+    assert table["rows"][0]["right_std"] == pytest.approx(0.005**0.5)
+    with pytest.raises(InputError, match="holds no runs"):
+        report.main([str(file), "--html", "x.html"], standalone_mode=False)
+
+
+@pytest.mark.parametrize("text", ["", "a,b\n1\n", "a\n1,2\n"])
+def test_no_table_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text(text)
+    with pytest.raises(InputError, match=r"x\.csv: no table"):
+        compare.main([str(tmp_path / "x.csv")], standalone_mode=False)
