@@ -11,7 +11,7 @@ from html import escape
 from statistics import fmean
 from typing import Any
 
-from reports.formats import digits
+from reports.formats import digits as metric_digits
 from reports.settings_of import natural
 from reports.statistics import Spread
 from reports.table import Row, Table
@@ -79,7 +79,8 @@ def _axis(name: str, values: Sequence[float]) -> dict[str, Any]:
     axis: dict[str, Any] = {"title": {"text": text(name)}, "automargin": True}
     if log:
         powers = range(math.floor(math.log10(min(values))), math.ceil(math.log10(max(values))))
-        ticks = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
+        digits = (1, 2, 5) if max(values) / min(values) > 10 else (1, 1.5, 2, 3, 4, 5, 6, 8)
+        ticks = [digit * 10.0**power for power in powers for digit in digits]
         axis |= {"type": "log", "tickvals": ticks, "ticktext": [short(tick) for tick in ticks]}
     return axis
 
@@ -222,7 +223,7 @@ def _parallel(table: Table) -> Figure | None:
          "y": [places[number] for places, _ in scales.values()],
          "name": text(row.label(table.varying)), "showlegend": False,
          "text": [text(f"{title(name)} {_plain(row.values.get(name))}") for name in scales],
-         "line": {"color": style(rank)[0], "width": 1.5, "shape": "spline", "smoothing": 0.4},
+         "line": {"color": style(rank)[0], "width": 1.5},
          "marker": {"size": 5, "color": style(rank)[0]},
          "hovertemplate": "%{fullData.name}<br>%{text}<extra></extra>"}
         for rank, number, row in reversed(by_rank(table))
@@ -240,7 +241,7 @@ def _parallel(table: Table) -> Figure | None:
 
 
 def _plain(value: Any) -> str:
-    return digits(value.mean) if isinstance(value, Spread) else show(value)
+    return metric_digits(value.mean) if isinstance(value, Spread) else show(value)
 
 
 def _importance(table: Table) -> Figure | None:

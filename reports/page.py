@@ -39,20 +39,21 @@ def page(tables: Sequence[Table]) -> str:
     first, each, most = CHARACTERS
     sprites = Sprites(min(most, first + each * len(runs)))
     data = {"sections": [_data(table, sprites) for table in tables], "sheets": sprites.sheets}
-    scripts = [get_plotlyjs(), (TEMPLATES / "page.js").read_text(encoding="utf-8")]
+    plotly, script = get_plotlyjs(), (TEMPLATES / "page.js").read_text(encoding="utf-8")
     style_sheet = (TEMPLATES / "page.css").read_text(encoding="utf-8")
     sources = ", ".join(sorted({str(row.settings["data"]) for t in tables for row in t.rows}))
     days = sorted({run.day for run in runs})
     when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
     return environment.get_template("page.html").render(
         title=tables[0].name if len(tables) == 1 else f"{len(tables)} sweeps compared",
-        subtitle=f"{len(runs)} finished {tables[0].task} runs on {sources}, {when}",
+        subtitle=f"{len(runs)} finished runs on {sources}, {when}",
         sections=[
             _section(table, known) for table, known in zip(tables, data["sections"], strict=True)
         ],
         style=Markup(style_sheet),
-        scripts=[Markup(script) for script in scripts],
-        hashes=[_hash(script) for script in scripts],
+        plotly=Markup(plotly),
+        script=Markup(script),
+        hashes=[_hash(each) for each in (plotly, script)],
         data=Markup(json_text(data, separators=(",", ":")).replace("<", "\\u003c")),
     )
 
@@ -98,7 +99,8 @@ def _section(table: Table, data: dict[str, Any]) -> dict[str, Any]:
         "facts": _facts(table, best),
         "columns": [
             {"name": title(name), "key": name, "shown": name in table.columns,
-             "words": is_text(name, table)}
+             "words": is_text(name, table),
+             "measured": name not in (*best.settings, "place", "from_best", "runs")}
             for name in columns
         ],
         "rows": [

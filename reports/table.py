@@ -9,7 +9,7 @@ from typing import Any
 
 from common.errors import InputError, nearest
 from reports.csv_files import CsvRun
-from reports.notes import counted, metric_of, notes_of, state_of
+from reports.notes import counted, metric_of, notes_of, reasons_of, state_of
 from reports.published import METRIC, published
 from reports.selection import select
 from reports.settings_of import namesakes, settings_of, task_of, varying
@@ -109,11 +109,16 @@ def tables_of(
         if name not in known:
             hint = f"{nearest(name, known)} There are {', '.join(sorted(known))}"
             raise InputError(f"--group-by {name}: no such setting.{hint}")
-    tables = [table for table in _tables(records, goal, group_by) if table.rows]
+    every = _tables(records, goal, group_by)
+    tables = [table for table in every if table.rows]
     if not tables:
         raise InputError(
             f"none of the {len(records)} runs is finished ({counted(records)}); nothing to show"
         )
+    for table in every:
+        if not table.rows:
+            left_out = f"{table.name}: no finished run ({counted(table.left_out)})."
+            tables[0].notes += [left_out, *reasons_of(table)]
     return select(tables, sort=sort, columns=columns, where=where, top=top, baseline=baseline)
 
 

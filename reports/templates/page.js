@@ -12,15 +12,19 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-/* Sheets of pictures, each decoded once. */
-const sheets = data.sheets.map((base64) => {
-  const bytes = Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));
-  return URL.createObjectURL(new Blob([bytes], { type: "image/webp" }));
-});
+/* The address of a sheet of pictures, decoded when it is first shown. */
+const addresses = [];
+function sheet(number) {
+  if (addresses[number] === undefined) {
+    const bytes = Uint8Array.from(atob(data.sheets[number]), (char) => char.charCodeAt(0));
+    addresses[number] = URL.createObjectURL(new Blob([bytes], { type: "image/webp" }));
+  }
+  return addresses[number];
+}
 
-/* One picture of a sheet of `count`; with `minus`, the difference from that sheet's. */
-function picture(sheet, at, count, label, minus) {
-  const images = [sheet, minus].filter((each) => each !== undefined).map((n) => `url(${sheets[n]})`);
+/* One picture of sheet `number`, which holds `count`; with `minus`, its difference from that sheet's. */
+function picture(number, at, count, label, minus) {
+  const images = [number, minus].filter((each) => each !== undefined).map((n) => `url(${sheet(n)})`);
   const element = make("div", { class: minus === undefined ? "sprite" : "sprite difference", role: "img", "aria-label": label });
   element.style.backgroundImage = images.join(",");
   element.style.backgroundSize = `${count * 100}% 100%`;
@@ -46,7 +50,6 @@ class Section {
     all(element, ".tools [data-do]").forEach((button) =>
       button.addEventListener("click", () => this[button.dataset.do]()));
     this.element.addEventListener("pointerover", (event) => this.mark(event.target.closest("[data-row]")));
-    if (this.pictures) this.drawPictures();
     this.plots = all(element, ".plot");
     this.drawn = new Set();
   }
@@ -85,12 +88,12 @@ class Section {
     const pictures = ["class", "damage", "order", "show", "seed", "size", "step"];
     if (pictures.includes(key)) return this.drawPictures();
     if (key === "curve") return this.draw("curves");
-    this.showColumns();
-    this.showBaseline();
+    if (!key || key === "columns") this.showColumns();
+    if (!key || key === "base") this.showBaseline();
     this.sortRows();
     this.showRows();
-    if (this.pictures) this.drawPictures();
-    if (!key) this.drawn.has("curves") && this.draw("curves");
+    if (this.pictures && (!key || this.value("order") === "worst")) this.drawPictures();
+    if (!key && this.drawn.has("curves")) this.draw("curves");
     this.markPlots();
   }
 
@@ -133,6 +136,7 @@ class Section {
     const falling = head.ariaSort === "ascending";
     this.controls.find((c) => c.dataset.key === "sort").value = (falling ? "-" : "") + head.dataset.c;
     this.sortRows();
+    if (this.pictures) this.drawPictures();
     keep();
     say(`Sorted by ${head.textContent.trim()}, ${falling ? "falling" : "rising"}.`);
   }
@@ -171,8 +175,7 @@ class Section {
       for (const cell of all(line, "td[data-c]")) {
         cell.querySelector("small")?.remove();
         const [x, y] = [number(cell.dataset.value), base ? number(this.cell(base, cell.dataset.c).dataset.value) : NaN];
-        const named = this.heads[cell.dataset.c].dataset.name;
-        if (line === base || !Number.isFinite(x) || !y || ["place", "from_best", "runs"].includes(named)) continue;
+        if (line === base || !Number.isFinite(x) || !y || !("measured" in this.heads[cell.dataset.c].dataset)) continue;
         const percent = (100 * (x - y)) / Math.abs(y);
         cell.append(make("small", {}, `${percent < 0 ? "−" : "+"}${Math.abs(percent).toFixed(1)} %`));
       }
@@ -245,17 +248,22 @@ class Section {
   }
 
   /* Figures. The class of a trace names its row. */
-  draw(name) {
+  draw(name, printed = false) {
+    loadPlotly();
     const holder = this.plots.find((each) => each.dataset.figure === name);
     const figure = this.figures[name === "curves" ? `curves ${this.value("curve")}` : name];
-    const narrow = holder.clientWidth < 560;
+    const narrow = !printed && holder.clientWidth < 420;
+    const wide = holder.closest(".wide") !== null;
     const columns = figure.layout.xaxis.ticktext?.length ?? 0;
-    if (name === "parallel") holder.style.minWidth = `${columns * 84}px`;
+    if (name === "parallel") holder.style.minWidth = printed ? "" : `${columns * 84}px`;
+    const height = name === "curves" && !narrow && !printed ? 460 : 380;
+    holder.style.height = `${height}px`;
     const layout = {
       paper_bgcolor: "transparent", plot_bgcolor: "transparent", font: { size: 12, family: "system-ui, sans-serif" },
-      margin: { l: 64, r: 16, t: 48, b: 56 }, height: name === "curves" && !narrow ? 460 : 380, ...figure.layout,
+      margin: { l: 64, r: 16, t: 48, b: 56 }, height, ...figure.layout,
       dragmode: matchMedia("(pointer: coarse)").matches ? false : figure.layout.dragmode ?? "zoom",
       title: { text: figure.layout.title.text, x: 0, xref: "paper", font: { size: 14 } },
+      ...(printed ? { width: wide ? 980 : 480 } : {}), // A4 landscape
       showlegend: !narrow && figure.data.some((trace) => trace.uid && trace.showlegend !== false),
     };
     if (name !== "curves") layout.legend = { x: 1, xanchor: "right", y: 1.02, yanchor: "bottom", bgcolor: "transparent" };
@@ -279,7 +287,7 @@ class Section {
     this.markPlots(holder);
   }
 
-  drawAll() { for (const holder of this.plots) if (!this.drawn.has(holder.dataset.figure)) this.draw(holder.dataset.figure); }
+  drawAll(printed) { for (const holder of this.plots) this.draw(holder.dataset.figure, printed); }
 
   mark(line) { this.markRow(line?.dataset.row); }
 
@@ -337,7 +345,7 @@ class Section {
     }
     const count = columns.length;
     const name = (n) => `${columns[n].class}, ${columns[n].damage}`;
-    const cells = (draw) => order.map((n) => make("td", { "data-at": n }, ...draw(n)));
+    const cells = (draw) => order.map((n) => make("td", {}, ...draw(n)));
     const first = this.now[0].run;
     const head = make("thead", {},
       make("tr", {}, make("td"), ...order.map((n) => make("th", { scope: "col", "data-class": columns[n].class, "data-damage": columns[n].damage },
@@ -356,7 +364,7 @@ class Section {
         if (show !== "error") found.append(picture(step.sheet, n, count, `output of ${label}, L1 ${l1}: ${name(n)}`));
         if (show !== "") found.append(picture(step.sheet, n, count, `error of ${label}, L1 ${l1}: ${name(n)}`, run.target));
         found.append(make("small", {}, l1));
-        found.addEventListener("click", () => this.compare(row, n));
+        found.onclick = () => this.compare(row, n);
         return [found];
       }));
       body.append(line);
@@ -402,6 +410,11 @@ class Section {
     show();
     dialog.showModal();
   }
+}
+
+/* Plotly runs when the first figure is drawn, so that the table opens at once. */
+function loadPlotly() {
+  if (!window.Plotly) document.body.append(make("script", {}, document.getElementById("plotly").textContent));
 }
 
 document.getElementById("zoom").addEventListener("input", (event) =>
@@ -456,4 +469,5 @@ const near = new IntersectionObserver((entries) => {
   }
 }, { rootMargin: "300px" });
 sections.forEach((section) => section.plots.forEach((plot) => near.observe(plot)));
-addEventListener("beforeprint", () => sections.forEach((section) => section.drawAll()));
+addEventListener("beforeprint", () => sections.forEach((section) => section.drawAll(true)));
+addEventListener("afterprint", () => sections.forEach((section) => section.drawAll()));
