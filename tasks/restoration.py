@@ -16,7 +16,7 @@ from data.load import load_settings
 from data.settings import DataSettings
 from models.profile import describe
 from models.registry import NETS, NetSettings
-from tasks.base import Forward, Part, Sample, Task, demo_indices, evaluate
+from tasks.base import Forward, Part, RangeCheck, Sample, Task, demo_indices, evaluate
 from tasks.metrics import RESTORATION
 from tasks.registry import load_object, make_corruption
 from tasks.settings import RestorationSettings
@@ -39,6 +39,7 @@ class Restoration:
     ) -> None:
         self.command, self.net_settings, self.options, self.data = command, net, options, data
         self.corruption = make_corruption(options.corruption)
+        self.range_check = RangeCheck()
         self.loss_name, self.objective = options.loss, options.objective
         losses = ("train/l1",) if self.loss_name == "l1" else ("train/l2", "train/l1")
         self.metrics = (

@@ -12,6 +12,7 @@ from common.errors import InputError, RunError
 from data.batches import BatchStream
 from tasks.base import Task
 from training.base import BaseTrainer, Row, Stopwatch
+from training.checks import LearningCheck
 from training.distributed import DistributedContext
 from training.hardware import Hardware
 from training.optimizers import make_optimizer
@@ -88,6 +89,8 @@ class Trainer(BaseTrainer):
         self.total_images = self.steps * settings.batch_size
         self.meter = Meter(device)
         self.interval_start = 0
+        self.learning: LearningCheck | None = None  # from the first step to the first validation
+        self.checked = False
         if settings.batch_size // self.ranks.size == 1:
             self._check_single_image()
 
@@ -129,6 +132,8 @@ class Trainer(BaseTrainer):
         if self.timer.since is None:
             self.interval_start = self.step
             self.timer.start()
+        if self.learning is None and not self.checked:
+            self.learning = LearningCheck(self.net)
         self.ranks.seed(self.settings.seed, self.step)
         sample = self.task.prepare(self.stream.batch(self.step))
         with self.hardware.autocast():
@@ -136,6 +141,8 @@ class Trainer(BaseTrainer):
         losses = self.task.losses(outputs.float(), sample)
         part = len(sample.inputs), self.settings.batch_size
         self.ranks.scale_loss(next(iter(losses.values())), *part).backward()
+        if self.learning:
+            self.learning.after_backward()
         losses = self.ranks.mean(losses, *part)
         self.found_inf.logical_or_(~next(iter(losses.values())).detach().isfinite())
         self.skipped_steps += self.found_inf
@@ -145,6 +152,14 @@ class Trainer(BaseTrainer):
         self.optimizer.zero_grad(set_to_none=True)
         self.meter.add(losses)
         self.step += 1
+
+    def validate(self) -> Row:
+        """The same; the first time it also warns of parameters that have not learnt."""
+        if self.learning:
+            if not self.ranks.rank:
+                self.learning.report()
+            self.learning, self.checked = None, True
+        return super().validate()
 
     def learning_rate(self) -> float:
         """The rate of the next step."""

@@ -1,0 +1,71 @@
+"""Checks of every training: each parameter learns, and validation images are new."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from common.log import log
+from data.images import ImageData, Split
+
+SHOWN = 5  # names or images in a warning
+
+
+class LearningCheck:
+    """Warns of parameters without a gradient in the first step, and of those that never move.
+
+    Made before the first step of a process, read at the first validation; no sync in between.
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        self.parameters = dict(net.named_parameters())
+        self.start = {name: p.detach().clone() for name, p in self.parameters.items()}
+        self.without_gradient: list[str] | None = None
+
+    def after_backward(self) -> None:
+        """Note, in the first step, which parameters the loss does not depend on."""
+        if self.without_gradient is None:
+            self.without_gradient = [k for k, p in self.parameters.items() if p.grad is None]
+
+    def report(self) -> None:
+        """Warn, naming the parameters; one host-device sync."""
+        missing = self.without_gradient or []
+        if missing:
+            log.warning(f"no gradient reaches {_listed(missing)}: they do not learn")
+        names = [name for name in self.parameters if name not in missing]
+        if names:
+            moved = torch.stack([(self.parameters[k] != self.start[k]).any() for k in names])
+            still = [k for k, m in zip(names, moved.tolist(), strict=True) if not m]
+            if still:
+                log.warning(
+                    f"{_listed(still)} have not changed since the training began: left out of the "
+                    "optimizer, or the learning rate is too low"
+                )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def shared_images(train: Split, other: Split) -> list[tuple[int, int]]:
+    """The images of ``other`` that are training images too: the indices in both splits."""
+    others = [row.tobytes() for row in other.images.numpy()]
+    wanted, found = set(others), dict[bytes, int]()
+    for index, row in enumerate(train.images.numpy()):
+        if (pixels := row.tobytes()) in wanted:
+            found.setdefault(pixels, index)
+    return [(n, found[pixels]) for n, pixels in enumerate(others) if pixels in found]
+
+
+def warn_of_shared_images(data: ImageData) -> None:
+    """Warn, with their numbers, of validation and test images that are training images too."""
+    for name, split in {"validation": data.val, "test": data.test}.items():
+        if split and (shared := shared_images(data.train, split)):
+            pairs = _listed([f"{n} is training image {index}" for n, index in shared])
+            log.warning(
+                f"{len(shared)} of {len(split)} {name} images are also training images, byte for "
+                f"byte: {name} figures look better than they are ({name} image {pairs})"
+            )
