@@ -1,8 +1,8 @@
 """Plant each error of edits.json into a copy of the project: its tests must fail on it.
 
 ``python -m tests.planted [WORD...]`` takes the edits whose names contain a word, or all. An error
-counts as caught where the first test that fails, of the quick ones (or, for an edit marked slow,
-of the file named there), fails by an assertion.
+counts as caught where the first test that fails, of the quick ones in ``FILES`` (or, for an edit
+marked slow, of the file named there), fails by an assertion.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 EDITS = json.loads((Path(__file__).parent / "edits.json").read_text(encoding="utf-8"))
-# Those that compute with nets; all other quick tests come after them.
-FIRST = ("tests/test_referee.py", "tests/test_state.py", "tests/test_loop.py")
+FILES = [f"tests/test_{name}.py" for name in ("referee", "state", "loop", "golden_step")]
 
 
 def caught(edit: dict[str, str], copy: Path) -> str:
@@ -32,7 +31,7 @@ def caught(edit: dict[str, str], copy: Path) -> str:
     if text.count(edit["old"]) != 1:
         raise SystemExit(f"{edit['name']}: no longer applies to {edit['file']}; mend edits.json")
     file.write_text(text.replace(edit["old"], edit["new"]), encoding="utf-8")
-    tests = [edit["slow"]] if "slow" in edit else ["-m", "quick", *FIRST, "tests"]
+    tests = [edit["slow"]] if "slow" in edit else ["-m", "quick", *FILES]
     options = ["-n", "0", "-o", "addopts=", "-q", "-x", "--tb=no", "-rfE"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *options, *tests],
