@@ -263,3 +263,19 @@ class Interval:
             allowed = "must be a number of images (20000) or of minutes (10m)"
             raise invalid_value(name, value, f"{allowed}, for example {flag(name)} 10m")
         return match[0] if match[2] else int(match[1])
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """A number of seconds (``300``, ``300s``) or minutes (``5m``), kept as seconds; or ``auto``."""
+
+    metavar: str = "SEC|MINm|auto"
+
+    def __call__(self, name: str, value: Any) -> int | None:
+        if value in NONE_SPELLINGS or value == "auto":
+            return None
+        match = re.fullmatch(r"(\d{1,9})([ms]?)", str(value).strip().lower())
+        if not match:
+            allowed = "must be seconds (300), minutes (5m), 0 or auto"
+            raise invalid_value(name, value, f"{allowed}, for example {flag(name)} 5m")
+        return int(match[1]) * (60 if match[2] == "m" else 1)

@@ -119,6 +119,20 @@ def run_summary(trainer: BaseTrainer, config: Mapping[str, Any], seconds: float)
     }
 
 
+def time_spent(trainer: BaseTrainer, times: Mapping[str, float], seconds: float) -> dict[str, Any]:
+    """The part of ``summary.json`` about time: seconds by what they went to, and the goodput.
+
+    ``lost`` counts the work that a restart repeats, and the restart itself; goodput is the share
+    of all time that ended up in the result.
+    """
+    spent = {
+        "steps": trainer.timer.seconds, "validation": trainer.validation_timer.seconds, **times
+    }  # fmt: skip
+    total = seconds + times["lost"]
+    goodput = seconds / total if total else 1.0
+    return {"time": {k: round(v, 3) for k, v in spent.items()}, "goodput": round(goodput, 4)}
+
+
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """What has changed between two environments of run configs, a line each."""
     ignored = ("command", "platform", "precision_probe", "python")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from common.errors import RunError
 from common.media import Examples, Table
 from experiment import checkpoints
-from experiment.describe import ROOT, results_table, run_summary
+from experiment.describe import ROOT, results_table, run_summary, time_spent
 from experiment.settings import Settings
 from tasks.metrics import goal_of
 from tracking.folder import RunFolder
@@ -57,6 +57,8 @@ class Recorder:
         self.best: dict[str, float] = dict(saved.get("best", {}))
         self.last: dict[str, float] = dict(saved.get("last", {}))
         self.start_time = time.monotonic() - saved.get("seconds", 0.0)
+        self.times: dict[str, float] = {"saving": 0.0, "wandb": 0.0, "lost": 0.0}
+        self.times |= saved.get("times", {})
         self.last_observed = 0.0
         self.metrics: MetricsFile | None = None
 
@@ -87,19 +89,31 @@ class Recorder:
         self.tracker.log_dataset(config["dataset"])
         self.start_time += time.monotonic() - before  # exclude W&B's start from the run's duration
 
+    @contextlib.contextmanager
+    def _timed(self, what: str, trainer: BaseTrainer, phase: str) -> Iterator[None]:
+        """``with``: add to ``times[what]``; ``phase`` is what the display and the watchdog see."""
+        before, outer, trainer.phase = time.monotonic(), trainer.phase, phase
+        try:
+            yield
+        finally:
+            self.times[what] += time.monotonic() - before
+            trainer.phase = outer
+
     def _track(self, row: Row) -> None:
         self.tracker.log({k: v for k, v in row.items() if k != "step"}, int(row["step"]))
 
     def row(self, row: Row, trainer: BaseTrainer) -> None:
         """Record a row: CSV, W&B, observer; at a validation also examples and checkpoints."""
         self._metrics.write(row)
-        self._track(row)
+        with self._timed("wandb", trainer, "upload"):
+            self._track(row)
         self.last |= {k: v for k, v in row.items() if "/" in k}
         if trainer.task.objective in row:
             if trainer.step < trainer.steps:
                 self.log_examples(trainer)
             # Last, so that a resumed run never repeats the work before it.
-            self._update_best(row, trainer)
+            with self._timed("saving", trainer, "save"):
+                self._update_best(row, trainer)
             self.save(trainer)
         self.observer(row)
         self.last_observed = time.monotonic()
@@ -107,6 +121,7 @@ class Recorder:
     def after_step(self, trainer: BaseTrainer) -> None:
         """Report progress now and then; save where ``--checkpoint-every`` asks for it."""
         if time.monotonic() - self.last_observed > SHOW_SECONDS:
+            self.folder.note_alive()
             self.observer({"images_seen": trainer.images_seen})
             self.last_observed = time.monotonic()
         if self.saves.is_due(trainer.images_seen):
@@ -125,16 +140,18 @@ class Recorder:
 
     def save(self, trainer: BaseTrainer) -> None:
         """Save ``last.pt``; the one before it becomes ``previous.pt``."""
-        state = {
-            "training": trainer.state(),
-            "best": self.best,
-            "last": self.last,
-            "seconds": self.seconds,
-        }
-        self._metrics.to_disk()
-        last, previous = (self.folder.checkpoints / f"{n}.pt" for n in ("last", "previous"))
-        checkpoints.save(last, self._weights(trainer) | state, previous)
-        self.saves.saved(trainer.images_seen)
+        with self._timed("saving", trainer, "save"):
+            state = {
+                "training": trainer.state(),
+                "best": self.best,
+                "last": self.last,
+                "seconds": self.seconds,
+                "times": self.times,
+            }
+            self._metrics.to_disk()
+            last, previous = (self.folder.checkpoints / f"{n}.pt" for n in ("last", "previous"))
+            checkpoints.save(last, self._weights(trainer) | state, previous)
+            self.saves.saved(trainer.images_seen)
 
     def _weights(self, trainer: BaseTrainer) -> dict[str, Any]:
         """Config and weights: enough to rebuild the network."""
@@ -165,7 +182,8 @@ class Recorder:
             self.tracker.log(row, trainer.step)
             self.last |= metrics
         self.log_examples(trainer)
-        self._log_models(trainer)
+        with self._timed("wandb", trainer, "upload"):
+            self._log_models(trainer)
 
     def log_examples(self, trainer: BaseTrainer) -> None:
         """The demo images as the net restores or classifies them now; at the end also as files."""
@@ -180,7 +198,8 @@ class Recorder:
             examples = replace(examples, tables=[*examples.tables, results])
             for table in examples.tables:
                 self.folder.write_table(table)
-        self.tracker.log_examples(examples, trainer.step)
+        with self._timed("wandb", trainer, "upload"):
+            self.tracker.log_examples(examples, trainer.step)
 
     def _log_models(self, trainer: BaseTrainer) -> None:
         name, files = f"model-{self.info.id}", self.folder.checkpoints
@@ -200,6 +219,7 @@ class Recorder:
             "last": self.last,
             "best": self.best,
             "wandb": self.tracker.address(),
+            **time_spent(trainer, self.times, self.seconds),
         }
         # A failed run has reported the full disk already.
         with contextlib.suppress(*([OSError] if state == "failed" else [])):

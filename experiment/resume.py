@@ -16,7 +16,12 @@ from experiment.settings import Settings, command_of, options_of, stored_values
 from tracking.folder import RunFolder, find_run_folder, read_config, state_of
 
 TERMINAL_STATES = ("finished", "stopped")
-IGNORED_ON_RESUME = ("resume", "runs_dir")  # options that the command given again may change
+IGNORED_ON_RESUME = (
+    "resume",
+    "runs_dir",
+    "hang_after",
+    "hang_action",
+)  # options that the command given again may change
 
 
 @dataclass(frozen=True)

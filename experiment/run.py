@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from experiment.display import Display
 from experiment.recorder import Observer, Recorder, RunInfo
 from experiment.settings import Settings
 from experiment.stop import StopRequest, stop_on_signals
+from experiment.watchdog import Watchdog
 from models.registry import NETS
 from tasks.registry import make_task
 from tracking import server
@@ -56,6 +58,7 @@ def run(
     ``extra_config`` is added to ``run.config``. Raises ``InputError`` before anything is made,
     ``RunError`` for a run that started and failed.
     """
+    began = time.monotonic()
     tracking = settings.tracking
     server.check_tags(tracking.tags)
     server.check_project(tracking.project)
@@ -82,6 +85,7 @@ def run(
                 if resumed:
                     resumed.folder.unlock()
                 _raise_explained(error, None)
+            recorder.times["lost"] += time.monotonic() - began if resumed else 0.0
             return _train_and_close(trainer, recorder, params, stop, display)
 
 
@@ -110,11 +114,12 @@ def _train_on_other_rank(
 ) -> RunResult:
     """The same loop on a rank above 0, which records nothing."""
     trainer = make_trainer(settings, hardware, ranks)
-    state = ranks.broadcast(None)
+    state, folder = ranks.broadcast(None)
     if state:
         trainer.load_state(state)
     try:
-        complete = train(trainer, NullRecorder(), stop)
+        with Watchdog(trainer, folder, settings.run.hang_after).watching():
+            complete = train(trainer, NullRecorder(), stop)
     except NonFiniteLoss:  # rank 0 names the last checkpoint
         raise
     except RuntimeError as error:
@@ -137,7 +142,10 @@ def _prepare(
     config = run_config(settings, trainer.task.data, trainer.hardware, network) | extra_config
     saved: dict[str, Any] = {}
     if resumed:
+        lost = resumed.folder.seconds_lost()
         saved = _load_last(resumed, config, settings.training.batch_size)
+        times = saved.get("times", {})
+        saved["times"] = times | {"lost": times.get("lost", 0.0) + lost}
         config, folder = resumed.config, resumed.folder
     else:
         run_id = new_run_id()
@@ -145,7 +153,7 @@ def _prepare(
         name = name or f"{settings.default_name()}-{trainer.task.data.name}"
         config |= {"run_id": run_id, "run_name": name}
         folder = RunFolder.create(settings.run.runs_dir, name, run_id, config)
-    state = trainer.ranks.broadcast(saved.get("training"))
+    state, _ = trainer.ranks.broadcast((saved.get("training"), folder.path.resolve()))
     if state:
         trainer.load_state(state)
     info = RunInfo(config["run_id"], config["run_name"], folder, config, resumed is not None)
@@ -188,13 +196,15 @@ def _train_and_close(
         recorder.start(trainer, params)
         if display:
             display.start(trainer, recorder.info.config, recorder.tracker, recorder.folder.path)
-        if train(trainer, recorder, stop):
-            recorder.conclude(trainer)
-        elif stop.preempted:
+        with _watchdog(trainer, recorder).watching():
+            complete = train(trainer, recorder, stop)
+            if complete:
+                recorder.conclude(trainer)
+        if not complete and stop.preempted:
             recorder.save(trainer)
             recorder.tracker.preempting()
             state, exit_code, reason = "preempted", stop.exit_code, stop.reason
-        else:
+        elif not complete:
             state, reason = "stopped", stop.reason
     except BaseException as error:
         if display:
@@ -211,6 +221,16 @@ def _train_and_close(
     if display and state != "preempted":
         display.summary(summary, recorder.info.config, folder)
     return RunResult(recorder.info.id, folder, state, summary, exit_code)
+
+
+def _watchdog(trainer: BaseTrainer, recorder: Recorder) -> Watchdog:
+    def stop(reason: str) -> None:
+        recorder.write_summary(trainer, "preempted", f"it hung: {reason}")
+        recorder.tracker.preempting()
+
+    options = recorder.settings.run
+    on_stop = stop if options.hang_action == "stop" else None
+    return Watchdog(trainer, recorder.folder.path, options.hang_after, on_stop)
 
 
 def _ignore(row: Mapping[str, Any]) -> None:

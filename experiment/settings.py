@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any, ClassVar
 
 from common.errors import InputError, nearest
-from common.options import Interval, OptionGroup, Text, option
+from common.options import Choice, Interval, OptionGroup, Seconds, Text, option
 from data.settings import DataSettings
 from models.registry import NETS, NetSettings, command_of
 from tasks.settings import ClassificationSettings, RestorationSettings
@@ -33,6 +33,20 @@ class RunSettings(OptionGroup):
         None,
         Interval(),
         "Also save last.pt every N images (20000) or minutes (10m), besides each validation.",
+        identity=False,
+    )
+    hang_after: int | None = option(
+        None,
+        Seconds(),
+        "A run hangs when a step, validation, save or upload takes longer: seconds (300, or 5m), 0 "
+        "for never, or auto: 10 times the median so far, at least a minute.",
+        identity=False,
+    )
+    hang_action: str = option(
+        "report",
+        Choice(("report", "stop")),
+        "What happens then: report writes the stacks of all threads into the run folder; stop also "
+        "ends the run as preempted.",
         identity=False,
     )
     resume: str | None = option(

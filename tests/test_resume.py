@@ -52,6 +52,7 @@ def assert_same_runs(folder: Path, other: Path) -> None:
         saved, wanted = (checkpoint.load(f / "checkpoints" / name) for f in (folder, other))
         for contents in (saved, wanted):
             contents.pop("seconds", None)
+            contents.pop("times", None)
             for name in ("seconds", "validation_seconds"):
                 contents.get("training", {}).pop(name, None)
             contents.pop("config")

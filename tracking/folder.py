@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import errno
 import fcntl
@@ -152,6 +153,21 @@ class RunFolder:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    def note_alive(self) -> None:
+        """Set the lock file's time: a restart reads from it when the run was last at work."""
+        if self._lock is not None:
+            with contextlib.suppress(OSError):
+                os.utime(self._lock)
+
+    def seconds_lost(self) -> float:
+        """Seconds from the last checkpoint to the last sign of life: work to be repeated."""
+        try:
+            saved = (self.checkpoints / "last.pt").stat().st_mtime
+        except FileNotFoundError:
+            saved = (self.path / "config.yaml").stat().st_mtime
+        signs = [self.path / name for name in (".lock", "metrics.csv")]
+        return max([0.0, *(p.stat().st_mtime - saved for p in signs if p.exists())])
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Write ``config.yaml``: what ``run.config`` holds."""
