@@ -74,6 +74,8 @@ def _write_metrics(run: Path, metric: str, loss: float, images: int) -> None:
 def _write_pictures(run: Path, loss: float) -> None:
     demo = run / "pictures" / "demo"
     demo.mkdir(parents=True)
+    overview = Image.new("L", (2 * (4 * 28 + 2) + 2, 6 * (28 + 2) + 2))
+    overview.save(run / "pictures" / "images-000090000.png")
     (run / "tables").mkdir()
     with open(run / "tables" / "reconstructions.csv", "w", newline="") as file:
         writer = csv.writer(file)

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from cli.compare import report
+from common.media import grid
+from reports.collect import collect
+from reports.figures import figures_of, text
+from reports.sprites import Sprites, pictures_of
+from reports.table import tables_of
 from tests.browser import MISSING, Browser, browser
 from tests.fake_runs import CLASSES, SIDES, fake_run
+from tracking.record import PICTURE_KINDS
 
+LEGACY = Path(__file__).parent / "legacy" / "runs"
 SCRIPT = "<script>document.title='owned'</script>"
 
 
@@ -72,19 +83,21 @@ def heading(name: str) -> str:
 
 
 @pytest.fixture(autouse=True)
-def as_sent(request: pytest.FixtureRequest) -> None:
-    """Each test starts with the page as it was sent."""
-    if "page" in request.fixturenames:
-        request.getfixturevalue("page").run(
-            "location.hash = ''; restore(); sections.forEach((s) => s.drawAll())"
-        )
+def as_sent(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Each test starts with the page as it was sent, and causes no error in its console."""
+    if "page" not in request.fixturenames:
+        yield
+        return
+    page = request.getfixturevalue("page")
+    page.run("location.hash = ''; restore(); sections.forEach((s) => s.drawAll())")
+    yield
+    assert page.log() == [], "no error and nothing that the page's policy forbids"
 
 
 def test_page_loads_whole_and_asks_nothing_of_the_network(page: Browser, html: Path) -> None:
     assert page.run("return document.title") == "2 sweeps compared"
     requests = "return performance.getEntriesByType('resource').map((e) => e.name)"
     assert [name for name in page.run(requests) if not name.startswith(("blob:", "data:"))] == []
-    assert page.log() == [], "no error and nothing that the page's policy forbids"
     assert page.run("return document.querySelectorAll('.plot .main-svg').length") >= 3
     assert page.run("return document.querySelectorAll('#s0 .pictures .sprite').length") == 12 * 5
     text = html.read_text(encoding="utf-8")
@@ -98,7 +111,12 @@ def test_pictures_of_several_seeds_say_of_which_one_they_are(page: Browser) -> N
     rows = "return [...document.querySelectorAll('#s0 .pictures tbody th')].map((e) => e.innerText)"
     assert page.run(rows) == ["ks 3:11", "ks 3:9", "ks 3\nseed 0"]
     page.run(SET, "seed", "1")
+    page.run(SET, "step", "-1")
+    page.open(page.run("return location.href"))
     assert page.run(rows)[2] == "ks 3\nseed 1"
+    step = "return document.querySelector('#s0 .steps output').textContent"
+    assert page.run(step) == "90,000 images"
+    assert page.run("return sections[0].now.map((each) => each.step.seen)") == [90_000] * 3
 
 
 def test_names_are_text_whatever_they_hold(page: Browser) -> None:
@@ -162,6 +180,19 @@ def test_a_choice_is_marked_everywhere_and_kept_in_the_address(page: Browser, ht
     assert page.run(MARKED, "table.numbers tr") == 0
 
 
+def test_a_click_on_a_point_and_a_box_over_an_axis_choose_rows(page: Browser) -> None:
+    event = """
+    const plot = document.querySelector(`#s0 [data-figure=${arguments[0]}]`);
+    const points = plot.data.filter((t) => arguments[2].includes(t.uid)).map((data) => ({data}));
+    plot.emit(arguments[1], {points});
+    return [...sections[0].chosen];
+    """
+    assert page.run(event, "parameters", "plotly_click", ["r1"]) == ["1"]
+    assert page.run(event, "curves", "plotly_click", ["r2"]) == ["1", "2"]
+    assert page.run(event, "parameters", "plotly_click", ["r1"]) == ["2"]
+    assert page.run(event, "parallel", "plotly_selected", ["r0", "r1"]) == ["0", "1"]
+
+
 def test_a_click_on_a_row_shows_its_settings_and_its_command(page: Browser) -> None:
     page.click('#s0 tr[data-row="1"] td.words')
     details = page.run("return document.querySelector('#s0 tr.details').innerText")
@@ -169,6 +200,20 @@ def test_a_click_on_a_row_shows_its_settings_and_its_command(page: Browser) -> N
     assert "python train.py resconv --ks=3:9" in details
     page.click('#s0 tr[data-row="1"] [data-do=details]')
     assert page.run("return document.querySelectorAll('#s0 tr.details').length") == 0
+
+
+def test_rows_are_copied_with_unrounded_numbers(page: Browser) -> None:
+    page.run(SET, "filter", "3:11")
+    copied = """
+    let text;
+    navigator.clipboard.writeText = (copied) => { text = copied; return Promise.resolve(); };
+    sections[0][arguments[0]]();
+    return text;
+    """
+    head, row = page.run(copied, "csv").split("\n")
+    assert head.startswith("#,ks,seeds,val/l1,") and row.startswith("1,3:11,1,0.05,")
+    head, rule, row = page.run(copied, "markdown").split("\n")
+    assert rule.startswith("| --- |") and row.startswith("| 1 | 3:11 | 1 | 0.05000 |")
 
 
 def test_pictures_are_filtered_by_class_and_damage(page: Browser) -> None:
@@ -240,3 +285,41 @@ def test_every_control_has_a_name(page: Browser) -> None:
       .map((e) => e.outerHTML);
     """
     assert page.run(nameless) == []
+
+
+def test_earlier_outputs_are_cut_from_the_overviews_of_a_run(tmp_path: Path) -> None:
+    """An overview of the final outputs gives the same sheet; those of 73bab81 look otherwise."""
+    run = tmp_path / "run"
+    shutil.copytree(LEGACY / "legacy-resconv-k8u5scx7", run)
+    (table,) = tables_of(collect([str(run)], tmp_path))
+    strips = [
+        np.concatenate([np.asarray(Image.open(io.BytesIO(p.png[k]))) for k in PICTURE_KINDS], 1)
+        for p in table.rows[0].runs[0].examples()
+    ]
+    Image.fromarray(grid(strips, columns=2)).save(run / "pictures" / "images-000000150.png")
+    found = pictures_of(table, Sprites(1e6))
+    assert found is not None and found["without"] == 0
+    earlier, final = found["rows"][0]["seeds"][0]["steps"]
+    assert (earlier["seen"], final["seen"]) == (150, 160)
+    assert earlier["sheet"] == final["sheet"]
+    assert earlier["l1"] == pytest.approx(final["l1"], abs=0.003)
+    none = pictures_of(table, Sprites(0))
+    assert none is not None and (none["rows"], none["without"]) == ([], 1), "the file stays small"
+
+
+def test_figures_hold_mean_least_and_greatest_and_the_front(tmp_path: Path) -> None:
+    for number, loss in enumerate((0.05, 0.06, 0.07, 0.08)):
+        fake_run(
+            tmp_path, f"r{number}", loss, ks="3" if number < 2 else str(1 + 2 * number),
+            seed=number % 2, parameters=(9000, 9000, 12000, 1000)[number],
+        )  # fmt: skip
+    (table,) = tables_of(collect([str(tmp_path)], tmp_path))
+    figures = figures_of(table)
+    band, *_, best = figures["curves val/l1"]["data"]
+    assert (best["uid"], best["y"][-1], best["customdata"][-1]) == ("r0", 0.055, [0.05, 0.06])
+    middle = len(best["x"])
+    assert (band["uid"], band["y"][middle - 1 : middle + 1]) == ("b0", [0.06, 0.05])
+    front, *points = figures["parameters"]["data"]
+    assert (front["x"], front["y"]) == ([1000, 9000], [0.08, 0.055])
+    assert points[0]["error_y"]["array"] == pytest.approx([0.005])
+    assert text("<b>&") == "&lt;b&gt;&amp;" and "importance" not in figures

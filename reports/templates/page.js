@@ -40,6 +40,7 @@ class Section {
     this.heads = all(this.table, "th");
     this.byRow = [...this.lines];
     this.controls = all(element, "[data-key]");
+    if (this.pictures) this.offerSeedsAndSteps();
     this.initial = this.state();
     this.element.addEventListener("change", (event) => this.changed(event.target));
     this.element.addEventListener("input", (event) => {
@@ -74,7 +75,8 @@ class Section {
     this.update();
   }
 
-  value(key) { return this.controls.find((control) => control.dataset.key === key)?.value ?? ""; }
+  control(key) { return this.controls.find((control) => control.dataset.key === key); }
+  value(key) { return this.control(key)?.value ?? ""; }
   checked(key) { return this.controls.filter((c) => c.dataset.key === key && c.checked).map((c) => c.value); }
 
   changed(control) {
@@ -127,6 +129,7 @@ class Section {
       each.hidden = this.hidden.has(each.dataset.row);
       each.classList.toggle("chosen", this.chosen.has(each.dataset.row));
     }
+    for (const line of all(this.table, "tr.details")) line.hidden = line.previousElementSibling.hidden;
     const shown = this.lines.length - this.hidden.size;
     this.element.querySelector(".tools output").textContent =
       `${shown} of ${this.lines.length} settings${this.chosen.size ? `, ${this.chosen.size} chosen` : ""}`;
@@ -134,7 +137,7 @@ class Section {
 
   sortBy(head) {
     const falling = head.ariaSort === "ascending";
-    this.controls.find((c) => c.dataset.key === "sort").value = (falling ? "-" : "") + head.dataset.c;
+    this.control("sort").value = (falling ? "-" : "") + head.dataset.c;
     this.sortRows();
     if (this.pictures) this.drawPictures();
     keep();
@@ -203,30 +206,28 @@ class Section {
     }
     const base = make("button", { type: "button" }, "Use as baseline");
     base.addEventListener("click", () => {
-      const select = this.controls.find((c) => c.dataset.key === "base");
-      select.value = line.dataset.row;
-      this.changed(select);
+      this.control("base").value = line.dataset.row;
+      this.changed(this.control("base"));
     });
     const details = make("td", { colspan: this.heads.length + 1 }, settings, make("pre", {}, row.command), runs, base);
     line.after(make("tr", { class: "details" }, details));
   }
 
-  clear() {
-    this.controls.filter((c) => c.dataset.key === "chosen").forEach((c) => { c.checked = false; });
+  /* Choose these rows and no others. */
+  choose(rows) {
+    for (const control of this.controls) {
+      if (control.dataset.key === "chosen") control.checked = rows.has(control.value);
+    }
     this.update("chosen");
     keep();
   }
+  clear() { this.choose(new Set()); }
 
-  toggle(row, on) {
-    const box = this.controls.find((c) => c.dataset.key === "chosen" && c.value === String(row));
-    if (box) box.checked = on ?? !box.checked;
-  }
-
-  copy(write) {
-    const text = (cell) => [...cell.childNodes].map((node) => node.textContent).join(" ").trim();
+  copy(write, text) {
     const heads = this.heads.filter((head) => !head.hidden);
     const lines = this.lines.filter((line) => !line.hidden);
-    const rows = [heads.map(text), ...lines.map((line) => heads.map((head) => text(this.cell(line, head.dataset.c))))];
+    const rows = lines.map((line) => heads.map((head) => text(this.cell(line, head.dataset.c))));
+    rows.unshift(heads.map((head) => head.textContent));
     const copied = write(rows);
     const shown = () => say(`Copied ${lines.length} rows.`);
     (navigator.clipboard?.writeText(copied) ?? Promise.reject()).then(shown, () => {
@@ -240,11 +241,13 @@ class Section {
   }
   csv() {
     this.copy((rows) => rows.map((row) => row.map((text) =>
-      /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text).join(",")).join("\n"));
+      /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text).join(",")).join("\n"),
+    (cell) => cell.dataset.value);
   }
   markdown() {
     const line = (cells) => `| ${cells.map((text) => text.replaceAll("|", "\\|")).join(" | ")} |`;
-    this.copy(([head, ...rows]) => [line(head), line(head.map(() => "---")), ...rows.map(line)].join("\n"));
+    this.copy(([head, ...rows]) => [line(head), line(head.map(() => "---")), ...rows.map(line)].join("\n"),
+      (cell) => [...cell.childNodes].map((node) => node.textContent).join(" ").trim());
   }
 
   /* Figures. The class of a trace names its row. */
@@ -274,14 +277,8 @@ class Section {
       const row = (point) => /^r(\d+)$/.exec(point.data.uid ?? "")?.[1];
       holder.on("plotly_hover", (event) => this.markRow(row(event.points[0])));
       holder.on("plotly_unhover", () => this.markRow(undefined));
-      holder.on("plotly_click", (event) => { this.toggle(row(event.points[0])); this.update("chosen"); keep(); });
-      holder.on("plotly_selected", (event) => {
-        if (!event?.points?.length) return;
-        this.controls.filter((c) => c.dataset.key === "chosen").forEach((c) => { c.checked = false; });
-        event.points.forEach((point) => this.toggle(row(point), true));
-        this.update("chosen");
-        keep();
-      });
+      holder.on("plotly_click", (event) => this.choose(this.chosen.symmetricDifference(new Set([row(event.points[0])]))));
+      holder.on("plotly_selected", (event) => event?.points?.length && this.choose(new Set(event.points.map(row))));
       holder.on("plotly_afterplot", () => this.markPlots(holder));
     }
     this.markPlots(holder);
@@ -312,22 +309,23 @@ class Section {
     }
   }
 
+  offerSeedsAndSteps() {
+    const runs = this.pictures.rows.flatMap((row) => row.seeds);
+    const seeds = [...new Set(runs.map((run) => String(run.seed)))];
+    if (seeds.length > 1) this.control("seed").append(...seeds.map((seed) => make("option", {}, seed)));
+    const steps = new Set(runs.flatMap((run) => run.steps.map((step) => step.seen)));
+    this.steps = [...steps].sort((a, b) => a - b);
+    const slider = this.control("step"); // 0 is the end of training, -1 the step before it
+    slider.min = 1 - this.steps.length;
+    slider.parentElement.hidden = this.steps.length < 2;
+  }
+
   /* Pictures: one row a setting, one column an image; input and target stay in view. */
   drawPictures() {
     const { columns, rows } = this.pictures;
-    const seeds = [...new Set(rows.flatMap((row) => row.seeds.map((run) => String(run.seed))))];
-    const steps = [...new Set(rows.flatMap((row) => row.seeds.flatMap((run) => run.steps.map((step) => step.seen))))];
-    steps.sort((a, b) => a - b);
-    const control = (key) => this.controls.find((each) => each.dataset.key === key);
-    if (control("seed").options.length === 1 && seeds.length > 1) seeds.forEach((seed) => control("seed").append(make("option", {}, seed)));
-    const slider = control("step");
-    if (slider.max === "0" && steps.length > 1) {
-      Object.assign(slider, { min: 1 - steps.length, max: 0 });
-      slider.max = "0";
-    }
-    slider.parentElement.hidden = steps.length < 2;
-    const seen = steps[steps.length - 1 + Number(slider.value)];
+    const slider = this.control("step");
     const atEnd = Number(slider.value) === 0;
+    const seen = this.steps.at(Number(slider.value) - 1);
     slider.nextElementSibling.textContent = atEnd ? "end" : `${seen.toLocaleString("en")} images`;
     this.now = rows.map((row) => {
       const run = row.seeds.find((each) => String(each.seed) === this.value("seed")) ?? row.seeds[0];
