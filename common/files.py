@@ -94,6 +94,19 @@ def write_output(path: Path, content: str | Callable[[BinaryIO], object]) -> Non
             write(file)
 
 
+def write_folder(folder: Path, files: dict[str, bytes]) -> None:
+    """Make ``folder`` with all ``files`` or not at all. Raises ``InputError`` if it exists."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder}: exists already; give a new folder")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as made:
+        inside = Path(made) / folder.name
+        inside.mkdir()
+        for name, content in files.items():
+            (inside / name).write_bytes(content)
+        os.replace(inside, folder)
+
+
 def require_writable_folder(folder: Path, option: str) -> None:
     """Make ``folder``; raises ``InputError`` where no file can be written there."""
     try:

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tasks.metrics import format_value
+from tasks.reference import beside_baseline
 
 if TYPE_CHECKING:
     from tracking.tracker import Tracker
@@ -170,9 +171,7 @@ class Display:
         for metric, value in summary["last"].items():
             if metric.startswith(("val/", "test/")):
                 best = summary["best"].get(metric)
-                aside = (
-                    f" (best net {format_value(metric, best)})" if best not in (None, value) else ""
-                )
+                aside = "" if best in (None, value) else f" (best net {format_value(metric, best)})"
                 table.add_row(metric, f"{format_value(metric, value)}{aside}")
         table.add_row("time", clock(summary["seconds"]))
         spent = {k: v for k, v in summary["time"].items() if v >= 0.5}
@@ -182,6 +181,9 @@ class Display:
         if fallback_reason(config["dataset"]):
             table.add_row("data", f"{config['dataset']['name']}, NOT the real data: see above")
         self.console.print(table)
+        beside = beside_baseline(config, summary["last"])
+        if beside:
+            self.print(f"baseline    {beside}")
         where = summary["wandb"]
         self.print(f"run folder  {folder}")
         self.print(f"pictures    {folder / 'pictures' / 'final.png'}")

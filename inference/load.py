@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from torch import nn
 from common.errors import InputError
 from experiment import checkpoints
 from experiment.settings import Settings, command_of, stored_values
+from models.registry import NETS
 from tasks import classification, restoration
 from tasks.settings import RestorationSettings
 
@@ -26,27 +28,31 @@ class TrainedNet:
     class_names: tuple[str, ...]
 
 
-def load_trained(path: Path, task: str, hint: str) -> TrainedNet:
+def net_of(config: Mapping[str, Any]) -> tuple[Settings, nn.Module]:
+    """The settings that a run's config holds, and their net, freshly initialised."""
+    settings = Settings.parse(command_of(config), stored_values(config))
+    channels, size = config["dataset"]["image_channels"], settings.data.height_width
+    if isinstance(settings.task, RestorationSettings):
+        net = restoration.build_net(settings.command, settings.net, settings.task, channels, size)
+    else:
+        classes = len(config["dataset"]["classes"])
+        net = classification.build_net(settings.net, classes, (channels, *size))
+    return settings, net.eval()
+
+
+def load_trained(path: Path, task: str | None, hint: str) -> TrainedNet:
     """The net of a checkpoint; a run folder means its best one.
 
-    Raises ``InputError``, ending in ``hint``, for a checkpoint of another task, and for weights
-    that do not fit the net that it names.
+    Raises ``InputError``, ending in ``hint``, for a checkpoint of another task (None takes any),
+    and for weights that do not fit the net that it names.
     """
     path = path / "checkpoints" / "best.pt" if path.is_dir() else path
     contents = checkpoints.load(path)
     config = contents["config"]
-    settings = Settings.parse(command_of(config), stored_values(config))
-    if settings.task_name != task:
-        raise InputError(f"{path}: a checkpoint of {settings.command}, not of {task}; {hint}")
-    channels = config["dataset"]["image_channels"]
-    class_names = tuple(config["dataset"]["classes"])
-    if isinstance(settings.task, RestorationSettings):
-        net = restoration.build_net(
-            settings.command, settings.net, settings.task, channels, settings.data.height_width
-        )
-    else:
-        shape = (channels, *settings.data.height_width)
-        net = classification.build_net(settings.net, len(class_names), shape)
+    command = command_of(config)
+    if task and NETS[command].task != task:
+        raise InputError(f"{path}: a checkpoint of {command}, not of {task}; {hint}")
+    settings, net = net_of(config)
     try:
         net.load_state_dict(contents["model"])
     except RuntimeError:
@@ -54,4 +60,5 @@ def load_trained(path: Path, task: str, hint: str) -> TrainedNet:
             f"{path}: its weights do not fit the net that it names; give a checkpoint as it was "
             "saved"
         ) from None
-    return TrainedNet(net.eval(), settings, config, channels, class_names)
+    dataset = config["dataset"]
+    return TrainedNet(net, settings, config, dataset["image_channels"], tuple(dataset["classes"]))

@@ -42,5 +42,5 @@ def test_tensorboard_reads_every_scalar_picture_and_setting_back(tmp_path: Path)
 
 
 def test_an_unknown_form_is_refused() -> None:
-    with pytest.raises(InputError, match="must be tensorboard"):
+    with pytest.raises(InputError, match="must be one of tensorboard, onnx, torch, hub-folder"):
         export.main(["runs", "--to", "excel", "x"], standalone_mode=False)
