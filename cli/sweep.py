@@ -43,6 +43,7 @@ class SweepOptions(SimpleNamespace):
     type=POSITIVE,
     help="Rehearsal: train each run on N images in all, and below 6000 validate on N/6.",
 )
+@click.option("--val-images", type=POSITIVE, help="With --images: validate on the first N images.")
 @click.option("--count", type=POSITIVE, help="Train at most N points in this command.")
 @click.option("--max-failures", type=POSITIVE, help="Stop after N failed points.")
 @click.option(
@@ -99,9 +100,9 @@ def _check_together(options: SweepOptions) -> None:
             raise InputError(
                 f"--{name} with --join: the server says what is run; leave --{name} out"
             )
-    for name in ("watch", "json"):
-        if getattr(options, name) and not options.status:
-            raise InputError(f"--{name}: is for --status; give both")
+    for name, base in (("watch", "status"), ("json", "status"), ("val_images", "images")):
+        if getattr(options, name) and not getattr(options, base):
+            raise InputError(f"{flag(name)}: is for --{base}; give both")
     if options.new and options.join:
         raise InputError("--new with --join: give one of them, for example --new")
 
@@ -112,7 +113,9 @@ def _definition(options: SweepOptions, file: Path) -> Any:
     definition = read_sweep(file, options.skip_invalid)
     if options.seeds:
         definition = definition.with_seeds(options.seeds)
-    return definition.shortened(options.images) if options.images else definition
+    if not options.images:
+        return definition
+    return definition.shortened(options.images, options.val_images)
 
 
 def _preflight(definition: Any, folder: Path = Path()) -> None:

@@ -203,15 +203,18 @@ class Sweep:
         changed = self.with_parameter("seed", Parameter("categorical", tuple(range(count))))
         return replace(changed, seeds=count)
 
-    def shortened(self, images: int) -> Sweep:
+    def shortened(self, images: int, val_images: int | None = None) -> Sweep:
         """A rehearsal: every run trains on ``images`` images in all.
 
-        Below ``FULL_VALIDATION_MIN_IMAGES``, validation uses the first ``images // 6`` images,
-        the proportion of Fashion-MNIST's 60,000 to 10,000, and never more than the file asks for
-        or a folder of images holds.
+        Validation uses the first ``val_images``. Without that number, below
+        ``FULL_VALIDATION_MIN_IMAGES`` it uses the first ``images // 6`` images, the proportion of
+        Fashion-MNIST's 60,000 to 10,000, and never more than the file asks for or a folder of
+        images holds.
         """
         changed = self.with_parameter("images", Parameter("constant", (images,)))
-        if images < FULL_VALIDATION_MIN_IMAGES:
+        if val_images:
+            changed = changed.with_parameter("val_images", Parameter("constant", (val_images,)))
+        elif images < FULL_VALIDATION_MIN_IMAGES:
             own = self.parameters["val_images"].listed() if "val_images" in self.parameters else ()
             data = self.parameters["data"].listed() if "data" in self.parameters else ()
             limits = [*own, *(folder_val_images(str(name)) for name in data)]

@@ -120,6 +120,7 @@ def test_whole_number_ranges_caps_seeds_and_rehearsals(tmp_path):
     assert seeded.name == "test-images-640"
     assert seeded.config["parameters"]["seed"] == {"values": [0, 1, 2]}
     assert "val_images" not in sweep.shortened(6000).grid()[0].args
+    assert sweep.shortened(640, 2000).grid()[0].args["val_images"] == 2000
     assert yaml.safe_load(yaml.safe_dump(seeded.config)) == seeded.config
     assert not {p.key for p in seeded.grid()} & {p.key for p in sweep.grid()}
 

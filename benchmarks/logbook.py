@@ -1,0 +1,122 @@
+"""The ResConv logbook's eight tables run again: results, rank correlations, differences.
+
+RUNS are folders of finished runs; each run is put beside the published rows of its settings.
+Writes ``<table>-<images>.csv`` into --out and prints a summary for docs/logbook.md.
+
+    python -m benchmarks.logbook runs/logbook-12800
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import click
+from scipy.stats import norm, spearmanr
+
+from common.errors import InputError
+from common.files import write_output
+from experiment.settings import Settings
+from tracking.record import FolderRun, is_run_folder, read_run_folders
+
+PUBLISHED = Path(__file__).parent.parent / "reports" / "published" / "resconv.csv"
+KEYS = ("size", "layers", "ks", "ch", "residual_weight", "bn_encoder", "bn_decoder", "bn_last",
+        "act")  # fmt: skip
+CLOSE = 0.05  # of the published value
+
+
+def published_rows() -> list[tuple[str, tuple[Any, ...], float]]:
+    """Table, settings (the values of ``KEYS``) and validation loss of every published run."""
+    with open(PUBLISHED, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    found = []
+    for row in rows:
+        row["bn_last"] = row.pop("bn_last_layer")
+        values = Settings.parse("resconv", {key: row[key] for key in KEYS}).flat()
+        found.append((row["table"], _key(values), float(row["validation_loss"])))
+    return found
+
+
+def _key(values: Any) -> tuple[Any, ...]:
+    return tuple(values.get(key) for key in KEYS)
+
+
+def correlation(ours: list[float], theirs: list[float]) -> str:
+    """Spearman's rank correlation with its 95 % interval by Fisher's z (Bonett and Wright 2000)."""
+    n = len(ours)
+    if n < 4:
+        return "too few rows"
+    rho = float(spearmanr(ours, theirs).statistic)
+    if abs(rho) == 1:
+        return f"{rho:.2f}"
+    half = norm.ppf(0.975) * math.sqrt((1 + rho**2 / 2) / (n - 3))
+    low, high = (math.tanh(math.atanh(rho) + sign * half) for sign in (-1, 1))
+    return f"{rho:.2f} ({low:.2f} to {high:.2f})"
+
+
+def table_rows(runs: dict[tuple[Any, ...], list[FolderRun]], table: str) -> list[dict[str, Any]]:
+    """One row a run of ``table``: settings, every metric, cost, versions; best first."""
+    rows = []
+    for name, key, loss in published_rows():
+        for run in runs.get(key, []) if name == table else []:
+            environment = run.config["environment"]
+            rows.append(
+                dict(zip(KEYS, key, strict=True))
+                | {"seed": run.config["seed"], "published val/l1": loss}
+                | {k: round(v, 6) for k, v in run.last.items() if k.startswith("val/")}
+                | {k: run.summary[k] for k in ("parameters", "images_seen", "training_seconds")}
+                | {k: environment[k] for k in ("device_name", "precision", "torch", "commit")}
+            )
+    return sorted(rows, key=lambda row: row["val/l1"])
+
+
+@click.command()
+@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), default="results/logbook",
+              show_default=True, help="Folder for the CSV files.")  # fmt: skip
+def main(folders: tuple[Path, ...], out: Path) -> None:
+    """Put the finished ResConv runs in FOLDERS beside the logbook's tables."""
+    paths = [p for folder in folders for p in sorted(folder.iterdir()) if is_run_folder(p)]
+    finished = [r for r in read_run_folders(paths) if r.state == "finished"]
+    by_budget: dict[int, dict[tuple[Any, ...], list[FolderRun]]] = defaultdict(dict)
+    for run in finished:
+        if run.command == "resconv" and run.dataset.get("name") == "fashion-mnist":
+            by_budget[run.summary["images_seen"]].setdefault(_key(run.config), []).append(run)
+    if not by_budget:
+        raise InputError(
+            f"{folders[0]}: no finished run of resconv on Fashion-MNIST, for example runs/logbook"
+        )
+    lines = ["| table | images | rows | rank correlation | within 5 % |", "|" + " --- |" * 5]
+    totals = [(t, sum(name == t for name, _, _ in published_rows())) for t in _tables()]
+    for images, runs in sorted(by_budget.items()):
+        for table, count in totals:
+            rows = table_rows(runs, table)
+            if not rows:
+                continue
+            _write(out / f"{table}-{images}.csv", rows)
+            ours, theirs = ([row[k] for row in rows] for k in ("val/l1", "published val/l1"))
+            close = sum(abs(a / b - 1) <= CLOSE for a, b in zip(ours, theirs, strict=True))
+            found = correlation(ours, theirs)
+            lines.append(f"| {table} | {images:,} | {len(rows)} of {count} | {found} | {close} |")
+    click.echo("\n".join(lines))
+
+
+def _tables() -> list[str]:
+    return list(dict.fromkeys(name for name, _, _ in published_rows()))
+
+
+def _write(path: Path, rows: list[dict[str, Any]]) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_output(path, text.getvalue())
+
+
+if __name__ == "__main__":
+    main()
