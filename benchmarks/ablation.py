@@ -16,8 +16,8 @@ import click
 import torch
 from torch import nn
 
-from benchmarks.common import benchmark, by_turns, make_trainer, ratios, write
-from benchmarks.textbook import deconvs_as_written, endless
+from benchmarks.common import benchmark, interleave, make_trainer, ratios, write
+from benchmarks.textbook import shuffled_batches, use_conv_transpose
 from common.media import Table
 from models.layers import GELU, Layer
 from tasks.base import Sample
@@ -49,7 +49,7 @@ def gelus_of_pytorch(model: nn.Module) -> None:
 
 def with_loader(training: Trainer) -> Step:
     """Batches from a ``DataLoader`` with two workers and transforms per image."""
-    batches = endless(training.task.data.train.images, training.settings.batch_size)
+    batches = shuffled_batches(training.task.data.train.images, training.settings.batch_size)
     device = training.hardware.device
 
     def prepare(batch: object) -> Sample:
@@ -100,7 +100,7 @@ def variants(options: dict[str, Any], log: Callable[[dict[str, float]], object])
         "as it is": make().train_step,
         "fp32 (bf16 off)": make(precision="fp32").train_step,
         "contiguous (channels_last off)": make(**plain).train_step,
-        "ConvTranspose2d (plain conv off)": make(change_model=deconvs_as_written).train_step,
+        "ConvTranspose2d (plain conv off)": make(change_model=use_conv_transpose).train_step,
         "nn.GELU (oneDNN's kernel off)": make(change_model=gelus_of_pytorch).train_step,
         "DataLoader (data on the device off)": with_loader(make()),
         "AdamW by foreach (fused off)": with_optimizer(make(), foreach=True),
@@ -185,11 +185,11 @@ def main(
         run = offline_run(folder, "ablation")
         steps = variants(options, run.log)
         timing = {"rounds": rounds, "device": hardware.device}
-        compare(f"step, {where}", by_turns(steps, turn=turn, **timing))
+        compare(f"step, {where}", interleave(steps, turn=turn, **timing))
         run.finish()
     steps = {"as it is": validation(training, gradients=False)}
     steps["gradients on (no_grad off)"] = validation(training, gradients=True)
-    compare(f"validation, {where}", by_turns(steps, turn=1, **timing))
+    compare(f"validation, {where}", interleave(steps, turn=1, **timing))
     if hardware.device.type == "cpu":
         precisions = ["fp32", "bf16"] if hardware.dtype == torch.bfloat16 else ["fp32"]
         for precision, seconds in allocator(large, batch_size, precisions, rounds).items():

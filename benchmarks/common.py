@@ -1,7 +1,7 @@
 """What the benchmarks share: turns, ratios, ready-made trainings, and how results are written.
 
-Everything compared takes turns, in one process unless it is ``Elsewhere``, so that whatever else
-the machine does meets all alike; ratios are medians of the ratios of turns that lay side by side.
+Variants take turns, in one process but for ``RemoteStep``, so that other work on the machine
+affects them alike; ratios are medians over the rounds.
 """
 
 from __future__ import annotations
@@ -83,18 +83,15 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-class Elsewhere:
-    """``with``: a step in a process of its own, which shares no setting with this one.
-
-    ``make(*arguments)``, called there, gives the step.
-    """
+class RemoteStep:
+    """``with``: a step in a process of its own, made there by ``make(*arguments)``."""
 
     def __init__(self, device: torch.device, make: Callable[..., Any], *arguments: Any) -> None:
         context = multiprocessing.get_context("spawn")
         self.ours, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, device, make, arguments))
 
-    def __enter__(self) -> Elsewhere:
+    def __enter__(self) -> RemoteStep:
         self.process.start()
         return self
 
@@ -108,8 +105,8 @@ class Elsewhere:
         self.process.join()
 
 
-class Here:
-    """A step in this process, whose work ``device`` does."""
+class LocalStep:
+    """A step in this process, on ``device``."""
 
     def __init__(self, device: torch.device, step: Callable[[], object]) -> None:
         self.device, self.step = device, step
@@ -127,13 +124,13 @@ class Here:
 def _serve(
     pipe: Connection, device: torch.device, make: Callable[..., Any], arguments: tuple[Any, ...]
 ) -> None:
-    here = Here(device, make(*arguments))
+    local = LocalStep(device, make(*arguments))
     while steps := pipe.recv():
-        pipe.send(here.seconds(steps))
+        pipe.send(local.seconds(steps))
 
 
-def by_turns(
-    steps: Mapping[str, Callable[[], object] | Elsewhere],
+def interleave(
+    steps: Mapping[str, Callable[[], object] | RemoteStep],
     *,
     rounds: int,
     turn: int,
@@ -143,19 +140,19 @@ def by_turns(
 ) -> dict[str, list[float]]:
     """Seconds a step of each round: in a round each has its ``turn`` of so many steps.
 
-    The first ``warm_up`` steps do not count, nor the first ``run_in`` of each turn: what workers
-    have fetched while others had their turn is used up in them.
+    The first ``warm_up`` steps do not count, nor the first ``run_in`` of each turn, which use up
+    the batches that workers have prefetched meanwhile.
     """
-    places = {n: s if isinstance(s, Elsewhere) else Here(device, s) for n, s in steps.items()}
-    for place in places.values():
-        place.seconds(warm_up)
+    timed = {n: s if isinstance(s, RemoteStep) else LocalStep(device, s) for n, s in steps.items()}
+    for step in timed.values():
+        step.seconds(warm_up)
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     order = list(steps)
     for _ in range(rounds):
         for name in order:
             if run_in:
-                places[name].seconds(run_in)
-            seconds[name].append(places[name].seconds(turn) / turn)
+                timed[name].seconds(run_in)
+            seconds[name].append(timed[name].seconds(turn) / turn)
         order.reverse()
     return seconds
 
@@ -193,15 +190,26 @@ class SavedBytes:
         return sum(self.kept.values()) / 2**20
 
 
+def step_memory_mib(step: Callable[[], object], device: torch.device) -> float:
+    """Memory of one step: peak allocated on CUDA, saved for the backward pass on CPU."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        step()
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    with SavedBytes() as saved:
+        step()
+    return saved.mib
+
+
 def command_line() -> str:
     """The command of this process, as a user would type it."""
     return shlex.join(["python", *sys.orig_argv[1:]])
 
 
 def markdown(table: Table, about: dict[str, Any], claim: str, command: str) -> str:
-    """The table with what it takes to judge and repeat it."""
-    told = ", ".join(f"{k} {v}" for k, v in about.items() if v is not None)
-    lines = [f"# {table.name}", "", claim, "", f"`{command}`", "", f"{told}.", ""]
+    """The table with its claim, command, machine and versions."""
+    text = ", ".join(f"{k} {v}" for k, v in about.items() if v is not None)
+    lines = [f"# {table.name}", "", claim, "", f"`{command}`", "", f"{text}.", ""]
     lines += ["| " + " | ".join(table.columns) + " |", "|" + " --- |" * len(table.columns)]
     for row in table.rows:
         lines.append("| " + " | ".join("" if cell is None else str(cell) for cell in row) + " |")
@@ -211,10 +219,7 @@ def markdown(table: Table, about: dict[str, Any], claim: str, command: str) -> s
 def write(
     out: Path, name: str, table: Table, hardware: Hardware, claim: str, command: str | None = None
 ) -> str:
-    """Write ``out``/``name``.csv and .md; gives the latter's text.
-
-    The load averages (1, 5 and 15 minutes) tell what else the machine did: 1 a busy core.
-    """
+    """Write ``out``/``name``.csv and .md, with the load averages; returns the latter's text."""
     out.mkdir(parents=True, exist_ok=True)
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([table.columns, *table.rows])

@@ -3,18 +3,17 @@
 Claim (published): 10 epochs of the small net take 1.77x as long with channel selection, five
 runs each. Here both convs, every implementation of the layer, memory formats, precisions and
 ``torch.compile`` train the same net on the same images, ten steps each in turn, in one process,
-so that whatever else the machine does meets them alike.
+so that other work on the machine affects them alike.
 
     python train.py bench conv --epochs 10 --runs 5
 """
 
 from __future__ import annotations
 
-import contextlib
+import itertools
 import math
 import statistics
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -22,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.common import SavedBytes, wait, write
+from benchmarks.common import interleave, step_memory_mib, write
 from common.files import require_writable_folder
 from common.media import Examples, Table
 from models.channel_selection import IMPLEMENTATIONS, ChannelSelectionConv2d
@@ -35,7 +34,11 @@ from training.hardware import choose_hardware, environment
 from training.settings import HardwareSettings
 
 SHAPE = (3, 32, 32)
+FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 TURN = 10  # steps of one variant before the next has its turn
+
+
+Batches = Sequence[tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -56,11 +59,11 @@ class Variant:
 
 @dataclass
 class Result:
-    """Seconds of each run (``epochs`` epochs), and what they come to."""
+    """Seconds of each run, and the memory of a step."""
 
     variant: Variant
     seconds: list[float] = field(default_factory=list)
-    peak_memory_mib: float = 0.0
+    peak_memory_mib: float = math.nan
     failed: str = ""
 
 
@@ -79,56 +82,6 @@ def variants(*, bf16: bool, compiled: bool) -> list[Variant]:
     return table
 
 
-class Trainer:
-    """A net of one variant with its optimizer: SGD with Nesterov momentum."""
-
-    def __init__(self, variant: Variant, rank: int, device: torch.device):
-        torch.manual_seed(0)
-        self.variant, self.device = variant, device
-        net = build_classifier(model="small", classes=3, shape=SHAPE, conv=variant.conv, rank=rank)
-        for layer in net.modules():
-            if isinstance(layer, ChannelSelectionConv2d):
-                layer.implementation = variant.implementation
-        self.format = (
-            torch.channels_last if variant.memory == "channels_last" else torch.contiguous_format
-        )
-        self.net = net.to(device).to(memory_format=self.format)
-        self.optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, nesterov=True)
-        self.model: Callable[[Tensor], Tensor] = (
-            torch.compile(self.net) if variant.compiled else self.net
-        )
-
-    def step(self, images: Tensor, labels: Tensor) -> None:
-        bf16 = self.variant.precision == "bf16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            loss = F.cross_entropy(self.model(images), labels)
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
-
-    def train(self, images: Tensor, labels: Tensor, batch_size: int) -> float:
-        """Seconds for one pass over ``images``."""
-        images = images.contiguous(memory_format=self.format)
-        wait(self.device)
-        start = time.perf_counter()
-        for batch, truth in zip(images.split(batch_size), labels.split(batch_size), strict=True):
-            self.step(batch, truth)
-        wait(self.device)
-        return time.perf_counter() - start
-
-    def peak_memory_mib(self, images: Tensor, labels: Tensor) -> float:
-        """Of one step: device memory on CUDA, bytes kept for the backward pass on CPU."""
-        images = images.contiguous(memory_format=self.format)
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self.device)
-            self.step(images, labels)
-            return torch.cuda.max_memory_allocated(self.device) / 2**20
-        saved = SavedBytes()
-        with contextlib.nullcontext() if self.variant.compiled else saved:
-            self.step(images, labels)
-        return saved.mib or math.nan
-
-
 @dataclass(frozen=True)
 class Plan:
     """How much to train: ``runs`` times ``epochs`` passes over ``images`` random images."""
@@ -141,44 +94,69 @@ class Plan:
     bf16: bool = True
     compiled: bool = False
 
+    @property
+    def steps(self) -> int:
+        """Steps of a run."""
+        return self.epochs * -(-self.images // self.batch_size)
 
-def measure(plan: Plan, device: torch.device, say: Callable[[str], None]) -> list[Result]:
-    """Train every variant by turns; ``say`` gets a line after each run."""
-    pixels = torch.rand(plan.images, *SHAPE, generator=torch.Generator().manual_seed(0)).to(device)
-    labels = torch.arange(plan.images, device=device) % 3
+
+class Training:
+    """A net of one variant with its optimizer (SGD with Nesterov momentum) and its batches."""
+
+    def __init__(self, variant: Variant, rank: int, batches: Batches, device: torch.device) -> None:
+        torch.manual_seed(0)
+        self.variant, self.device = variant, device
+        self.batches = itertools.cycle(batches)
+        net = build_classifier(model="small", classes=3, shape=SHAPE, conv=variant.conv, rank=rank)
+        for layer in net.modules():
+            if isinstance(layer, ChannelSelectionConv2d):
+                layer.implementation = variant.implementation
+        net = net.to(device).to(memory_format=FORMATS[variant.memory])
+        self.optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, nesterov=True)
+        self.model: Callable[[Tensor], Tensor] = torch.compile(net) if variant.compiled else net
+
+    def step(self) -> None:
+        """Train on the next batch."""
+        images, labels = next(self.batches)
+        bf16 = self.variant.precision == "bf16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+            loss = F.cross_entropy(self.model(images), labels)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+
+
+def measure(plan: Plan, device: torch.device) -> list[Result]:
+    """Train every variant in turns of ``TURN`` steps."""
+    images = torch.rand(plan.images, *SHAPE, generator=torch.Generator().manual_seed(0)).to(device)
+    labels = (torch.arange(plan.images, device=device) % 3).split(plan.batch_size)
+    batches = {
+        name: list(
+            zip(images.contiguous(memory_format=f).split(plan.batch_size), labels, strict=True)
+        )
+        for name, f in FORMATS.items()
+    }
     results = [Result(v) for v in variants(bf16=plan.bf16, compiled=plan.compiled)]
-    trainers = []
-    for result in results:
-        trainer = _warmed_up(result, plan, pixels, labels, device)
-        trainers += [(trainer, result)] if trainer else []
-    for run in range(plan.runs):
-        for _, result in trainers:
-            result.seconds.append(0.0)
-        for _ in range(plan.epochs):
-            for first in range(0, plan.images, TURN * plan.batch_size):
-                part = slice(first, first + TURN * plan.batch_size)
-                for trainer, result in trainers:
-                    result.seconds[-1] += trainer.train(pixels[part], labels[part], plan.batch_size)
-        say(f"run {run + 1} of {plan.runs} done")
+    steps = {}
+    for number, result in enumerate(results):
+        variant = result.variant
+        training = Training(variant, plan.rank, batches[variant.memory], device)
+        try:
+            training.step()
+            if device.type == "cuda" or not variant.compiled:
+                result.peak_memory_mib = step_memory_mib(training.step, device)
+        except Exception as error:  # a missing compiler, say: the other variants still count
+            if not variant.compiled:
+                raise
+            result.failed = str(error).strip().splitlines()[0][:120]
+        else:
+            steps[str(number)] = training.step
+    turn = min(TURN, plan.steps)
+    each = interleave(steps, rounds=plan.runs * (plan.steps // turn), turn=turn, device=device)
+    for number, seconds in each.items():
+        parts = zip(*[iter(seconds)] * (plan.steps // turn), strict=True)
+        results[int(number)].seconds = [statistics.fmean(part) * plan.steps for part in parts]
     return results
-
-
-def _warmed_up(
-    result: Result, plan: Plan, pixels: Tensor, labels: Tensor, device: torch.device
-) -> Trainer | None:
-    """A trainer after two warm-up steps; None where compiling fails."""
-    trainer = Trainer(result.variant, plan.rank, device)
-    batch, truth = pixels[: plan.batch_size], labels[: plan.batch_size]
-    try:
-        for _ in range(2):
-            trainer.train(batch, truth, plan.batch_size)
-    except Exception as error:  # a missing compiler, say: the other variants still count
-        if not result.variant.compiled:
-            raise
-        result.failed = str(error).strip().splitlines()[0][:120]
-        return None
-    result.peak_memory_mib = trainer.peak_memory_mib(batch, truth)
-    return trainer
 
 
 def table_of(results: list[Result], plan: Plan) -> Table:
@@ -224,10 +202,7 @@ def command_of(plan: Plan) -> str:
     return command + (" --compile" if plan.compiled else "")
 
 
-def bench(
-    plan: Plan, *, device: str, out: Path, mode: str | None, project: str | None,
-    say: Callable[[str], None],
-) -> Table:  # fmt: skip
+def bench(plan: Plan, *, device: str, out: Path, mode: str | None, project: str | None) -> Table:
     """Measure, then write ``out``/conv.csv and conv.md and one W&B run with the table.
 
     bf16 is left out where the device has none. Raises ``InputError`` for a wrong device or rank.
@@ -236,7 +211,7 @@ def bench(
     connection = choose_connection(mode, project)
     hardware = choose_hardware(HardwareSettings(device=device))
     plan = replace(plan, bf16=hardware.dtype == torch.bfloat16)
-    table = table_of(measure(plan, hardware.device, say), plan)
+    table = table_of(measure(plan, hardware.device), plan)
     about = environment(hardware)
     claim = f"Medians over the runs; ten epochs here are {10 * plan.images:,} images."
     write(out, "conv", table, hardware, claim, command_of(plan))

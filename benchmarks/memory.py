@@ -11,28 +11,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-import torch
 
-from benchmarks.common import SavedBytes, benchmark, by_turns, make_trainer, ratios, write
+from benchmarks.common import (
+    benchmark,
+    interleave,
+    make_trainer,
+    ratios,
+    step_memory_mib,
+    write,
+)
 from common.media import Table
-from training.trainer import Trainer
 
 CLAIM = (
     "Memory of a training step (CUDA: peak allocated; CPU: saved for the backward pass), and how "
     "many times as long it takes as plain fp32 (median and range over the rounds)."
 )
-
-
-def memory_mib(training: Trainer) -> float:
-    """Of one step."""
-    device = training.hardware.device
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        training.train_step()
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    with SavedBytes() as saved:
-        training.train_step()
-    return saved.mib
 
 
 @benchmark
@@ -50,10 +43,10 @@ def main(layers: int, size: int, batch_size: int, device: str, out: Path, rounds
         "bf16, --checkpoint-activations": {"precision": "bf16"} | recomputed,
     }
     trainings = {name: make_trainer(**options | more) for name, more in variants.items()}
-    memory = {name: memory_mib(training) for name, training in trainings.items()}
     hardware = trainings["bf16"].hardware
     steps = {name: training.train_step for name, training in trainings.items()}
-    seconds = by_turns(steps, rounds=rounds, turn=1, device=hardware.device, warm_up=1)
+    memory = {name: step_memory_mib(step, hardware.device) for name, step in steps.items()}
+    seconds = interleave(steps, rounds=rounds, turn=1, device=hardware.device, warm_up=1)
     rows = [
         (
             name,

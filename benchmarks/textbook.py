@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from benchmarks.common import Elsewhere, benchmark, by_turns, images, make_trainer, ratios, write
+from benchmarks.common import RemoteStep, benchmark, images, interleave, make_trainer, ratios, write
 from common.media import Table
 from experiment.settings import Settings
 from models.layers import Deconv
@@ -66,7 +66,9 @@ class Halves(Dataset):
         return erased, whole
 
 
-def endless(pixels: Tensor, batch_size: int, workers: int = 2) -> Iterator[tuple[Tensor, Tensor]]:
+def shuffled_batches(
+    pixels: Tensor, batch_size: int, workers: int = 2
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Shuffled batches of a ``DataLoader``, epoch after epoch."""
     loader = DataLoader(
         Halves(pixels), batch_size, shuffle=True, drop_last=True, num_workers=workers,
@@ -76,7 +78,7 @@ def endless(pixels: Tensor, batch_size: int, workers: int = 2) -> Iterator[tuple
         yield from loader
 
 
-def deconvs_as_written(model: nn.Module) -> None:
+def use_conv_transpose(model: nn.Module) -> None:
     """Put ``ConvTranspose2d`` of the same function in place of the plain convs that ran for it."""
     for deconv in model.modules():
         if isinstance(deconv, Deconv) and isinstance(deconv.conv, nn.Conv2d):
@@ -95,11 +97,11 @@ def textbook_step(folder: str, device: torch.device, options: dict[str, Any]) ->
     settings = Settings.parse("resconv", options)
     pixels = images(*settings.data.height_width).train.images
     model = ResConv(**settings.net.arguments(), image_channels=pixels.shape[1])
-    deconvs_as_written(model)
+    use_conv_transpose(model)
     model.to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.training.lr)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=10**6)
-    batches = endless(pixels, settings.training.batch_size)
+    batches = shuffled_batches(pixels, settings.training.batch_size)
 
     def step() -> None:
         inputs, targets = next(batches)
@@ -147,11 +149,13 @@ def main(
             ours = {"ours, fp32": {"precision": "fp32"}, "ours": {}}
             if compiled:
                 ours["ours, compiled"] = {"compile": True}
-            with Elsewhere(hardware.device, textbook_step, folder, hardware.device, options) as its:
-                steps: dict[str, Any] = {"textbook": its}
+            with RemoteStep(
+                hardware.device, textbook_step, folder, hardware.device, options
+            ) as remote:
+                steps: dict[str, Any] = {"textbook": remote}
                 for name, more in ours.items():
                     steps[name] = our_step(run, make_trainer(**options | more))
-                seconds = by_turns(
+                seconds = interleave(
                     steps, rounds=rounds, turn=turn, device=hardware.device, run_in=PREFETCHED
                 )
             for name, mine in seconds.items():

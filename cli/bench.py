@@ -40,7 +40,7 @@ def conv(device: str, out: Path, project: str | None, mode: str | None, **plan: 
 
     from benchmarks.conv import Plan, bench
 
-    table = bench(Plan(**plan), device=device, out=out, mode=mode, project=project, say=click.echo)
+    table = bench(Plan(**plan), device=device, out=out, mode=mode, project=project)
     title = f"Time as a share of the full conv's; also in {out / 'conv.md'}"
     shown = Table(title=title, title_justify="left")
     for column in ("conv", "settings", "images/s", "of full", "MiB"):

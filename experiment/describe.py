@@ -82,8 +82,8 @@ def command_line(command: str, values: Mapping[str, Any]) -> str:
     words = ["python", "train.py", command]
     for name, option in options_of(command).items():
         value = values.get(name)
-        has_effect = not option.only_if or values.get(option.only_if[0]) == option.only_if[1]
-        if option.identity and has_effect and value is not None and value != option.default:
+        given = value is not None and value != option.default
+        if option.identity and given and option.has_effect(values):
             words.append(f"{flag(name)}={value}")
     return shlex.join(words)
 

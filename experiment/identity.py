@@ -40,8 +40,8 @@ def experiment_settings(settings: Settings) -> dict[str, Any]:
     kept = {}
     for name, option in options_of(settings.command).items():
         value = values[name]
-        has_effect = not option.only_if or values[option.only_if[0]] == option.only_if[1]
-        if option.identity and has_effect and (value != option.neutral or option.version > 1):
+        changed = value != option.neutral or option.version > 1
+        if option.identity and changed and option.has_effect(values):
             kept[name if option.version == 1 else f"{name}@{option.version}"] = value
     return kept
 

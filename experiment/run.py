@@ -84,7 +84,7 @@ def run(
             except Exception as error:
                 if resumed:
                     resumed.folder.unlock()
-                _raise_explained(error, None)
+                _raise_explained(explain(error, None), error)
             recorder.times["lost"] += time.monotonic() - began if resumed else 0.0
             return _train_and_close(trainer, recorder, params, stop, display)
 
@@ -123,7 +123,7 @@ def _train_on_other_rank(
     except NonFiniteLoss:  # rank 0 names the last checkpoint
         raise
     except RuntimeError as error:
-        _raise_explained(error, None)
+        _raise_explained(explain(error, None), error)
     state = "finished" if complete else "preempted"
     return RunResult("", Path(), state, {}, 0 if complete else stop.exit_code)
 
@@ -211,7 +211,7 @@ def _train_and_close(
             display.stop()
         failure = explain(error, recorder.last_good)
         recorder.close(trainer, "failed", 1, str(failure) or type(failure).__name__)
-        raise failure from (None if failure is error else error)
+        _raise_explained(failure, error)
     if display:
         display.stop()
     folder = recorder.folder.path
@@ -237,6 +237,5 @@ def _ignore(row: Mapping[str, Any]) -> None:
     pass
 
 
-def _raise_explained(error: BaseException, last_good: Path | None) -> NoReturn:
-    failure = explain(error, last_good)
+def _raise_explained(failure: BaseException, error: BaseException) -> NoReturn:
     raise failure from (None if failure is error else error)

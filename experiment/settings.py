@@ -73,6 +73,10 @@ class Option:
     identity: bool
     only_if: tuple[str, Any] | None
 
+    def has_effect(self, values: Mapping[str, Any]) -> bool:
+        """Whether the option acts beside the other options' ``values``."""
+        return not self.only_if or values.get(self.only_if[0]) == self.only_if[1]
+
 
 def groups_of(command: str) -> dict[str, type[OptionGroup]]:
     """The settings group of each attribute of ``Settings``. Raises ``InputError``."""

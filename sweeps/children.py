@@ -17,10 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Command:
-    """What to start: arguments of Python, environment, and a first line of input.
-
-    Without ``line`` the process is asked to finish by SIGINT, else by closing its input.
-    """
+    """A process to start; one with a first ``line`` of input finishes when its input is closed."""
 
     arguments: list[str]
     env: dict[str, str] = field(default_factory=dict)
@@ -62,19 +59,14 @@ class Child:
 
     def last_line(self) -> str:
         """The last line of its log."""
-        lines = (
-            self.log.read_text(encoding="utf-8", errors="replace").split("\n")
-            if self.log.exists()
-            else []
-        )
-        return next((line for line in reversed(lines) if line.strip()), "no message")
+        text = self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
+        return (text.rstrip().split("\n")[-1]) or "no message"
 
 
 class Children:
     """Up to ``jobs`` processes, spread over ``gpus`` where some are given.
 
-    They live in sessions of their own, so that Ctrl-C reaches only the supervisor, and end when
-    it is killed (``sweeps.parent_death``).
+    Each has its own session, so that Ctrl-C reaches only the supervisor (see ``parent_death``).
     """
 
     def __init__(self, jobs: int, gpus: list[str], logs: Path, kind: str = "worker") -> None:
@@ -108,7 +100,9 @@ class Children:
             )  # fmt: skip
         self.all.append(Child(number, process, log, command))
         if process.stdin and command.line is not None:
-            with contextlib.suppress(BrokenPipeError):  # it has died: its exit says so
+            with contextlib.suppress(
+                BrokenPipeError
+            ):  # it has ended: the supervisor reports its exit
                 process.stdin.write(command.line.encode())
                 process.stdin.flush()
 

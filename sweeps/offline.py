@@ -6,19 +6,20 @@ import contextlib
 import json
 import signal
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from common.errors import RunError
-from common.log import log, log_through
+from common.log import log
 from sweeps.children import Child, Children, Command
 from sweeps.owner import LEASE_SECONDS, claim_of
 from sweeps.progress import ProgressDisplay, Row
 from sweeps.space import Sweep
 from sweeps.study import PointStatus, Study, status_of
-from sweeps.supervisor import Limits, stop_on_signals, supervise
+from sweeps.supervisor import Limits, run_engine
 from sweeps.worker import STUDY_UNUSABLE, Job
 
 SIGNAL_HINTS = {"SIGKILL": " (out of memory?)", "SIGTERM": "", "SIGINT": ""}
@@ -50,16 +51,16 @@ class StudyEngine:
                     found.append(status_of(point, [trial]))
         return found
 
+    def _running(self) -> Iterator[FrozenTrial]:
+        return (t for t in self.study.own_trials() if not t.state.is_finished())
+
     def next_command(self, children: Children) -> Command | None:
         """A worker, where more points wait than there are workers that have none yet."""
-        if self.left == 0:
-            return None
         waiting = self.study.waiting()
-        if not waiting:
+        if self.left == 0 or not waiting:
             return None
         pids = {child.process.pid for child in children.all}
-        running = (t for t in self.study.own_trials() if not t.state.is_finished())
-        busy = sum(claim_of(trial)["owner"]["pid"] in pids for trial in running)
+        busy = sum(claim_of(trial)["owner"]["pid"] in pids for trial in self._running())
         if len(children.all) - busy >= waiting:
             return None
         count = None
@@ -71,7 +72,7 @@ class StudyEngine:
         return Command(["-m", "sweeps.worker"], line=job.to_line(), count=count)
 
     def work_remains(self) -> bool:
-        """Whether points wait, or claims of others may turn out to be lost and need a new owner."""
+        """Whether points wait, or silent claims of others may turn out to be lost."""
         if self.left == 0:
             return False
         attempted = {
@@ -113,8 +114,7 @@ class StudyEngine:
 
     def rows(self, statuses: list[PointStatus], children: Children) -> list[Row]:
         found = []
-        running = (t for t in self.study.own_trials() if not t.state.is_finished())
-        claims = {claim["owner"]["pid"]: claim for claim in map(claim_of, running)}
+        claims = {claim["owner"]["pid"]: claim for claim in map(claim_of, self._running())}
         for child in sorted(children.all, key=lambda child: child.number):
             claim = claims.get(child.process.pid)
             known = {}
@@ -147,21 +147,17 @@ def run_offline(
     count: int | None = None,
     retry_failed: bool = False,
 ) -> int:
-    """Train a sweep's points with workers of this machine.
+    """Train a sweep's points with local workers; exit code of ``run_engine``.
 
-    Exit code: 0 every point done or running elsewhere, 1 some are not, 130 stopped. Raises
-    ``RunError`` when workers cannot start or the study cannot be written.
+    Raises ``RunError`` when workers cannot start or the study cannot be written.
     """
     engine = StudyEngine(study, job, count)
     display = ProgressDisplay(study.sweep, children.jobs)
     study.enqueue_missing(retry_failed)
-    with display, log_through(display.print), stop_on_signals() as stop:
-        display.begin(study.statuses())
-        supervise(engine, children, display, stop, limits)
-    code = display.close(study.statuses())
-    if stop.by_user:
+    code = run_engine(engine, children, display, limits, study.statuses)
+    if code == 130:
         display.print("Stopped; give the same command again to go on.")
-    return 130 if stop.by_user else code
+    return code
 
 
 def log_folder(where: str, sweep: Sweep) -> Path:

@@ -1,10 +1,8 @@
 """The online engine: W&B's own agents run the points of a sweep on W&B's server.
 
-The server hands out the points. Which sweep belongs to a file is kept in ``studies/NAME.wandb``,
-so that the same command goes on with it. W&B's agents end with exit code 0 whatever happened and
-stop after three early failures; here the runs on the server decide the exit code, and the agents
-are told to go on. The server never hands a failed point out again: ``--retry-failed`` runs it
-under its old run id, so that each point keeps one run.
+A file's sweep is kept in ``studies/NAME.wandb``, so that the same command continues it. The runs
+on the server decide the exit code, since agents end with 0 whatever happened. The server never
+hands out a failed point again: ``--retry-failed`` runs it under its old run id.
 """
 
 from __future__ import annotations
@@ -13,6 +11,7 @@ import hashlib
 import json
 import os
 import sys
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from sweeps.children import ROOT, Child, Children, Command
 from sweeps.progress import ProgressDisplay, Row
 from sweeps.space import Point, Sweep
 from sweeps.study import PointStatus
-from sweeps.supervisor import Limits, stop_on_signals, supervise
+from sweeps.supervisor import Limits, run_engine
 from sweeps.sweep_file import parse_sweep
 from tracking.api import NotFound
 from tracking.server import is_current_server, wandb_settings
@@ -46,24 +45,16 @@ class OnlineSweep:
         """Whether the server's sweep has the parameters of the file."""
         return self.sweep.config["parameters"] == self.config.get("parameters")
 
-    def hands_out(self, point: Point) -> bool:
-        """Whether the server's own definition has ``point``."""
-        if self.sweep.method != "grid" or self.is_of_file:
-            return True
-        return point.key in self._server_keys()
-
-    def _server_keys(self) -> set[str]:
+    @cached_property
+    def server_keys(self) -> set[str]:
+        """Keys of the points in the server's own definition of a grid."""
         own = parse_sweep(Path(self.path), self.config, skip_invalid=True)
         return {point.key for point in own.grid()}
 
-    def missing_elsewhere(self) -> int:
-        """How many points the server would hand out that the file no longer holds."""
-        if self.sweep.method != "grid" or self.is_of_file:
-            return 0
-        kept = {point.key for point in self.sweep.grid()} | {
-            self._point(run).key for run in self.found.runs()
-        }
-        return len(self._server_keys() - kept)
+    def holds_more(self) -> bool:
+        """Whether the server's grid still has points that the file no longer holds."""
+        done = {self._point(run).key for run in self.found.runs()}
+        return bool(self.server_keys - done - {point.key for point in self.sweep.grid()})
 
     @classmethod
     def join(cls, path: str, sweep: Sweep | None) -> OnlineSweep:
@@ -94,10 +85,7 @@ class OnlineSweep:
         return cls(create_sweep(config, place["project"], place.get("entity")).path, sweep)
 
     def statuses(self) -> list[PointStatus]:
-        """The state of every point on the server, in the sweep's order.
-
-        Raises whatever W&B's client raises when the server does not answer.
-        """
+        """The state of every point on the server, in the sweep's order."""
         runs = self.found.runs()
         if self.sweep.method == "grid":
             by_key: dict[str, list[Any]] = {}
@@ -162,8 +150,7 @@ class AgentEngine:
             self.queue.append(Command(arguments, env, is_agent=True))
 
     def add_run(self, status: PointStatus, env: dict[str, str]) -> None:
-        """Run a point as an agent would start it: a failed one again under its old run id, or one
-        that the server's sweep does not have."""
+        """Run a point as an agent would: a failed one again, or one unknown to the server."""
         self.seen.pop(status.point.key, None)
         entity, project, sweep_id = self.server.path.split("/")
         made = hashlib.sha256(f"{sweep_id} {status.point.key}".encode()).hexdigest()[:8]
@@ -175,15 +162,14 @@ class AgentEngine:
         self.queue.append(Command([str(ROOT / "train.py"), *command], env))
 
     def statuses(self) -> list[PointStatus] | None:
+        found, trouble = None, ""
         try:
             found = self.server.statuses()
         except Exception as error:  # any of the client's errors: the next poll may succeed
             trouble = f"W&B's server cannot be asked: {type(error).__name__}; the agents go on"
             if trouble != self.trouble:
                 self.display.print(trouble)
-            self.trouble = trouble
-            return None
-        self.trouble = ""
+        self.trouble = trouble
         return found
 
     def results(self, statuses: list[PointStatus]) -> list[PointStatus]:
@@ -224,16 +210,14 @@ def run_online(
     count: int | None = None,
     retry_failed: bool = False,
 ) -> int:
-    """Run W&B's agents until the server hands out nothing more.
-
-    Exit code: 0 every point done or running elsewhere, 1 some are not, 130 stopped.
-    """
+    """Run W&B's agents until the server has no more points; exit code of ``run_engine``."""
     statuses = server.statuses()
     display = ProgressDisplay(server.sweep, children.jobs)
     engine = AgentEngine(server, display, statuses)
     display.print(f"W&B sweep {server.path}: {server.url}")
     missing = [status for status in statuses if status.state == "missing"]
-    extra = [status for status in missing if not server.hands_out(status.point)]
+    known = server.sweep.method != "grid" or server.is_of_file
+    extra = [s for s in missing if not known and s.point.key not in server.server_keys]
     if len(missing) > len(extra):
         engine.add_agents(min(children.jobs, len(missing) - len(extra)), count, env)
     if extra:
@@ -243,18 +227,13 @@ def run_online(
     for status in statuses if retry_failed else ():
         if status.state == "failed":
             engine.add_run(status, env)
-    with display, stop_on_signals() as stop:
-        display.begin(statuses)
-        supervise(engine, children, display, stop, limits)
-    code = display.close(server.statuses())
-    return 130 if stop.by_user else code
+    return run_engine(engine, children, display, limits, server.statuses)
 
 
 def known_sweep(sweep: Sweep) -> OnlineSweep | None:
     """The sweep that the same command made before; None where it made none on this server.
 
-    Raises ``InputError`` where it cannot be asked for, is gone, or has other parameters: it is
-    never trained again without being told to.
+    Raises ``InputError`` where it cannot be read, is gone, or has other parameters.
     """
     try:
         known = json.loads(_memory(sweep).read_text(encoding="utf-8"))
@@ -269,7 +248,7 @@ def known_sweep(sweep: Sweep) -> OnlineSweep | None:
         raise InputError(
             f"{sweep.file}: its sweep {path} is no longer on the server; --new starts another"
         ) from None
-    if not found.is_of_file and (sweep.method != "grid" or found.missing_elsewhere()):
+    if not found.is_of_file and (sweep.method != "grid" or found.holds_more()):
         raise InputError(
             f"{sweep.file}: its parameters differ from those of its sweep {path}, which would hand "
             "out others; --new starts another sweep"

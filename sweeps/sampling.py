@@ -23,10 +23,12 @@ TRIES = 200  # random settings drawn in search of one that was not drawn before
 def extend_random(sweep: Sweep, drawn: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """``drawn`` and further settings up to ``run_cap``, each once; the same for the same file."""
     rng = random.Random(sweep.space_hash)
-    rows = {json.dumps(row, sort_keys=True): row for row in map(_only_ranges(sweep), drawn)}
+    ranges = {n: p for n, p in sorted(sweep.drawn_parameters.items()) if p.count > 1}
+    known = [{name: value for name, value in row.items() if name in ranges} for row in drawn]
+    rows = {json.dumps(row, sort_keys=True): row for row in known}
     missed = 0
     while len(rows) < (sweep.run_cap or 0) and missed < TRIES:
-        row = _random_ranges(sweep, rng)
+        row = {name: parameter.at(rng.random()) for name, parameter in ranges.items()}
         missed = missed + 1 if json.dumps(row, sort_keys=True) in rows else 0
         rows.setdefault(json.dumps(row, sort_keys=True), row)
     return list(rows.values())[: sweep.run_cap]
@@ -38,16 +40,6 @@ def random_rows(sweep: Sweep, drawn: Iterable[dict[str, Any]]) -> list[dict[str,
     seeds = [{"seed": seed} for seed in range(sweep.seeds or 0)] or [{}]
     rows = [constants | setting | seed for setting in drawn for seed in seeds]
     return [dict(sorted(row.items())) for row in rows]
-
-
-def _only_ranges(sweep: Sweep) -> Any:
-    names = {n for n, p in sweep.drawn_parameters.items() if p.count > 1}
-    return lambda row: {name: value for name, value in row.items() if name in names}
-
-
-def _random_ranges(sweep: Sweep, rng: random.Random) -> dict[str, Any]:
-    ranges = {n: p for n, p in sorted(sweep.drawn_parameters.items()) if p.count > 1}
-    return {name: parameter.at(rng.random()) for name, parameter in ranges.items()}
 
 
 @dataclass(frozen=True)
@@ -81,17 +73,19 @@ class Draw:
 def draw_bayes(
     sweep: Sweep, storage: Any, trial_id: int, attempt: int, used: set[str]
 ) -> Draw | None:
-    """The next setting by Optuna's TPE, which keeps parallel trials apart (constant liar).
+    """The next setting by Optuna's TPE with the constant-liar heuristic for parallel trials.
 
-    Where it has been drawn before (its key is in ``used``), a random one that has not; None where
-    none is found.
+    A random one where its key is in ``used``; None where no unused one is found.
     """
     trial = storage.get_trial(trial_id)
     rng = random.Random(f"{sweep.space_hash} {trial.user_attrs['point']} {attempt}")
     space = {name: _distribution(sweep.parameters[name]) for name in sweep.varied}
     for number in range(TRIES):
         if attempt or number:
-            found = {name: _random_value(sweep.parameters[name], rng) for name in space}
+            found = {}
+            for name in space:  # as Optuna has it: the value, or its quantile
+                parameter, quantile = sweep.parameters[name], rng.random()
+                found[name] = parameter.at(quantile) if _is_native(parameter) else quantile
         else:
             found = _sample(sweep, storage, trial, space, rng.randrange(2**32))
         draw = Draw.of_params(sweep, found)
@@ -136,12 +130,6 @@ def _distribution(parameter: Parameter) -> optuna.distributions.BaseDistribution
 
 def _value(parameter: Parameter, raw: Any) -> Any:
     return raw if _is_native(parameter) else parameter.at(min(raw, 1 - 1e-12))
-
-
-def _random_value(parameter: Parameter, rng: random.Random) -> Any:
-    """A random value as Optuna has it."""
-    quantile = rng.random()
-    return parameter.at(quantile) if _is_native(parameter) else quantile
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from common.errors import InputError
 from common.options import NONE_SPELLINGS
 from data.registry import folder_val_images
 from experiment.identity import identity, legacy_identity
-from experiment.settings import Settings, options_of
+from experiment.settings import Option, Settings, options_of
 from sweeps.parameters import Parameter
 from tasks.metrics import Goal
 from tracking.folder import RunFolder
@@ -150,21 +150,17 @@ class Sweep:
         if settings.command not in self.commands:
             return False
         values = settings.flat()
-        for name, option in options_of(settings.command).items():
-            acts = not option.only_if or values[option.only_if[0]] == option.only_if[1]
-            if not option.identity or not acts or name in ignore:
-                continue
-            parameter = self.parameters.get(name)
-            if parameter:
-                if not parameter.holds(values[name], partial(option.read, name)):
-                    return False
-            elif name != "seed":
-                expected = option.default
-                if name in self.literals:
-                    expected = option.read(name, self.literals[name])
-                if values[name] != expected:
-                    return False
-        return True
+
+        def fits(option: Option) -> bool:
+            name, read = option.name, partial(option.read, option.name)
+            if name in self.parameters:
+                return self.parameters[name].holds(values[name], read)
+            fixed = read(self.literals[name]) if name in self.literals else option.default
+            return name == "seed" or values[name] == fixed
+
+        options = (o for o in options_of(settings.command).values() if o.name not in ignore)
+        acting = (o for o in options if o.identity and o.has_effect(values))
+        return all(map(fits, acting))
 
     def rows(self, capped: bool = True) -> list[dict[str, Any]]:
         """The arguments of every run of a grid, in W&B's order; ``run_cap`` counts settings."""

@@ -31,10 +31,7 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 @contextmanager
 def named_errors(where: str) -> Iterator[None]:
-    """``with``: an error in writing, such as a full disk, becomes one line that names the study.
-
-    Raises ``RunError``.
-    """
+    """``with``: an ``OSError`` such as a full disk becomes a ``RunError`` that names the study."""
     try:
         yield
     except OSError as error:
@@ -111,12 +108,9 @@ class PatientStorage:
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self._storage, name)
-        if not callable(attribute):
-            return attribute
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            deadline = time.monotonic() + RETRY_SECONDS
-            noted = False
+            deadline, noted = time.monotonic() + RETRY_SECONDS, False
             while True:
                 try:
                     return attribute(*args, **kwargs)
@@ -134,7 +128,7 @@ class PatientStorage:
                         log.warning(f"The study at {self._place} does not answer; waiting for it.")
                     time.sleep(1)
 
-        return call
+        return call if callable(attribute) else attribute
 
 
 def _is_outage(error: BaseException | None) -> bool:
@@ -155,18 +149,12 @@ def _without_password(url: str) -> str:
 def _cut_torn_line(path: Path) -> None:
     """A process killed while it wrote may leave half a line, which Optuna cannot read past."""
     with open(path, "rb+") as file:
-        if not _ends_with_newline(file):
-            size = file.seek(0, os.SEEK_END)
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 1))
+        if file.read() not in (b"", b"\n"):
             file.seek(max(0, size - 1_000_000))
             tail = file.read()
             file.truncate(size - len(tail) + tail.rfind(b"\n") + 1)
-
-
-def _ends_with_newline(file: BinaryIO) -> bool:
-    if file.seek(0, os.SEEK_END) == 0:
-        return True
-    file.seek(-1, os.SEEK_END)
-    return file.read(1) == b"\n"
 
 
 class FileLock(BaseJournalFileLock):

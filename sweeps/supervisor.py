@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from common.log import log_through
 from experiment.stop import leave_terminal
 from sweeps.children import Child, Children, Command
 from sweeps.progress import ProgressDisplay, Row
@@ -22,10 +23,7 @@ STOP_SIGNALS = (
 
 
 class Stop:
-    """How a sweep is asked to stop; ``level`` only rises.
-
-    0 go on, 1 finish the runs in hand, 2 save them and stop now, 3 kill them.
-    """
+    """A stop request; ``level``: 1 finish the current runs, 2 save them and stop, 3 kill them."""
 
     def __init__(self) -> None:
         self.level = 0
@@ -42,10 +40,7 @@ class Stop:
 
 @contextmanager
 def stop_on_signals() -> Iterator[Stop]:
-    """``with``: each Ctrl-C raises the level; other signals that end a process stop now.
-
-    A SIGHUP that is ignored (``nohup``) stays so. Restores the old handlers afterwards.
-    """
+    """``with``: each Ctrl-C raises the level, other signals stop now; ignored ones stay so."""
     stop = Stop()
 
     def handle(number: int, frame: Any) -> None:
@@ -70,26 +65,23 @@ class Engine(Protocol):
 
     def statuses(self) -> list[PointStatus] | None:
         """The state of every point; None where it cannot be read now."""
-        ...
 
     def results(self, statuses: list[PointStatus]) -> list[PointStatus]:
-        """How the runs went that ended since the last call."""
+        """The points whose runs ended since the last call."""
         ...
 
     def next_command(self, children: Children) -> Command | None:
-        """What to start next, if anything."""
-        ...
+        """The next process to start, if any."""
 
     def work_remains(self) -> bool:
-        """Whether there may be something to start later."""
+        """Whether there may be a process to start later."""
         ...
 
     def on_exit(self, child: Child) -> None:
-        """Take note that a child has ended."""
-        ...
+        """Clean up after a child that has ended."""
 
     def rows(self, statuses: list[PointStatus], children: Children) -> list[Row]:
-        """A row of the display for each run in hand."""
+        """A row of the display for each current run."""
         ...
 
 
@@ -116,16 +108,33 @@ class Limits:
             stop.request(1, f"{reason}: stopping after the runs in hand.")
 
 
+def run_engine(
+    engine: Engine,
+    children: Children,
+    display: ProgressDisplay,
+    limits: Limits,
+    statuses: Callable[[], list[PointStatus]],
+) -> int:
+    """Run the engine's processes, shown by ``display``, from and to the points' ``statuses``.
+
+    Exit code: 0 every point done or running elsewhere, 1 some are not, 130 stopped.
+    """
+    with display, log_through(display.print), stop_on_signals() as stop:
+        display.begin(statuses())
+        supervise(engine, children, display, stop, limits)
+    code = display.close(statuses())
+    return 130 if stop.by_user else code
+
+
 def supervise(
     engine: Engine, children: Children, display: ProgressDisplay, stop: Stop, limits: Limits
 ) -> None:
     """Run the engine's processes until nothing remains or a stop is requested.
 
-    The first Ctrl-C lets runs in hand finish, the second stops them now; processes that do not
-    leave within ``END_SECONDS`` are killed.
+    Processes that do not leave within ``END_SECONDS`` of a stop are killed.
     """
     level, polled, started, began = 0, -1e9, -1e9, time.monotonic()
-    may_start = True  # asked once a poll, because each answer reads the whole study
+    may_start = True  # checked once a poll, because each check reads the whole study
     try:
         while True:
             ended = children.collect()

@@ -132,7 +132,8 @@ class Worker:
                 stop.request("pruned")
 
         try:
-            result = run(settings, observer=observe, stop=stop, extra_config=self._about(claim))
+            about = {"name": self.sweep.name, "file": self.job.file, "point": claim.settings_key}
+            result = run(settings, observer=observe, stop=stop, extra_config={"sweep": about})
         except (InputError, RunError) as error:
             self.claims.failed(claim, str(error), where)
             return False
@@ -161,17 +162,13 @@ class Worker:
         return True
 
     def _arguments(self, claim: Claim) -> dict[str, Any]:
-        names = {"group": self.sweep.config.get("group") or os.environ.get("WANDB_RUN_GROUP")}
-        names["group"] = names["group"] or self.sweep.name
+        group = self.sweep.config.get("group") or os.environ.get("WANDB_RUN_GROUP")
+        names = {"group": group or self.sweep.name}
         if not os.environ.get("WANDB_NAME"):
             names["name"] = run_name(self.sweep, claim.point, claim.settings_key)
         # A point whose worker was killed goes on in its old run folder.
         fixed = {"resume": "auto", "runs_dir": self.job.runs_dir} | self.job.tracking
         return names | claim.point.args | fixed
-
-    def _about(self, claim: Claim) -> dict[str, Any]:
-        sweep = {"name": self.sweep.name, "file": self.job.file, "point": claim.settings_key}
-        return {"sweep": sweep}
 
     def _write_progress(self, claim: Claim | None, known: Mapping[str, Any]) -> None:
         """Write what the supervisor shows of the run in hand, now and then."""

@@ -10,7 +10,7 @@ import sys
 import pytest
 import torch
 
-from benchmarks.textbook import deconvs_as_written
+from benchmarks.textbook import use_conv_transpose
 from models.resconv import ResConv
 from tests.conftest import ROOT
 
@@ -50,7 +50,7 @@ def test_the_textbook_net_computes_the_same():
     net = ResConv(layers=3, ks="5:3", ch=4).eval()
     x = torch.rand(2, 1, 12, 12)
     expected = net(x)
-    deconvs_as_written(net)
+    use_conv_transpose(net)
     assert sum(isinstance(m, torch.nn.ConvTranspose2d) for m in net.modules()) == 3
     torch.testing.assert_close(net(x), expected, rtol=1e-5, atol=1e-6)
 

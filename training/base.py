@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from tasks.base import Task
 from training.distributed import DistributedContext
 from training.hardware import Hardware
+from training.settings import TrainingSettings
 
 Row = dict[str, float]
 
@@ -52,10 +53,14 @@ class BaseTrainer(ABC):
         self,
         task: Task,
         net: nn.Module,
+        settings: TrainingSettings,
         hardware: Hardware,
         ranks: DistributedContext | None = None,
+        *,
+        log_every: int = 25,
     ) -> None:
-        self.task, self.hardware = task, hardware
+        self.task, self.settings, self.hardware = task, settings, hardware
+        self.log_every = log_every
         self.ranks = ranks or DistributedContext()
         self.net = hardware.prepare(self.ranks.prepare(net, hardware.device))
         self.compiled_net = hardware.compiled(self.net)
@@ -63,6 +68,11 @@ class BaseTrainer(ABC):
         self.validation_timer = Stopwatch()
         self.phase = "train"  # or "validate": what the display shows
         self.step = 0
+        self._set_up()
+
+    @abstractmethod
+    def _set_up(self) -> None:
+        """What a kind of trainer needs beside the net; sets ``steps`` and ``total_images``."""
 
     @property
     @abstractmethod

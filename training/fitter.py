@@ -5,15 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from common.errors import InputError
 from data.batches import Batch
-from tasks.base import Task
 from training.base import BaseTrainer, Row, Stopwatch
-from training.distributed import DistributedContext
-from training.hardware import Hardware
-from training.settings import TrainingSettings
 
 
 class Fitter(BaseTrainer):
@@ -24,21 +20,10 @@ class Fitter(BaseTrainer):
 
     steps = 1
 
-    def __init__(
-        self,
-        task: Task,
-        net: nn.Module,
-        settings: TrainingSettings,
-        hardware: Hardware,
-        ranks: DistributedContext | None = None,
-        *,
-        log_every: int = 1,
-    ) -> None:
-        super().__init__(task, net, hardware, ranks)
+    def _set_up(self) -> None:
         if self.ranks.size > 1:
             raise InputError("a baseline is fitted by one process; leave out torchrun")
-        self.settings = settings
-        self.total_images = len(task.data.train)
+        self.total_images = len(self.task.data.train)
 
     @property
     def images_seen(self) -> int:

@@ -6,18 +6,14 @@ import copy
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from common.errors import InputError, RunError
 from data.batches import BatchStream
-from tasks.base import Task
 from training.base import BaseTrainer, Row, Stopwatch
 from training.checks import LearningCheck
-from training.distributed import DistributedContext
-from training.hardware import Hardware
 from training.optimizers import make_optimizer
 from training.schedule import learning_rate
-from training.settings import TrainingSettings
 
 
 class NonFiniteLoss(RunError):
@@ -51,19 +47,8 @@ class Meter:
 class Trainer(BaseTrainer):
     """A net, its optimizer and its batches; ``step`` counts the steps done."""
 
-    def __init__(
-        self,
-        task: Task,
-        net: nn.Module,
-        settings: TrainingSettings,
-        hardware: Hardware,
-        ranks: DistributedContext | None = None,
-        *,
-        log_every: int = 25,
-    ) -> None:
-        super().__init__(task, net, hardware, ranks)
-        self.settings, self.log_every = settings, log_every
-        device = hardware.device
+    def _set_up(self) -> None:
+        task, settings, device = self.task, self.settings, self.hardware.device
         self.trained_net = self.ranks.wrap_ddp(self.compiled_net)
         self.optimizer = make_optimizer(settings, self.net)
         # Fused optimizers skip a step on the device where this is 1: no sync to watch the loss.
