@@ -72,7 +72,7 @@ def sweep(**given: Any) -> int:
     """Run every point of a sweep FILE (W&B's YAML), each exactly once.
 
     Give the same command again to go on after a stop, or on another machine to help. Ctrl-C once
-    finishes the runs in hand, twice stops now.
+    finishes the current runs, twice stops now.
 
     Example: python train.py sweep sweep_configs/smoke.yaml --jobs 2
     """

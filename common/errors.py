@@ -1,4 +1,4 @@
-"""Errors that are the user's to mend. The command line shows them as one line and exits with 2."""
+"""Errors of user input (exit code 2) and of runs (exit code 1), shown as one line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class InputError(ValueError):
 
 
 class RunError(RuntimeError):
-    """A run that started and could not go on (exit code 1): one line that says why."""
+    """A run that started and failed: one line with the reason."""
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:

@@ -70,12 +70,13 @@ def invalid_value(name: str, value: Any, allowed: str) -> InputError:
 
 @dataclass(frozen=True)
 class Integer:
-    """A whole number in [low, high]; ``optional`` also takes ``none``."""
+    """A whole number in [low, high], a multiple of ``step``; ``optional`` also takes ``none``."""
 
     low: int = 0
     high: int | None = None
     optional: bool = False
     metavar: str = "N"
+    step: int = 1
 
     def __call__(self, name: str, value: Any) -> int | None:
         if self.optional and value in NONE_SPELLINGS:
@@ -92,6 +93,9 @@ class Integer:
             raise invalid_value(name, value, allowed) from None
         if number < self.low or (self.high is not None and number > self.high):
             raise invalid_value(name, value, allowed)
+        if number % self.step:
+            example = f"for example {flag(name)} {number + self.step - number % self.step}"
+            raise invalid_value(name, value, f"must be a multiple of {self.step}, {example}")
         return number
 
 

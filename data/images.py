@@ -27,7 +27,7 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a loader is asked for; it uses what applies to it and ignores the rest."""
+    """Arguments of a loader, which ignores those that do not apply to it."""
 
     name: str  # as given by the user: a name, or the path of a folder
     root: Path | None = None  # where to look for the data set's files first

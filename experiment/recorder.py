@@ -169,7 +169,7 @@ class Recorder:
         return self.metrics
 
     def conclude(self, trainer: BaseTrainer) -> None:
-        """Final metrics, with the best weights where the task says so; examples and artifacts."""
+        """Final metrics (of the best weights if ``task.ends_with_best``), examples, artifacts."""
         task, device = trainer.task, trainer.hardware.device
         if task.ends_with_best:
             best = checkpoints.load(self.folder.checkpoints / "best.pt")

@@ -29,6 +29,7 @@ _RANK_HELP = "Selections and kernels per output channel (--conv select)."
 _WIDTH_HELP = "Channels at full resolution."
 _FAST = {"lr": 3e-3, "scheduler": "onecycle", "composite": True}
 _CAREFUL = _FAST | {"lr": 1e-3}
+_MASKED = {"mask_input": True, "composite": True}
 
 
 @net("resconv", "models.resconv:ResConv", task="restoration")
@@ -51,9 +52,7 @@ class ResConvSettings(NetSettings):
         32, PerLayer(), "Channels: N, a range A:B over the layers, or one value a layer."
     )
     residual_weight: float = option(
-        1.0,
-        Real(0, example="1.0"),
-        "Weight of the encoder outputs added to the decoder's inputs.",
+        1.0, Real(0, example="1.0"), "Weight of the encoder outputs added to the decoder's inputs."
     )
     bn_encoder: str = option(
         "before",
@@ -145,16 +144,9 @@ class UNetSettings(NetSettings):
 
     named: ClassVar[dict[str, str]] = {"width": "w"}
 
-    width: int = option(32, Integer(4, 512), _WIDTH_HELP)
+    width: int = option(32, Integer(8, 512, step=8), _WIDTH_HELP)
     conv: str = option("full", _CONV, _CONV_HELP)
     rank: int = option(1, Integer(1, 9), _RANK_HELP, only_if=("conv", "select"))
-
-    def validate(self, size: tuple[int, int]) -> None:
-        """Raises ``InputError`` for a width that the attention's heads do not divide."""
-        if self.width % 8:
-            raise InputError(
-                f"--width {self.width}: must be a multiple of 8, for example --width 32"
-            )
 
 
 @net("rednet", "models.rednet:REDNet", task="restoration", defaults=_CAREFUL)
@@ -228,15 +220,8 @@ class ViTSettings(NetSettings):
     named: ClassVar[dict[str, str]] = {"layers": "l", "width": "w", "patch": "p"}
 
     layers: int = option(6, Integer(1, 100), "Transformer layers.")
-    width: int = option(96, Integer(8, 2048), "Channels of a token, a multiple of 8.")
+    width: int = option(96, Integer(8, 2048, step=8), "Channels of a token, a multiple of 8.")
     patch: int = option(4, Integer(1, 64), "Pixels a side of a patch.")
-
-    def validate(self, size: tuple[int, int]) -> None:
-        """Raises ``InputError`` for a width that the heads do not divide."""
-        if self.width % 8:
-            raise InputError(
-                f"--width {self.width}: must be a multiple of 8, for example --width 96"
-            )
 
 
 @net("mlp", "models.mlp:MLP", task="restoration", defaults=_CAREFUL, sized=True)
@@ -254,10 +239,7 @@ class MLPSettings(NetSettings):
 
 
 @net(
-    "classify",
-    "models.classifiers:build_classifier",
-    task="classification",
-    defaults={"size": 32},
+    "classify", "models.classifiers:build_classifier", task="classification", defaults={"size": 32}
 )
 @dataclass(frozen=True, kw_only=True)
 class ClassifierSettings(NetSettings):
@@ -282,13 +264,7 @@ class ClassifierSettings(NetSettings):
     )
 
 
-@net(
-    "baseline",
-    "tasks.baselines:Baseline",
-    task="restoration",
-    defaults={"mask_input": True, "composite": True},
-    fitted=True,
-)
+@net("baseline", "tasks.baselines:Baseline", task="restoration", defaults=_MASKED, fitted=True)
 @dataclass(frozen=True, kw_only=True)
 class BaselineSettings(NetSettings):
     """Measure a restoration without training: what a net must beat.

@@ -37,14 +37,14 @@ class Child:
     killed: bool = False
 
     def finish(self) -> None:
-        """Ask it to end after the run in hand."""
+        """Ask it to end after the current run."""
         if self.process.stdin:
             self.process.stdin.close()
         elif self.command.is_agent:
             self.process.send_signal(signal.SIGINT)
 
     def stop(self) -> None:
-        """Ask it to save the run in hand and end. Agents count Ctrl-C themselves."""
+        """Ask it to save the current run and end. Agents count Ctrl-C themselves."""
         if self.command.is_agent:
             self.process.send_signal(signal.SIGINT)
         else:

@@ -257,7 +257,7 @@ def known_sweep(sweep: Sweep) -> OnlineSweep | None:
 
 
 def remember(online: OnlineSweep) -> None:
-    """Keep the address, so that the same command goes on with this sweep."""
+    """Store the address, so that the same command continues this sweep."""
     known = {"path": online.path, "server": wandb_settings().base_url}
     write_text_atomically(_memory(online.sweep), json.dumps(known) + "\n")
 

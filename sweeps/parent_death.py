@@ -1,7 +1,7 @@
 """Run Python with the given arguments; SIGINT ends it when the process that started it is killed.
 
 ``python -m sweeps.parent_death PARENT (-m MODULE | FILE) ARGUMENT…``. Linux only: the kernel sends
-the signal, whatever ended the parent. W&B's agents then finish the run in hand and take no other;
+the signal, whatever ended the parent. W&B's agents then finish the current run and take no other;
 workers save theirs and end, because a training run takes the signal for a scheduler's.
 """
 

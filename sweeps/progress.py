@@ -25,7 +25,7 @@ NAME_LENGTH = 64  # of a run's name
 
 @dataclass(frozen=True)
 class Row:
-    """One run in hand: worker, point, its latest figures and the seconds so far."""
+    """One current run: worker, point, its latest figures and the seconds so far."""
 
     worker: str
     name: str
@@ -59,7 +59,7 @@ def _short(value: Any) -> str:
 
 
 class ProgressDisplay:
-    """Points done of total, the best so far, time left, one line per run in hand."""
+    """Points done of total, the best so far, time left, one line per current run."""
 
     def __init__(self, sweep: Sweep, jobs: int, console: Console | None = None) -> None:
         self.console = console or BrokenPipeSafeConsole()
@@ -188,7 +188,7 @@ class ProgressDisplay:
         return f"{before}best {format_value(self.sweep.metric, value)} ({name})"
 
     def _left(self) -> str:
-        """The time left, by runs that have ended, or else by the progress of those in hand."""
+        """The time left, by runs that have ended, or else by the progress of the current ones."""
         open_points = self.total - self.done - self.counts["failed"]
         begun = [row for row in self.rows if row.seconds and row.fraction > 0.01]
         each = self.seconds or [row.seconds / row.fraction for row in begun if row.seconds]

@@ -1,4 +1,4 @@
-"""The study behind an offline sweep: each point trained exactly once, whoever is killed.
+"""The study behind an offline sweep: each point trained exactly once, also after kills.
 
 Every point is a trial of an Optuna study, named by the hash of its settings. The storage hands a
 waiting trial to exactly one process, which claims it (``sweeps.claims``). A lost claim whose run
@@ -102,7 +102,7 @@ class Study:
         return sum(map(is_stale, self.in_state(TrialState.RUNNING)))
 
     def claims_by(self, pid: int) -> list[FrozenTrial]:
-        """The trials that a worker of this command claimed, whatever became of them."""
+        """The trials, in any state, that a worker of this command claimed."""
         return [t for t in self.own_trials() if claim_of(t)["owner"]["pid"] == pid]
 
     def own_trials(self) -> list[FrozenTrial]:

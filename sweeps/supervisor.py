@@ -15,7 +15,7 @@ from sweeps.children import Child, Children, Command
 from sweeps.progress import ProgressDisplay, Row
 from sweeps.study import PointStatus
 
-END_SECONDS = 30  # for runs to save and leave when told to stop now
+END_SECONDS = 30  # for runs to save and end after a stop of level 2
 # SIGUSR1, SIGUSR2 and SIGXCPU are what batch schedulers send before a time limit.
 STOP_SIGNALS = (
     signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU,
@@ -105,7 +105,7 @@ class Limits:
             f"the target {metric} {target} is reached": display.target_reached,
         }
         for reason in (reason for reason, holds in reached.items() if holds):
-            stop.request(1, f"{reason}: stopping after the runs in hand.")
+            stop.request(1, f"{reason}: stopping after the current runs.")
 
 
 def run_engine(
@@ -177,8 +177,8 @@ def _show(engine: Engine, children: Children, display: ProgressDisplay) -> None:
 
 def _forward(level: int, children: Children, display: ProgressDisplay, stop: Stop) -> None:
     """Pass a stop on to every child."""
-    notes = {1: "Stopping after the runs in hand; Ctrl-C again stops now.",
-             2: "Stopping now; runs in hand are saved.", 3: ""}  # fmt: skip
+    notes = {1: "Stopping after the current runs; Ctrl-C again stops now.",
+             2: "Stopping now; the current runs are saved.", 3: ""}  # fmt: skip
     if level == stop.level or level == 1:
         note = stop.reason if level == stop.level and stop.reason else notes[level]
         if note:

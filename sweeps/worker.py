@@ -30,8 +30,8 @@ from sweeps.storage import named_errors
 from sweeps.study import Study
 from sweeps.sweep_file import parse_sweep
 
-STUDY_UNUSABLE = 75  # exit code: the run in hand is interrupted, not failed
-ORPHAN_SECONDS = 5  # for the run in hand to be saved after the command was killed
+STUDY_UNUSABLE = 75  # exit code: the current run is interrupted, not failed
+ORPHAN_SECONDS = 5  # for the current run to be saved after the command was killed
 STATUS_SECONDS = 1  # between two writes of the progress file
 
 
@@ -69,7 +69,7 @@ class Worker:
         self.job, self.sweep = job, job.sweep()
         self.study = Study(job.study, self.sweep, job.runs_dir, job.command)
         self.claims = Claims(self.study)
-        self.trial_id: int | None = None  # in hand, for the heartbeat
+        self.trial_id: int | None = None  # of the current claim, for the heartbeat
         self.last_written = 0.0
 
     def work(self) -> None:
@@ -93,7 +93,7 @@ class Worker:
                 return
 
     def _send_heartbeats(self) -> None:
-        """Renew the claim in hand, through a storage of this thread's own."""
+        """Renew the current claim, through a storage of this thread's own."""
         study = None
         while True:
             time.sleep(HEARTBEAT_SECONDS)
@@ -171,7 +171,7 @@ class Worker:
         return names | claim.point.args | fixed
 
     def _write_progress(self, claim: Claim | None, known: Mapping[str, Any]) -> None:
-        """Write what the supervisor shows of the run in hand, now and then."""
+        """Write what the supervisor shows of the current run, now and then."""
         now = time.monotonic()
         if self.job.progress_file is None or (claim and now - self.last_written < STATUS_SECONDS):
             return
@@ -189,7 +189,7 @@ class Worker:
 def _watch_command(finish: threading.Event) -> None:
     """Set ``finish`` once stdin is closed, and end the process soon after a killed command.
 
-    ``parent_death`` has then asked the run in hand to save itself.
+    ``parent_death`` has then asked the current run to save itself.
     """
     parent = os.getppid()
     os.read(sys.stdin.fileno(), 1)  # returns at the end of the input

@@ -49,7 +49,7 @@ def test_a_stopped_run_stays_stopped_whatever_it_reports_later(method):
     claim = claims.next()
     assert not claims.report(claim, 0.5, 1)
     assert claims.done(claim, 0.5, RESULT, early=True)
-    assert claims.report(claim, 0.001, 2), "it is told again to end"
+    assert claims.report(claim, 0.001, 2), "the next report asks it to stop again"
     assert not claims.done(claim, 0.001, RESULT) and not claims.failed(claim, "late", {})
     [stopped] = [status for status in study.statuses() if status.state == "stopped"]
     assert stopped.value == 0.5

@@ -270,7 +270,7 @@ def test_a_run_that_was_stopped_reports_no_more_and_each_point_has_one_trial_wit
     claims = Claims(study)
     stopped = claims.next()
     assert claims.done(stopped, 0.9, {}, early=True)
-    assert claims.report(stopped, 0.1, 7), "it is told to end"
+    assert claims.report(stopped, 0.1, 7), "the report asks it to stop"
     assert not claims.done(stopped, 0.1, {}) and not claims.heartbeat(stopped.trial_id)
     assert study.statuses()[0].value == 0.9 and study.statuses()[0].state == "stopped"
     never_started = claims.next()

@@ -79,8 +79,7 @@ def connect() -> Any:
 def translate_errors(what: str) -> Iterator[None]:
     """Turn the client's errors about ``what`` into one line.
 
-    Raises ``NotFound`` only where the server says so, ``ServerUnavailable`` where it did not
-    answer or failed, and ``InputError`` for a key without permission.
+    Raises ``NotFound`` for a "not found" answer and ``ServerUnavailable`` for any other failure.
     """
     import requests
     from wandb.errors import AuthenticationError, Error
@@ -192,16 +191,14 @@ def summary_form(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> dict[
     last: dict[str, float] = {}
     best: dict[str, float] = {}
     for key, value in metrics.items():
-        if not re.match(r"(train|val|test|perf)/", key):
-            continue
-        if isinstance(value, Mapping):
-            extreme = value.get("min", value.get("max"))
-            if extreme is not None:
-                best[key] = extreme
-            if value.get("last") is not None:
-                last[key] = value["last"]
-        elif isinstance(value, (int, float)):
-            last[key] = value
+        if re.match(r"(train|val|test|perf)/", key):
+            kept = value if isinstance(value, Mapping) else {"last": value}
+            for found, number in (
+                (best, kept.get("min", kept.get("max"))),
+                (last, kept.get("last")),
+            ):
+                if isinstance(number, (int, float)):
+                    found[key] = number
     network = config.get("network") or {}
     return {
         **{key: network.get(key) for key in ("parameters", "receptive_field", "multiply_adds")},

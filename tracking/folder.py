@@ -35,7 +35,7 @@ def utc_now() -> str:
 def new_run_id() -> str:
     """``WANDB_RUN_ID``, which W&B's agent sets, else eight random characters as W&B makes them.
 
-    Independent of the run's seed. Raises ``InputError`` for an id that is no file name.
+    Raises ``InputError`` for an id that is no file name.
     """
     given = os.environ.get("WANDB_RUN_ID")
     if given:
@@ -67,19 +67,22 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def read_summary(folder: Path) -> dict[str, Any]:
+    """A run folder's summary.json; empty where there is none, or it cannot be read."""
+    try:
+        return dict(json.loads((folder / "summary.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
 def state_of(folder: Path) -> str:
     """The run's state by its summary.json, ``running`` where that was never written."""
-    try:
-        return json.loads((folder / "summary.json").read_text(encoding="utf-8"))["state"]
-    except (OSError, ValueError, KeyError):
-        return "running"
+    return read_summary(folder).get("state", "running")
 
 
 class RunFolder:
-    """``<runs_dir>/<name>-<id>``: config.yaml, metrics.csv, summary.json and the rest.
-
-    ``checkpoints/`` last.pt, previous.pt, best.pt; ``tables/`` one CSV a table; ``pictures/``
-    overviews by images seen, ``pictures/demo/`` the single pictures; ``wandb/`` W&B's own files.
+    """``<runs_dir>/<name>-<id>``: config.yaml, metrics.csv, summary.json; ``checkpoints/``,
+    ``tables/`` (one CSV a table), ``pictures/`` and ``wandb/`` (W&B's own files).
     """
 
     def __init__(self, path: Path) -> None:
@@ -149,7 +152,7 @@ class RunFolder:
             part.unlink(missing_ok=True)
 
     def unlock(self) -> None:
-        """Let other processes go on with the run."""
+        """Release the lock, so that other processes can resume the run."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -196,12 +199,8 @@ class RunFolder:
     @property
     def time(self) -> str:
         """When the run ended, or began, in UTC as text that sorts."""
-        try:
-            summary = json.loads((self.path / "summary.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            summary = {}
         config = {"started_at": self.started_at}
-        return recorded_time(config, summary, self.path / "config.yaml")
+        return recorded_time(config, read_summary(self.path), self.path / "config.yaml")
 
     def write_table(self, table: Table, folder: str = "demo") -> None:
         """Write ``tables/<name>.csv``; pictures become PNG files, named in their cells."""

@@ -1,8 +1,7 @@
 """Where a run is tracked: mode, server and project, as W&B itself would resolve them.
 
-W&B's settings files, its variables and its key lookup keep their meaning; only options given to
-a command overrule them. Importing wandb takes over a second, so nothing here imports it before
-it is needed.
+Only options given to a command override W&B's settings files, variables and key lookup. wandb is
+imported late, because that takes over a second.
 """
 
 from __future__ import annotations
@@ -25,11 +24,10 @@ CLOUD = ("https://api.forge.coreweave.com", "https://api.wandb.ai")  # its addre
 
 @dataclass(frozen=True)
 class Connection:
-    """One command's answer to how its runs are tracked.
+    """How the runs of one command are tracked.
 
-    ``mode`` is online, offline or disabled; ``reason`` says why it is not the mode asked for.
-    ``project`` and ``entity`` are the resolved names. ``arguments`` are those that wandb.init
-    must be given because W&B's own settings do not say the same.
+    ``mode`` is online, offline or disabled; ``reason`` is why it is not the requested one.
+    ``arguments`` are those of wandb.init that differ from W&B's own settings.
     """
 
     mode: str

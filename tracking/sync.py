@@ -18,7 +18,7 @@ from typing import Any
 from common.errors import InputError, RunError
 from common.files import json_text, relative_to_cwd, write_text_atomically
 from tracking import api, server
-from tracking.folder import RunFolder
+from tracking.folder import RunFolder, read_summary
 
 INSPECT_SECONDS = 60  # for W&B's reader of one part
 SYNC_SECONDS = 3600  # for the upload of one part
@@ -129,10 +129,7 @@ def _run_folders(source: Path) -> list[Path]:
 
 def _part_folders_of(folder: Path) -> list[Path]:
     """The folders of the run's parts, wherever WANDB_DIR put them, oldest first."""
-    try:
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        summary = {}
+    summary = read_summary(folder)
     run_id = summary.get("run_id") or folder.name.rpartition("-")[2]
     places = [folder / "wandb"]
     noted = (summary.get("wandb") or {}).get("folder")

@@ -219,13 +219,13 @@ class Tracker:
         self.run.log_artifact(artifact)
 
     def log_code(self, root: Path) -> None:
-        """Log the project's own source as an artifact, unless the user told W&B to save no code."""
+        """Log the project's own source as an artifact, unless W&B's settings forbid it."""
         if self.run is None or self.run.settings.save_code is False:  # WANDB_DISABLE_CODE
             return
         self._call("log_code", str(root), name="convtune-source", include_fn=_is_source)
 
     def preempting(self) -> None:
-        """Have W&B's agent start this run again: it was told to stop before its end."""
+        """Mark the run as preempted, so that W&B's agent starts it again."""
         self._call("mark_preempting")
 
     def finish(self, exit_code: int, summary: dict[str, Any]) -> None:

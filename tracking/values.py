@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 from common.files import encodable
 from common.media import Picture, Table
@@ -16,10 +16,6 @@ MAX_NAME = 128  # characters of a run name, group, job type, artifact name or pr
 MAX_TAG = 64
 
 
-@overload
-def cut(text: str, limit: int) -> str: ...
-@overload
-def cut(text: None, limit: int) -> None: ...
 def cut(text: str | None, limit: int) -> str | None:
     """``text``, encodable in UTF-8 and of at most ``limit`` characters."""
     return None if text is None else encodable(text)[:limit]

@@ -12,15 +12,13 @@ class Recorder(Protocol):
 
     def row(self, row: Row, trainer: BaseTrainer) -> None:
         """Record a row: CSV, W&B, display; at a validation also examples and checkpoints."""
-        ...
 
     def after_step(self, trainer: BaseTrainer) -> None:
         """Show progress now and then, and save where a save between validations is due."""
-        ...
 
 
 class StopFlag(Protocol):
-    """What a stop is asked of: signals, pruning, limits and supervisors set the same flag."""
+    """Whether a stop was requested, by a signal, pruning, a limit or a supervisor."""
 
     @property
     def requested(self) -> bool: ...
