@@ -110,19 +110,19 @@ def _curves(table: Table, key: str) -> Figure | None:
             continue
         colour, marker = style(rank)
         named = rank < len(COLOURS)
+        entry = {"showlegend": named} | ({"legendgroup": f"r{number}"} if named else {})
         x, mean, low, high = map(list, zip(*points, strict=True))
         values += mean
         if len(row.runs) > 1:
             bands.append(
                 {"x": x + x[::-1], "y": high + low[::-1], "fill": "toself", "fillcolor": colour,
                  "opacity": 0.2, "line": {"width": 0}, "mode": "lines", "hoverinfo": "skip",
-                 "showlegend": False, "legendgroup": f"r{number}",
-                 "uid": f"b{number}" if named else f"x{number}"}
+                 **entry, "showlegend": False, "uid": f"b{number}" if named else f"x{number}"}
             )  # fmt: skip
         lines.append(
             {"x": x, "y": mean, "name": text(row.label(table.varying), 40), "uid": f"r{number}",
-             "mode": "lines+markers" if len(x) < 30 else "lines", "showlegend": named,
-             "legendgroup": f"r{number}", "legendrank": rank,
+             "mode": "lines+markers" if len(x) < (30 if named else 2) else "lines", **entry,
+             "legendrank": rank,
              "customdata": [[a, b] for a, b in zip(low, high, strict=True)],
              "line": {"color": colour, "width": 2 if named else 1},
              "marker": {"size": 6 if named else 3, "symbol": marker, "color": colour},
