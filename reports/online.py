@@ -34,12 +34,11 @@ def publish(tables: Sequence[Table], *, share: bool = False) -> Published:
     ``share`` makes a link with which anyone can read it without an account. Raises ``InputError``
     for runs that are not on a W&B server, and where the server does not let us.
     """
-    wr = _components()
+    wr = components()
 
-    entity, project = _home([run for table in tables for row in table.rows for run in row.runs])
+    entity, project = home_of([run for table in tables for row in table.rows for run in row.runs])
     client = connect()
-    heading = f"Comparison of {tables[0].name if len(tables) == 1 else f'{len(tables)} sweeps'}"
-    heading = heading[:128]
+    heading = heading_of(tables)
     with translate_errors(f"{entity}/{project}"):
         old = [r for r in client.reports(f"{entity}/{project}") if r.display_name == heading]
         data = {_key(table): _columns_and_rows(table) for table in tables}
@@ -49,6 +48,7 @@ def publish(tables: Sequence[Table], *, share: bool = False) -> Published:
         report.description = tables[0].question.partition("\n\n")[0].replace("\n", " ")
         report.blocks = [block for table in tables for block in _blocks(table, entity, project)]
         report.blocks += [
+            wr.P("Each key's meaning, unit and better direction: docs/metrics.md of the project."),
             wr.H2("The tables as data"),
             _data_panels(tables, entity, project, run_id),
         ]
@@ -57,12 +57,18 @@ def publish(tables: Sequence[Table], *, share: bool = False) -> Published:
     return Published(report.url, run_url, bool(old), link)
 
 
-def _components() -> Any:
+def heading_of(tables: Sequence[Table]) -> str:
+    """The title of the comparison, within W&B's limit."""
+    name = tables[0].name if len(tables) == 1 else f"{len(tables)} sweeps"
+    return f"Comparison of {name}"[:128]
+
+
+def components() -> Any:
     """W&B's report components; the package does not export them as types."""
     return importlib.import_module("wandb_workspaces.reports.v2")
 
 
-def _home(runs: Sequence[RunRecord]) -> tuple[str, str]:
+def home_of(runs: Sequence[RunRecord]) -> tuple[str, str]:
     """Entity and project of the runs, which must be on a server."""
     offline = [run for run in runs if run.url is None]
     if offline:
@@ -86,7 +92,7 @@ def _columns_and_rows(table: Table) -> tuple[list[str], list[list[Any]]]:
 
 
 def _blocks(table: Table, entity: str, project: str) -> list[Any]:
-    wr = _components()
+    wr = components()
 
     best = min(table.rows, key=lambda row: row.values["place"])
     settings = "\n".join(f"{name}: {show(value)}" for name, value in best.settings.items())
@@ -104,9 +110,15 @@ def _blocks(table: Table, entity: str, project: str) -> list[Any]:
 
 def _run_panels(table: Table, entity: str, project: str) -> Any:
     """Curves, costs, importance of the settings, and the demo pictures of the compared runs."""
-    wr = _components()
+    wr = components()
 
     final = wr.SummaryMetric(f"{table.metric}.last")
+    costs = {
+        "parameters": wr.Config("network.parameters"),
+        "multiply-adds": wr.Config("network.multiply_adds"),
+        "receptive field": wr.Config("network.receptive_field"),
+        "seconds": wr.SummaryMetric("seconds"),
+    }
     columns = [
         wr.ParallelCoordinatesPlotColumn(wr.Config(name), display_name=title(name))
         for name in table.varying
@@ -122,29 +134,50 @@ def _run_panels(table: Table, entity: str, project: str) -> Any:
             title=table.metric, x="images_seen", y=[table.metric], max_runs_to_show=100,
             layout=at(0, 0, 12, 9),
         ),
-        wr.ScatterPlot(
-            title=f"{table.metric} against parameters", x=wr.Config("network.parameters"), y=final,
-            log_x=True, layout=at(12, 0, 12, 9),
+        wr.LinePlot(
+            title=f"{table.metric}, mean and range of each {title(table.varying[0])}",
+            x="images_seen", y=[table.metric], groupby=wr.Config(table.varying[0]),
+            groupby_aggfunc="mean", groupby_rangefunc="minmax", layout=at(12, 0, 12, 9),
+        ),
+        *(
+            wr.ScatterPlot(
+                title=f"{table.metric} against {name}", x=x, y=final,
+                log_x=name != "receptive field", layout=at(6 * n, 9, 6, 9),
+            )
+            for n, (name, x) in enumerate(costs.items())
         ),
         wr.ParallelCoordinatesPlot(
-            columns=columns, title="Settings and result", layout=at(0, 9, 12, 9)
+            columns=columns, title="Settings and result", layout=at(0, 18, 12, 9)
         ),
-        wr.ParameterImportancePlot(f"{table.metric}.last", layout=at(12, 9, 12, 9)),
+        wr.ParameterImportancePlot(f"{table.metric}.last", layout=at(12, 18, 12, 9)),
+        *system_panels([at(8 * n, 27, 8, 8) for n in range(3)]),
     ]  # fmt: skip
     if table.task == "restoration":
         panels.append(
             wr.MediaBrowser(
                 title="The same pictures for every run: input, output, target, error",
                 media_keys=["demo"], mode="grid", grid_x_axis="index", grid_y_axis="run",
-                layout=at(0, 18, 24, 16),
+                layout=at(0, 35, 24, 16),
             )
         )  # fmt: skip
     ids = [run.id for row in table.rows for run in row.runs]
     return wr.PanelGrid(runsets=[_runset(table.name, entity, project, ids)], panels=panels)
 
 
+def system_panels(layouts: Sequence[Any] = ()) -> list[Any]:
+    """CPU, memory and GPU over the runs' time."""
+    wr = components()
+    keys = {"CPU, %": "system/cpu", "Memory, %": "system/memory_percent",
+            "GPU, %": "system/gpu.0.gpu"}  # fmt: skip
+    places = layouts or [wr.Layout()] * len(keys)
+    return [
+        wr.LinePlot(title=name, x="_runtime", y=[key], layout=place)
+        for (name, key), place in zip(keys.items(), places, strict=True)
+    ]
+
+
 def _data_panels(tables: Sequence[Table], entity: str, project: str, run_id: str) -> Any:
-    wr = _components()
+    wr = components()
 
     panels = [
         wr.WeavePanelSummaryTable(
@@ -158,7 +191,7 @@ def _data_panels(tables: Sequence[Table], entity: str, project: str, run_id: str
 def _runset(name: str, entity: str, project: str, run_ids: Sequence[str]) -> Any:
     import wandb_workspaces.expr as expr
 
-    wr = _components()
+    wr = components()
 
     chosen = [expr.Metric("ID").isin(list(run_ids))]
     return wr.Runset(entity=entity, project=project, name=name, filters=chosen)

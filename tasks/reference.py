@@ -7,7 +7,7 @@ from typing import Any
 
 # val/l1_composite of the nearest training images, by data set, corruption, size, training and
 # validation images: python train.py baseline --method knn --data fashion-mnist
-NEAREST = {("fashion-mnist", "half", "28", 60_000, 10_000): 0.0396}
+NEAREST: dict[tuple[Any, ...], float] = {("fashion-mnist", "half", "28", 60_000, 10_000): 0.0396}
 
 
 def beside_baseline(config: Mapping[str, Any], last: Mapping[str, float]) -> str | None:
