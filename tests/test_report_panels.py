@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 
+from common.media import Examples, Picture
 from reports.online import _run_panels
 from reports.table import tables_of
 from reports.workspace import workspace_of
 from tests.fake_runs import fake_run
 from tracking.record import read_run_folder
+from tracking.tracker import Tracker
 
 
 @pytest.mark.parametrize(("command", "pictures"), [("unet", 1), ("resconv", 1), ("classify", 0)])
@@ -33,3 +38,14 @@ def test_the_workspace_groups_panels_by_prefix_and_pictures_by_run(tmp_path) -> 
     assert {panel.gallery_axis for panel in pictures} == {"run"}
     assert titles["System"] == ["CPU, %", "Memory, %", "GPU, %"]
     assert all(run.id in view.spec.model_dump_json() for run in runs)
+
+
+def test_eight_demo_pictures_are_also_logged_under_a_key_each() -> None:
+    """W&B compares runs picture by picture by their keys."""
+    tracker = object.__new__(Tracker)
+    tracker.mode, tracker.run = "offline", SimpleNamespace(log=lambda row, step: logged.update(row))
+    logged: dict = {}
+    gallery = [Picture(np.full((4, 4), n, np.uint8), f"{n}-strip", str(n)) for n in range(20)]
+    tracker._log_examples(Examples(gallery=gallery), step=0)
+    assert sorted(logged) == ["demo", *(f"demo/{n}" for n in range(8))]
+    assert len(logged["demo"]) == 20 and logged["demo/7"] is logged["demo"][7]
