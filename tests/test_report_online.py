@@ -68,7 +68,7 @@ class Online:
         env = kept | self.server.env(self.folder) | {"OMP_NUM_THREADS": "1"} | variables
         done = subprocess.run(
             [sys.executable, "-c", code, *arguments], cwd=ROOT, env=env, capture_output=True,
-            text=True, timeout=120,
+            text=True, timeout=300,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr + done.stdout
         return done.stdout
