@@ -40,32 +40,24 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """One data set as its loader returns it, at any size (see ``ImageData`` for the fields)."""
-
-    name: str
-    train: Split
-    val: Split
-    test: Split | None
-    class_names: tuple[str, ...]
-    source: str
-    skipped: int = 0
-    remarks: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImageData:
-    """Images ready for training: all of one size, on the CPU, contiguous."""
+    """One data set as its loader returns it, at any size."""
 
     name: str  # 'fashion-mnist', 'garments', 'dog-cat-bird', 'cifar10' or 'folder-NAME'
     train: Split
     val: Split
     test: Split | None
     class_names: tuple[str, ...]
-    checksum: str  # SHA-256 over the images and labels in use, before resizing
     source: str  # a path, or a description where there is none
-    fallback_reason: str | None = None  # why 'auto' took garments; None otherwise
     skipped: int = 0  # files of a folder that were not used: not images, unreadable or too large
     remarks: tuple[str, ...] = ()  # what the user should know of the data, one line each
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageData(Source):
+    """Images ready for training: all of one size, on the CPU, contiguous."""
+
+    checksum: str  # SHA-256 over the images and labels in use, before resizing
+    fallback_reason: str | None = None  # why 'auto' took garments; None otherwise
 
 
 class NotFoundError(InputError):

@@ -81,7 +81,7 @@ def browser() -> Iterator[Browser]:
         ["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
     try:
-        line = next(line for line in driver.stdout if "successfully" in line)
+        line = next(line for line in driver.stdout or () if "successfully" in line)
         port = int(re.search(r"port (\d+)", line)[1])
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
             session = Browser(port, profile)

@@ -102,7 +102,8 @@ def cli(capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
         capfd.readouterr()
         with pytest.raises(SystemExit) as end:
             main([str(arg) for arg in args])
-        return Outcome(end.value.code or 0, *capfd.readouterr())
+        out, err = capfd.readouterr()
+        return Outcome(int(end.value.code or 0), str(out), str(err))
 
     return call
 
@@ -136,7 +137,8 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbSer
 
 def run_folder(outcome: Outcome) -> Path:
     """The run folder that a finished command named."""
-    return Path(re.search(r"^run folder\s+(\S+)$", outcome.out, re.MULTILINE)[1])
+    [folder] = re.findall(r"^run folder\s+(\S+)$", outcome.out, re.MULTILINE)
+    return Path(folder)
 
 
 class Rows:

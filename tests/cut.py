@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,15 +65,14 @@ def _child(task: str, options: dict, place: str, count: int, folder: str, env: d
     os._exit(result.exit_code)
 
 
-def _kill_at(owner: Any, name: str, after: bool, count: int, signals: list[int]) -> None:
+def _kill_at(owner: Any, name: str, after: bool, count: int, signals: Sequence[int]) -> None:
     original: Callable = getattr(owner, name)
     calls = 0
 
     def counted(*args: Any, **kwargs: Any) -> Any:
         nonlocal calls
         calls += 1
-        if after:
-            result = original(*args, **kwargs)
+        result = original(*args, **kwargs) if after else None
         for number in signals if calls == count else []:
             os.kill(os.getpid(), number)
         return result if after else original(*args, **kwargs)

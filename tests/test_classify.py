@@ -24,7 +24,8 @@ def call(capsys, *args) -> tuple[int, str, str]:
     capsys.readouterr()
     with pytest.raises(SystemExit) as stop:
         main(list(map(str, args)))
-    return stop.value.code, *capsys.readouterr()
+    out, err = capsys.readouterr()
+    return int(stop.value.code or 0), out, err
 
 
 def photos(root: Path, split: str, count: int, seed: int) -> None:
@@ -92,7 +93,7 @@ def test_a_run_leaves_its_figures_and_predict_repeats_them(capsys, data, tmp_pat
     for row in shown:
         chances = {name: float(row[f"p_{name}"]) for name in COLOURS}
         assert sum(chances.values()) == pytest.approx(1, abs=2e-4)
-        assert row["prediction"] == max(chances, key=chances.get)
+        assert row["prediction"] == max(chances, key=lambda name: chances[name])
         assert Image.open(run / row["picture"]).size == (16, 16)
 
     out = tmp_path / "submission.csv"

@@ -17,7 +17,6 @@ from PIL import Image
 LEGACY = Path(__file__).parent / "legacy"
 ENDS = json.loads((LEGACY / "ends.json").read_text())
 # The same steps on another processor or with other threads round differently.
-CLOSE = {"rel": 1e-5, "abs": 1e-6}
 
 
 @pytest.fixture
@@ -54,7 +53,7 @@ def assert_ended_as_before(folder: Path, name: str) -> None:
     summary = summary_of(folder)
     assert summary["state"] == "finished"
     for key, value in ENDS[name].items():
-        assert summary["last"][key] == pytest.approx(value, **CLOSE), key
+        assert summary["last"][key] == pytest.approx(value, rel=1e-5, abs=1e-6), key
     steps = [int(row["step"]) for row in rows_of(folder / "metrics.csv")]
     assert steps == sorted(steps), "rows of the interrupted part are not repeated"
 
@@ -129,7 +128,7 @@ def test_an_old_run_reruns_to_the_same_figures(cli, legacy, command):
     after = json.loads(again.read_text())["last"]
     for key, value in before.items():
         if not key.startswith("perf/"):
-            assert after[key] == pytest.approx(value, **CLOSE), key
+            assert after[key] == pytest.approx(value, rel=1e-5, abs=1e-6), key
 
 
 def test_an_old_net_restores_as_it_did(cli, legacy):

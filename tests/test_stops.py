@@ -84,6 +84,7 @@ def test_stopped_and_gone_on_equals_uninterrupted_and_a_second_sigint_stops_at_o
 def test_a_reader_that_goes_away_stops_nothing():
     command = [sys.executable, str(ROOT / "train.py"), "resconv", *OFF]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout and process.stderr
         process.stdout.readline()
         process.stdout.close()  # like ``| head -1``: the next line meets a broken pipe
         assert (process.stderr.read(), process.wait()) == (b"", 0)

@@ -17,6 +17,7 @@ import pytest
 from sweeps.claims import Claims
 from sweeps.study import Study
 from sweeps.sweep_file import read_sweep
+from tests.claims import next_claim
 from tests.test_sweep_offline import write
 
 pytestmark = [
@@ -44,7 +45,7 @@ def test_the_dashboard_shows_a_journal_and_leaves_it_as_it_was():
     study.enqueue_missing()
     claims = Claims(study)
     for value in (0.5, 0.25):
-        claims.done(claims.next(), value, {"folder": "f", "run_id": "r"})
+        claims.done(next_claim(claims), value, {"folder": "f", "run_id": "r"})
     before = Path("studies/mini.journal").read_bytes()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -12,6 +12,7 @@ from sweeps.progress import ProgressDisplay, run_name
 from sweeps.study import PointStatus, Study
 from sweeps.supervisor import Limits, Stop
 from sweeps.sweep_file import read_sweep
+from tests.claims import next_claim
 from tests.test_sweep_offline import MINI, write
 
 SMALL = MINI.replace("[1, 2, 3]", "[1]").replace("[3, 5]", "[3]").replace("256}\n  ch", "64}\n  ch")
@@ -82,7 +83,7 @@ def test_hyperband_judges_a_setting_by_the_mean_of_its_seeds():
     study = Study("s.journal", read_sweep(write(text)).with_seeds(2))
     study.enqueue_missing()
     claims = Claims(study)
-    taken = [claims.next() for _ in range(4)]
+    taken = [next_claim(claims) for _ in range(4)]
     by_point = {(c.point.args["layers"], c.point.args["seed"]): c for c in taken}
     assert not claims.report(by_point[1, 0], 0.1, 1)
     assert claims.report(by_point[2, 0], 0.3, 1), "its mean 0.3 is above 0.1"

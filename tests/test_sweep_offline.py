@@ -15,6 +15,7 @@ from pathlib import Path
 import optuna
 import pytest
 import yaml
+from optuna.storages.journal import JournalFileBackend
 from rich.console import Console
 
 from sweeps.claims import Claims
@@ -23,6 +24,7 @@ from sweeps.progress import ProgressDisplay, Row
 from sweeps.study import PointStatus, Study
 from sweeps.sweep_file import read_sweep
 from sweeps.worker import Job
+from tests.claims import next_claim
 
 pytestmark = pytest.mark.slow
 
@@ -63,14 +65,14 @@ class Command:
         self.lines: list[str] = []
 
     def wait_for(self, text: str) -> None:
-        for line in self.process.stdout:
+        for line in self.process.stdout or ():
             self.lines.append(line)
             if text in line:
                 return
         raise AssertionError(f"{text!r} never came: {self.lines}")
 
     def end(self) -> int:
-        self.lines += self.process.stdout.readlines()
+        self.lines += self.process.stdout or ()
         return self.process.wait()
 
     def workers(self) -> list[int]:
@@ -86,7 +88,7 @@ def alive(pid: int) -> bool:
 
 def done_points(journal: Path) -> Counter:
     """How often each point of the study at ``journal`` was done."""
-    backend = optuna.storages.journal.JournalFileBackend(str(journal.resolve()))
+    backend = JournalFileBackend(str(journal.resolve()))
     storage = optuna.storages.JournalStorage(backend)
     (name,) = optuna.get_all_study_names(storage)
     trials = optuna.load_study(study_name=name, storage=storage).trials
@@ -171,7 +173,7 @@ def test_a_helper_counts_the_points_of_all_commands_and_knows_their_best():
     engine = StudyEngine(mine, Job("studies/mini.journal", "mini.yaml", {}, mine.command, "runs"))
     for study, value in ((others, 0.5), (others, 0.125), (mine, 0.25)):
         claims = Claims(study)
-        claims.done(claims.next(), value, {"folder": "f", "run_id": "r"})
+        claims.done(next_claim(claims), value, {"folder": "f", "run_id": "r"})
     display.update(mine.statuses(), [])
     display.announce(engine.results(mine.statuses()))
     assert engine.results(mine.statuses()) == [], "each run is announced once"

@@ -11,6 +11,7 @@ import pytest
 from sweeps.claims import Claims
 from sweeps.study import Study
 from sweeps.sweep_file import read_sweep
+from tests.claims import next_claim
 from tests.test_sweep_offline import MINI, write
 
 METHODS = {
@@ -46,7 +47,7 @@ def test_every_point_has_an_id_and_settings_of_its_own(method):
 @pytest.mark.parametrize("method", METHODS)
 def test_a_stopped_run_stays_stopped_whatever_it_reports_later(method):
     study, claims = open_study(METHODS[method])
-    claim = claims.next()
+    claim = next_claim(claims)
     assert not claims.report(claim, 0.5, 1)
     assert claims.done(claim, 0.5, RESULT, early=True)
     assert claims.report(claim, 0.001, 2), "the next report asks it to stop again"
@@ -60,7 +61,7 @@ def test_a_stopped_run_stays_stopped_whatever_it_reports_later(method):
 @pytest.mark.parametrize("method", METHODS)
 def test_a_point_whose_worker_never_began_it_comes_back(method, monkeypatch):
     study, claims = open_study(METHODS[method])
-    first = claims.next()
+    first = next_claim(claims)
     monkeypatch.setattr("sweeps.owner.is_gone", lambda owner: True)  # killed before it trained
     study.enqueue_missing()
     monkeypatch.undo()

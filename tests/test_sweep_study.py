@@ -21,6 +21,7 @@ from sweeps.owner import LEASE_SECONDS, is_gone, this_process
 from sweeps.sampling import Hyperband
 from sweeps.study import Study, points_of
 from sweeps.sweep_file import read_sweep
+from tests.claims import all_claims, next_claim
 
 GRID = """\
 name: claims
@@ -94,7 +95,7 @@ def test_a_claim_without_a_sign_of_life_is_taken_over_and_its_late_result_not_co
     claims = Claims(study)
     study.enqueue_missing()
     monkeypatch.setattr(owner_module, "is_gone", lambda owner: None)  # owners on other machines
-    first = claims.next()
+    first = next_claim(claims)
     assert states(study) == ["running", "missing", "missing"] and study.stale() == 0
     claims.heartbeat(first.trial_id)
     now = time.time()
@@ -106,7 +107,7 @@ def test_a_claim_without_a_sign_of_life_is_taken_over_and_its_late_result_not_co
     assert study.waiting() == 3
     assert claims.report(first, 0.1, 1), "a run whose claim is gone should end"
     assert not claims.done(first, 0.1, {})
-    taken = [claims.next() for _ in range(3)]
+    taken = [next_claim(claims) for _ in range(3)]
     assert {claim.point.key for claim in taken} == {point.key for point in study.points}
     assert claims.next() is None
 
@@ -142,7 +143,7 @@ def test_a_run_that_had_finished_before_the_kill_counts(monkeypatch):
     study = Study("claims.journal", sweep_of(), "runs")
     claims = Claims(study)
     study.enqueue_missing()
-    claim = claims.next()
+    claim = next_claim(claims)
     sweep = {"name": "claims", "point": claim.point.key}
     for name, state, point in (
         ("other", "finished", sweep | {"point": "other"}),
@@ -167,7 +168,7 @@ def test_failed_points_wait_for_a_retry_and_killed_ones_do_not():
     study = Study("claims.journal", sweep_of())
     claims = Claims(study)
     study.enqueue_missing()
-    failed, killed, done = (claims.next() for _ in range(3))
+    failed, killed, done = (next_claim(claims) for _ in range(3))
     claims.failed(failed, "the loss became NaN", {})
     claims.failed(killed, "killed by SIGKILL", {}, lost=True)
     claims.done(done, 0.1, {})
@@ -177,7 +178,7 @@ def test_failed_points_wait_for_a_retry_and_killed_ones_do_not():
     assert study.waiting() == 1
     study.enqueue_missing(retry_failed=True)
     assert study.waiting() == 2
-    for claim in (claims.next(), claims.next()):
+    for claim in (next_claim(claims), next_claim(claims)):
         claims.done(claim, 0.2, {})
     assert states(study) == ["done"] * 3 and claims.next() is None
 
@@ -231,14 +232,14 @@ def test_bayes_places_choose_their_settings_when_claimed_and_keep_them_in_a_retr
     study = Study("claims.journal", sweep_of(text))
     claims = Claims(study)
     study.enqueue_missing()
-    first, second = claims.next(), claims.next()
+    first, second = next_claim(claims), next_claim(claims)
     assert first.point.key == "place-0001" and first.point.args["lr"] != second.point.args["lr"]
     claims.failed(first, "broken", {})
-    for claim in iter(claims.next, None):
+    for claim in all_claims(claims):
         claims.done(claim, 0.1, {})
     claims.done(second, 0.05, {})
     study.enqueue_missing(retry_failed=True)
-    again = claims.next()
+    again = next_claim(claims)
     assert again.point == first.point
     with pytest.raises(InputError, match="its parameters differs"):
         Study("claims.journal", sweep_of(text.replace("0.01", "0.02")))
@@ -249,7 +250,7 @@ def test_hyperband_stops_the_worse_half_at_each_band():
     study = Study("claims.journal", sweep_of(GRID + rule))
     claims = Claims(study)
     study.enqueue_missing()
-    good, bad = claims.next(), claims.next()
+    good, bad = next_claim(claims), next_claim(claims)
     assert [claims.report(good, value, epoch) for epoch, value in ((1, 0.5), (2, 0.1))] == [
         False, False,
     ]  # fmt: skip
@@ -268,15 +269,15 @@ def test_a_run_that_was_stopped_reports_no_more_and_each_point_has_one_trial_wit
     study = Study("claims.journal", sweep_of())
     study.enqueue_missing()
     claims = Claims(study)
-    stopped = claims.next()
+    stopped = next_claim(claims)
     assert claims.done(stopped, 0.9, {}, early=True)
     assert claims.report(stopped, 0.1, 7), "the report asks it to stop"
     assert not claims.done(stopped, 0.1, {}) and not claims.heartbeat(stopped.trial_id)
     assert study.statuses()[0].value == 0.9 and study.statuses()[0].state == "stopped"
-    never_started = claims.next()
+    never_started = next_claim(claims)
     study.close_dead(study.in_state(TrialState.RUNNING)[0], "killed", lost=True)
     study.enqueue_missing()
     comes_back = Claims(study)
-    keys = [claim.point.key for claim in iter(comes_back.next, None)]
+    keys = [claim.point.key for claim in all_claims(comes_back)]
     assert never_started.point.key in keys and stopped.point.key not in keys
     assert len(keys) == len(set(keys)) == 2
