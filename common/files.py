@@ -28,7 +28,10 @@ def write_atomically(
     ``durable`` waits for the disk, so that the file also survives a power cut.
     Raises ``OSError`` (disk full, no permission) with ``path`` untouched.
     """
+    new = not path.parent.exists()
     path.parent.mkdir(parents=True, exist_ok=True)
+    if new and durable:
+        fsync_folder(path.parent.parent)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with open(part, "wb") as file:
@@ -45,10 +48,10 @@ def write_atomically(
     finally:
         part.unlink(missing_ok=True)
     if durable:
-        _fsync_folder(path.parent)
+        fsync_folder(path.parent)
 
 
-def _fsync_folder(folder: Path) -> None:
+def fsync_folder(folder: Path) -> None:
     """Make renames in ``folder`` survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import time
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,12 +71,24 @@ def load_first(paths: Iterable[Path], run_id: str) -> tuple[Path | None, dict[st
         except InputError as error:
             problems.append(str(error))
             continue
+        if "training" not in contents:
+            problems.append(f"{path}: weights only, not a checkpoint to resume from")
+            continue
         if contents["config"]["run_id"] == run_id:
             return path, contents, problems
         problems.append(f"{path}: a checkpoint of another run, {contents['config']['run_id']}")
     if problems:
         raise InputError(f"no checkpoint to resume from: {'; '.join(problems)}")
     return None, {}, []
+
+
+def check_best(path: Path, run_id: str, best: Mapping[str, float]) -> None:
+    """Raises ``InputError`` if ``path`` does not hold this run's best weights, or later ones."""
+    contents = load(path)
+    there = contents.get("best", best)  # absent in runs of commit 73bab81
+    other = contents["config"]["run_id"] != run_id or "training" in contents
+    if other or (there != best and there["images_seen"] <= best["images_seen"]):
+        raise InputError(f"{path}: not the best weights of this run; put back a copy of them")
 
 
 class SaveSchedule:

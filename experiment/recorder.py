@@ -59,6 +59,7 @@ class Recorder:
         self.start_time = time.monotonic() - saved.get("seconds", 0.0)
         self.times: dict[str, float] = {"saving": 0.0, "wandb": 0.0, "lost": 0.0}
         self.times |= saved.get("times", {})
+        self.metrics_checksum: int | None = saved.get("metrics")
         self.last_observed = 0.0
         self.metrics: MetricsFile | None = None
 
@@ -70,7 +71,9 @@ class Recorder:
         )
         self.folder.write_table(params)
         columns = trainer.task.metrics
-        self.metrics = MetricsFile(self.folder.path / "metrics.csv", columns, trainer.step)
+        self.metrics = MetricsFile(
+            self.folder.path / "metrics.csv", columns, trainer.step, self.metrics_checksum
+        )
         config, data = self.info.config, trainer.task.data
         tags = [self.settings.command, data.name]
         self.tracker.start(
@@ -136,7 +139,8 @@ class Recorder:
         if not self.best or sign * value < sign * self.best[objective]:
             self.best = {k: v for k, v in row.items() if k.startswith("val/")}
             self.best["images_seen"] = row["images_seen"]
-            checkpoints.save(self.folder.checkpoints / "best.pt", self._weights(trainer))
+            contents = self._weights(trainer) | {"best": self.best}
+            checkpoints.save(self.folder.checkpoints / "best.pt", contents)
 
     def save(self, trainer: BaseTrainer) -> None:
         """Save ``last.pt``; the one before it becomes ``previous.pt``."""
@@ -147,6 +151,7 @@ class Recorder:
                 "last": self.last,
                 "seconds": self.seconds,
                 "times": self.times,
+                "metrics": self._metrics.checksum,
             }
             self._metrics.to_disk()
             last, previous = (self.folder.checkpoints / f"{n}.pt" for n in ("last", "previous"))

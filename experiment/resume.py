@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import InputError
+from common.files import json_text
 from common.log import log
 from common.options import flag
 from experiment.identity import experiment_settings, identity
@@ -38,6 +40,24 @@ class ResumedRun:
             raise InputError(
                 f"--resume {self.folder.path}: the data have changed since (checksum "
                 f"{checksum[:12]}, was {before[:12]}); give the same --data and --data-root"
+            )
+
+    def check_config(self, saved: Mapping[str, Any] | None) -> None:
+        """Raises ``InputError`` if config.yaml is not as it was ``saved`` in the checkpoint.
+
+        Without a checkpoint, if its settings are not those of its identity.
+        """
+        config = self.config
+        if saved is None:
+            named = config.get("identity")
+            changed = ["identity"] if named and identity(_settings_in(config)) != named else []
+        else:
+            now, then = (json.loads(json_text(c)) for c in (config, saved))
+            changed = [k for k in now | then if now.get(k) != then.get(k)]
+        if changed:
+            raise InputError(
+                f"{self.folder.path / 'config.yaml'}: changed since the checkpoint was saved "
+                f"({', '.join(changed[:5])}); put back a copy of it, or start a new run"
             )
 
 

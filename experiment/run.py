@@ -172,8 +172,9 @@ def _load_last(
     files = [folder.checkpoints / name for name in ("last.pt", "previous.pt")]
     path, saved, problems = checkpoints.load_first(files, resumed.config["run_id"])
     best = folder.checkpoints / "best.pt"
-    if path and saved["best"] and best.exists():
-        checkpoints.load(best)  # damage is reported now, not after the whole training
+    resumed.check_config(saved["config"] if path else None)
+    if path and saved["best"] and best.exists():  # reported now, not after the whole training
+        checkpoints.check_best(best, resumed.config["run_id"], saved["best"])
     for problem in problems:
         log.warning(problem)
     if path is None:

@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from common.errors import InputError
-from common.files import encodable, json_text, write_atomically, write_text_atomically
+from common.files import encodable, fsync_folder, json_text, write_atomically, write_text_atomically
 from common.media import Picture, Table
 from tracking.record import recorded_time
 
@@ -59,7 +59,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.yaml"
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         detail = " ".join(str(error).split())[:80]
         raise InputError(f"{path}: cannot be read ({detail}); give another run folder") from None
     if not isinstance(config, dict) or not {"task", "run_id", "dataset"} <= config.keys():
@@ -124,6 +124,7 @@ class RunFolder:
                 "give a folder you can write to, for example --runs-dir runs"
             ) from None
         folder = cls(path)
+        fsync_folder(path.parent)  # else a power cut could leave it under its hidden name
         folder._lock = hidden._lock
         return folder
 
