@@ -53,7 +53,7 @@ class ResumedRun:
             changed = ["identity"] if named and identity(_settings_in(config)) != named else []
         else:
             now, then = (json.loads(json_text(c)) for c in (config, saved))
-            changed = [k for k in now | then if now.get(k) != then.get(k)]
+            changed = [k for k in now | then if repr(now.get(k, ...)) != repr(then.get(k, ...))]
         if changed:
             raise InputError(
                 f"{self.folder.path / 'config.yaml'}: changed since the checkpoint was saved "

@@ -95,7 +95,10 @@ class Watchdog:
 
     def _report(self, what: str) -> None:
         place = self._place()
-        with contextlib.suppress(OSError), open(self.files[self.rank], "w") as file:
+        with (
+            contextlib.suppress(OSError),
+            open(self.files[self.rank], "w", encoding="utf-8") as file,
+        ):
             file.write(f"rank {self.rank} at {place}: {what}\n\n")
             file.flush()
             faulthandler.dump_traceback(file, all_threads=True)

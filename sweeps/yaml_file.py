@@ -65,7 +65,7 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], str]:
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise InputError(f"{path}{where}: {error.problem or 'not YAML'}") from None
     except yaml.YAMLError as error:
-        raise InputError(f"{path}: not YAML: {error}") from None
+        raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if len(documents) > 1:
         names = ", ".join(str(d.get("name", "?")) for d in documents if isinstance(d, dict))
         raise InputError(

@@ -221,6 +221,8 @@ def test_losses_and_figures_are_computed_in_float32(command, precision, tiny_dat
     trainer.spy_on_losses(lambda outputs: seen.append(outputs.dtype))
     conv = next(m for m in trainer.net.modules() if isinstance(m, nn.Conv2d))
     conv.register_forward_hook(lambda module, inputs, output: dtypes.append(output.dtype))
+    for name, tensor in trainer.net.state_dict().items():
+        assert tensor.dtype in (torch.float32, torch.int64), name
     trainer.train_step()
     inputs, targets, _ = trainer.prepared(0)
     assert seen == [torch.float32]
@@ -228,8 +230,6 @@ def test_losses_and_figures_are_computed_in_float32(command, precision, tiny_dat
     assert inputs.dtype == torch.float32
     assert targets.dtype == (torch.float32 if command == "resconv" else torch.int64)
     assert trainer.forward_evaluating(inputs).dtype == torch.float32
-    for name, tensor in trainer.net.state_dict().items():
-        assert tensor.dtype in (torch.float32, torch.int64), name
     states = [v for s in trainer.optimizer.state.values() for v in s.values()]
     assert states and all(v.dtype == torch.float32 for v in states if isinstance(v, Tensor))
 
