@@ -50,7 +50,7 @@ def correlation(ours: list[float], theirs: list[float]) -> str:
     n = len(ours)
     if n < 4:
         return "too few rows"
-    rho = float(spearmanr(ours, theirs).statistic)
+    rho, _ = map(float, spearmanr(ours, theirs))
     if abs(rho) == 1:
         return f"{rho:.2f}"
     half = norm.ppf(0.975) * math.sqrt((1 + rho**2 / 2) / (n - 3))
