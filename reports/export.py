@@ -42,9 +42,10 @@ def _write(run: FolderRun, target: Path) -> None:
         for step, key, value in scalars(run.folder / "metrics.csv"):
             writer.add_scalar(key, value, step)
         for path in sorted((run.folder / "pictures").glob("*.png")):
-            if path.stem.isdigit():  # named by the images seen
+            seen = path.stem.removeprefix("images-")  # 73bab81 had no prefix
+            if seen.isdigit():
                 pixels = np.asarray(Image.open(path).convert("RGB"))
-                writer.add_image("overview", pixels, int(path.stem), dataformats="HWC")
+                writer.add_image("overview", pixels, int(seen), dataformats="HWC")
         plain = (int, float, str, bool)
         settings = {k: v for k, v in settings_of(run).items() if isinstance(v, plain)}
         settings["seed"] = run.config.get("seed", 0)

@@ -26,6 +26,7 @@ from reports.table import Row, Table
 from reports.words import show, title
 
 TEMPLATES = Path(__file__).parent / "templates"
+SCRIPTS = ("section.js", "pictures.js", "page.js")  # in the order that they need each other
 CHARACTERS = 1.5e6, 5e4, 12e6  # of pictures: for any page, more for each run, at most
 
 
@@ -39,7 +40,8 @@ def page(tables: Sequence[Table]) -> str:
     first, each, most = CHARACTERS
     sprites = Sprites(min(most, first + each * len(runs)))
     data = {"sections": [_data(table, sprites) for table in tables], "sheets": sprites.sheets}
-    plotly, script = get_plotlyjs(), (TEMPLATES / "page.js").read_text(encoding="utf-8")
+    plotly = get_plotlyjs()
+    script = "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in SCRIPTS)
     style_sheet = (TEMPLATES / "page.css").read_text(encoding="utf-8")
     sources = ", ".join(sorted({str(row.settings["data"]) for t in tables for row in t.rows}))
     days = sorted({run.day for run in runs})

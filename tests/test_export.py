@@ -18,7 +18,7 @@ def test_tensorboard_reads_every_scalar_picture_and_setting_back(tmp_path: Path)
     for number, ks in enumerate((3, 5)):
         run = fake_run(tmp_path / "runs", f"r{number}", 0.05 + ks / 100, ks=ks)
         (run / "pictures").mkdir(exist_ok=True)
-        Image.new("L", (8, 4), 10 * ks).save(run / "pictures" / "000640.png")
+        Image.new("L", (8, 4), 10 * ks).save(run / "pictures" / "images-000000640.png")
     logs = tmp_path / "logs"
     export.main([str(tmp_path / "runs"), "--to", "tensorboard", str(logs)], standalone_mode=False)
     runs = sorted((tmp_path / "runs").iterdir())
