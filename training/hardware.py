@@ -131,12 +131,12 @@ def environment(hardware: Hardware) -> dict[str, Any]:
         "device_name": name,
         "threads": torch.get_num_threads(),
         "precision": next(name for name, dtype in DTYPES.items() if dtype == hardware.dtype),
-        "precision_probe": dict(hardware.probe),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "torch": str(torch.__version__),
         "torchvision": str(torchvision.__version__),
         "cuda": torch.version.cuda if on_cuda else None,
+        **({"precision_probe": dict(hardware.probe)} if hardware.probe else {}),
     }
 
 
