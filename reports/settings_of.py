@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from common.errors import InputError
+from common.errors import InputError, nearest
 from experiment.describe import command_line
 from experiment.settings import Option, options_of
 from models.registry import NETS
@@ -82,6 +82,15 @@ def namesakes(settings: Sequence[dict[str, Any]]) -> set[str]:
         prepared = tuple(each.get(key) for key in ("data", "size", "train_images", "val_images"))
         found.setdefault(prepared, set()).add(each["checksum"])
     return {key[0] for key, checksums in found.items() if len(checksums) > 1}
+
+
+def require_settings(names: Sequence[str], records: Sequence[RunRecord]) -> None:
+    """Raise ``InputError`` for a name that is no setting of any run."""
+    known = {key for record in records for key in settings_of(record)} if names else set()
+    for name in names:
+        if name not in known:
+            hint = f"{nearest(name, known)} There are {', '.join(sorted(known))}"
+            raise InputError(f"--group-by {name}: no such setting.{hint}")
 
 
 def natural(value: Any) -> tuple[Any, ...]:

@@ -12,7 +12,7 @@ from reports.csv_files import CsvRun
 from reports.notes import counted, metric_of, notes_of, reasons_of, state_of
 from reports.published import METRIC, published
 from reports.selection import select
-from reports.settings_of import namesakes, settings_of, task_of, varying
+from reports.settings_of import namesakes, require_settings, settings_of, task_of, varying
 from reports.statistics import LEVEL, Difference, Spread, from_best, spread
 from reports.words import show, title
 from tasks.metrics import goal_of
@@ -104,11 +104,7 @@ def tables_of(
             hint = f"{nearest(metric, logged)} There are {', '.join(sorted(logged))}"
             raise InputError(f"--metric {metric}: no run has it.{hint}")
         records = [replace(record, metric=metric) for record in records]
-    known = {key for record in records for key in settings_of(record)} if group_by else set()
-    for name in group_by:
-        if name not in known:
-            hint = f"{nearest(name, known)} There are {', '.join(sorted(known))}"
-            raise InputError(f"--group-by {name}: no such setting.{hint}")
+    require_settings(group_by, records)
     every = _tables(records, goal, group_by)
     tables = [table for table in every if table.rows]
     if not tables:
