@@ -10,6 +10,7 @@ import torch
 import yaml
 from torch import nn
 
+from common.log import log_through
 from experiment.run import run
 from experiment.settings import Settings
 from training import hardware, precision
@@ -42,14 +43,15 @@ class Net(nn.Module):
         (Net(slow="fp32", error=0.1), torch.float32, "differs by"),
     ],
 )
-def test_the_probe_takes_bf16_only_where_it_is_faster_and_agrees(caplog, net, dtype, reason):
+def test_the_probe_takes_bf16_only_where_it_is_faster_and_agrees(net, dtype, reason):
     fast = choose_hardware(HardwareSettings(device="cpu", precision="bf16"))
     before = {name: value.clone() for name, value in net.state_dict().items()}
     state = torch.get_rng_state()
-    with caplog.at_level("INFO"):
+    messages: list[str] = []
+    with log_through(messages.append):
         found = precision.probe(fast, net, INPUTS)
     assert found.dtype == dtype and set(found.probe) == {"bf16_time_over_fp32", "difference"}
-    assert reason in caplog.text and bool(reason) == bool(caplog.text)
+    assert len(messages) == bool(reason) and all(reason in text for text in messages)
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
 
