@@ -133,12 +133,15 @@ class PatientStorage:
 
 def _is_outage(error: BaseException | None) -> bool:
     """Whether a database's error says that its server is away, not that the call was wrong."""
-    from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+    from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
 
     if isinstance(error, StorageInternalError):
         return _is_outage(error.__cause__)
     lost = isinstance(error, DBAPIError) and error.connection_invalidated
-    return lost or isinstance(error, OperationalError | InterfaceError)
+    # psycopg2 gives the bare class for an answer that was cut off.
+    return (
+        lost or type(error) is DatabaseError or isinstance(error, OperationalError | InterfaceError)
+    )
 
 
 def _without_password(url: str) -> str:
