@@ -174,9 +174,10 @@ class Display:
                 aside = "" if best in (None, value) else f" (best net {format_value(metric, best)})"
                 table.add_row(metric, f"{format_value(metric, value)}{aside}")
         table.add_row("time", clock(summary["seconds"]))
-        spent = {k: v for k, v in summary["time"].items() if v >= 0.5}
-        table.add_row("spent in", ", ".join(f"{TIMES[k]} {clock(v)}" for k, v in spent.items()))
-        table.add_row("goodput", f"{summary['goodput']:.1%}")
+        if "time" in summary:
+            spent = {k: v for k, v in summary["time"].items() if v >= 0.5}
+            table.add_row("spent in", ", ".join(f"{TIMES[k]} {clock(v)}" for k, v in spent.items()))
+            table.add_row("goodput", f"{summary['goodput']:.1%}")
         table.add_row("training images/s", f"{summary['images_per_second']:,.0f}")
         if fallback_reason(config["dataset"]):
             table.add_row("data", f"{config['dataset']['name']}, NOT the real data: see above")

@@ -53,7 +53,8 @@ class ResumedRun:
             changed = ["identity"] if named and identity(_settings_in(config)) != named else []
         else:
             now, then = (json.loads(json_text(c)) for c in (config, saved))
-            changed = [k for k in now | then if repr(now.get(k, ...)) != repr(then.get(k, ...))]
+            now, then = ({k: json.dumps(c[k], sort_keys=True) for k in c} for c in (now, then))
+            changed = [key for key in now | then if now.get(key) != then.get(key)]
         if changed:
             raise InputError(
                 f"{self.folder.path / 'config.yaml'}: changed since the checkpoint was saved "

@@ -22,6 +22,8 @@ from tracking.folder import RunFolder, read_summary
 
 INSPECT_SECONDS = 60  # for W&B's reader of one part
 SYNC_SECONDS = 3600  # for the upload of one part
+# WANDB_SERVICE: another process's service would go on with an upload that was given up.
+NOT_FOR_UPLOADS = ("WANDB_MODE", "WANDB_SILENT", "WANDB_SERVICE")
 ADDRESS = re.compile(r"https?://\S+/runs/\S+")
 CUT_SHORT = "ends with an incomplete record"  # a killed process left it: all there is was sent
 
@@ -151,7 +153,7 @@ def _upload(part: Path) -> str | None:
     command = [sys.executable, "-m", "wandb", "sync"]
     if not part.name.startswith("offline-run-"):
         command.append("--include-online")
-    env = {k: v for k, v in os.environ.items() if k not in ("WANDB_MODE", "WANDB_SILENT")}
+    env = {k: v for k, v in os.environ.items() if k not in NOT_FOR_UPLOADS}
     env["WANDB_DIR"] = str(part.parent.parent)  # else its log files go to the current folder
     process = subprocess.Popen(
         [*command, str(part)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -160,11 +162,14 @@ def _upload(part: Path) -> str | None:
     try:
         output, _ = process.communicate(timeout=SYNC_SECONDS)
     except subprocess.TimeoutExpired:
-        _kill_with_children(process)
+        process.kill()
+        _kill_service(process.pid)
+        process.communicate()
         raise RunError(f"{part.name} was not uploaded within {SYNC_SECONDS} s") from None
     said = output.strip().splitlines()
     failures = [line for line in said if "ailed to sync" in line and CUT_SHORT not in line]
     if process.returncode or failures:
+        _kill_service(process.pid)
         reason = (failures or said or ["no reason given"])[-1]
         raise RunError(f"{part.name} could not be uploaded ({reason})")
     for file in part.glob("*.wandb"):
@@ -186,17 +191,16 @@ def _address_on_server(part: Path) -> str | None:
     return None
 
 
-def _kill_with_children(process: subprocess.Popen[str]) -> None:
-    """Kill W&B's tool and its service, which has a session of its own.
+def _kill_service(pid: int) -> None:
+    """Kill the service that W&B's tool ``pid`` has started; it has a session of its own.
 
-    A service left behind would upload beside the next attempt, and the rows would be doubled.
+    Left behind it would upload beside the next attempt, and the rows would be doubled.
     """
-    lists = Path(f"/proc/{process.pid}/task").glob("*/children")
-    children = [int(pid) for file in lists for pid in file.read_text(encoding="utf-8").split()]
-    for pid in (*children, process.pid):
-        with contextlib.suppress(ProcessLookupError):  # ended meanwhile
-            os.kill(pid, signal.SIGKILL)
-    process.communicate()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # ended meanwhile, or another user's
+            words = os.fsdecode(path.read_bytes()).split("\0")
+            if Path(words[0]).name == "wandb-core" and str(pid) in words:
+                os.kill(int(path.parent.name), signal.SIGKILL)
 
 
 def _note_url(folder: Path, url: str) -> None:
