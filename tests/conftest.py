@@ -59,6 +59,8 @@ def pytest_configure() -> None:
     """Take signals as a command in a terminal does; background jobs and nohup ignore some."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    if "PYTEST_XDIST_WORKER" in os.environ:  # two threads in each of two processes wait in turn
+        torch.set_num_threads(1)
 
 
 class Outcome(NamedTuple):
