@@ -101,9 +101,11 @@ def make_trainer(
         resumed.check_data(task.data.checksum)
     torch.manual_seed(settings.training.seed)
     net = task.build_net()
-    stored = resumed and resumed.config["environment"]["precision"]
-    hardware = choose_precision(settings.hardware, hardware, task, net, ranks, stored)
-    kind = Fitter if NETS[settings.command].fitted else Trainer
+    fitted = NETS[settings.command].fitted
+    if not fitted:  # nothing to try before the fit
+        stored = resumed and resumed.config["environment"]["precision"]
+        hardware = choose_precision(settings.hardware, hardware, task, net, ranks, stored)
+    kind = Fitter if fitted else Trainer
     return kind(
         task, net, settings.training, hardware, ranks, log_every=settings.tracking.log_every
     )

@@ -20,6 +20,8 @@ from training.settings import HardwareSettings
 IMAGES = 8
 PROBE_SECONDS = 2.0  # no further round begins after half of it
 ROUNDS = 3
+CLEARLY = 1.2  # times as long as fp32
+WORTH_SECONDS = 0.05  # of a pass; shorter ones are noise, and the same command must decide alike
 TOLERANCE = 1e-2  # mean difference of the outputs, as a share of their mean size
 
 
@@ -54,7 +56,7 @@ def _some_inputs(task: Task) -> Tensor:
 
 
 def probe(hardware: Hardware, net: nn.Module, inputs: Tensor) -> Hardware:
-    """``hardware`` with the arithmetic that trains ``net`` faster; fp32 where bf16 is wrong.
+    """``hardware`` in bf16, or in fp32 where bf16 is wrong for ``net`` or clearly slower.
 
     Some PyTorch releases compute bf16 convs many times slower than fp32, or wrongly, on
     processors whose flags announce bf16 (pytorch #183815, #193951, #163347). ``inputs`` are
@@ -72,8 +74,10 @@ def probe(hardware: Hardware, net: nn.Module, inputs: Tensor) -> Hardware:
             for name, choice in choices.items():
                 with choice.autocast():
                     outputs[name] = trial.eval()(inputs).float()
-        start = time.perf_counter()
         trial.train()
+        for choice in choices.values():
+            _seconds(choice, trial, inputs)  # the first pass makes kernels
+        start = time.perf_counter()
         for _ in range(ROUNDS):
             for name, choice in choices.items():
                 spent[name] = min(spent[name], _seconds(choice, trial, inputs))
@@ -81,8 +85,9 @@ def probe(hardware: Hardware, net: nn.Module, inputs: Tensor) -> Hardware:
                 break
     gap = F.l1_loss(outputs["bf16"], outputs["fp32"]) / outputs["fp32"].abs().mean()
     agrees, ratio = bool(gap <= TOLERANCE), spent["bf16"] / spent["fp32"]
+    slow = ratio >= CLEARLY and spent["bf16"] >= WORTH_SECONDS
     finding = {"bf16_time_over_fp32": round(ratio, 3), "difference": round(float(gap), 6)}
-    if agrees and ratio < 1:
+    if agrees and not slow:
         return replace(choices["bf16"], probe=finding)
     why = f"takes {ratio:.1f} times as long" if agrees else f"differs by {float(gap):.1%}"
     log.info(f"--precision auto: fp32, because bf16 {why} on this machine")

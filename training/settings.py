@@ -73,8 +73,8 @@ class HardwareSettings(OptionGroup):
     precision: str = option(
         "auto",
         Choice(("auto", "fp32", "bf16")),
-        "Arithmetic of the layers; auto takes bf16 where a short trial finds it faster and right, "
-        "else fp32 (TF32 on CUDA).",
+        "Arithmetic of the layers; auto takes bf16 where the processor has it, unless a short "
+        "trial finds it slower or wrong, else fp32 (TF32 on CUDA).",
     )
     compile: bool = option(
         False, Boolean(), "Compile the network with torch.compile (first step is slow)."
