@@ -24,6 +24,7 @@ from experiment import checkpoints
 from experiment.run import make_trainer
 from experiment.settings import Settings, command_of, stored_values
 from tasks.baselines import nearest_by_l1
+from tasks.metrics import l1_composite
 from tasks.restoration import Restoration
 from tracking.folder import read_config
 from training.fitter import Fitter
@@ -52,7 +53,7 @@ def errors_of(run: Path) -> tuple[Tensor, Restoration]:
         trainer.net.load_state_dict(checkpoints.load(run / "checkpoints" / "best.pt")["model"])
     with trainer.evaluating():
         parts = list(task.outputs(trainer.forward, trainer.hardware.device))
-    errors = [((o - t).abs() * mask).mean(dim=(1, 2, 3)) for o, t, mask in parts]
+    errors = [total / terms for total, terms in (l1_composite(*part) for part in parts)]
     return torch.cat(errors), task
 
 
