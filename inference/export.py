@@ -20,6 +20,7 @@ from inference.load import TrainedNet, load_trained
 from models.channel_selection import to_plain_convs
 from models.registry import NETS
 from tasks.base import demo_indices
+from tasks.classification import scaled, with_mirror
 from tasks.registry import make_task
 from tasks.restoration import net_inputs
 from tasks.settings import ClassificationSettings, RestorationSettings
@@ -43,9 +44,7 @@ class ExportedNet(nn.Module):
 
     def forward(self, images: Tensor, mask: Tensor | None = None) -> Tensor:
         if isinstance(self.options, ClassificationSettings):
-            inputs = (images - 0.5) * 4
-            logits = self.net(inputs)
-            return (logits + self.net(inputs.flip(3))) / 2 if self.options.mirror_eval else logits
+            return with_mirror(self.net, scaled(images), self.options.mirror_eval)
         given = images[:, :1] < 0 if mask is None else mask
         outputs = self.net(net_inputs(images, given, self.options))
         return torch.where(given, outputs, images) if self.options.composite else outputs

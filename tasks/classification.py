@@ -224,16 +224,25 @@ def build_net(settings: NetSettings, classes: int, shape: tuple[int, ...]) -> nn
 
 def to_input(images: Tensor, device: torch.device | None = None) -> Tensor:
     """uint8 [n c h w] to floats in [-2, 2], about the spread of natural images around zero."""
-    return to_float(images, device).sub_(0.5).mul_(4)
+    return scaled(to_float(images, device))
+
+
+def scaled(images: Tensor) -> Tensor:
+    """Values in [0, 1] to [-2, 2]."""
+    return (images - 0.5) * 4
+
+
+def with_mirror(forward: Forward, inputs: Tensor, mirror: bool) -> Tensor:
+    """Logits; with ``mirror`` the mean with those of the mirror images."""
+    logits = forward(inputs)
+    return (logits + forward(inputs.flip(3))) / 2 if mirror else logits
 
 
 def logits_of(images: Tensor, forward: Forward, device: torch.device, *, mirror: bool) -> Tensor:
     """Logits [n classes] on the device; with ``mirror`` the mean with the mirror images'."""
     outputs = []
     for chunk in images.split(CHUNK):
-        inputs = to_input(chunk, device)
-        logits = forward(inputs)
-        outputs.append((logits + forward(inputs.flip(3))) / 2 if mirror else logits)
+        outputs.append(with_mirror(forward, to_input(chunk, device), mirror))
     return torch.cat(outputs).float()
 
 
