@@ -1,9 +1,9 @@
 """The ResConv logbook's eight tables run again: results, rank correlations, differences.
 
 RUNS are folders of finished runs; each run is put beside the published rows of its settings.
-Writes ``<table>-<images>.csv`` into --out and prints a summary for docs/logbook.md.
+Writes ``<table>-<images>.csv`` into --out and prints a summary.
 
-    python -m benchmarks.logbook runs/logbook-12800
+    python -m reports.logbook runs/logbook-12800
 """
 
 from __future__ import annotations
@@ -20,29 +20,11 @@ from scipy.stats import norm, spearmanr
 
 from common.errors import InputError
 from common.files import write_output
-from experiment.settings import Settings
+from experiment.settings import stored_values
+from reports.published import KEYS, net_of, resconv_tables
 from tracking.record import FolderRun, is_run_folder, read_run_folders
 
-PUBLISHED = Path(__file__).parent.parent / "reports" / "published" / "resconv.csv"
-KEYS = ("size", "layers", "ks", "ch", "residual_weight", "bn_encoder", "bn_decoder", "bn_last",
-        "act")  # fmt: skip
 CLOSE = 0.05  # of the published value
-
-
-def published_rows() -> list[tuple[str, tuple[Any, ...], float]]:
-    """Table, settings (the values of ``KEYS``) and validation loss of every published run."""
-    with open(PUBLISHED, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    found = []
-    for row in rows:
-        row["bn_last"] = row.pop("bn_last_layer")
-        values = Settings.parse("resconv", {key: row[key] for key in KEYS}).flat()
-        found.append((row["table"], _key(values), float(row["validation_loss"])))
-    return found
-
-
-def _key(values: Any) -> tuple[Any, ...]:
-    return tuple(values.get(key) for key in KEYS)
 
 
 def correlation(ours: list[float], theirs: list[float]) -> str:
@@ -61,12 +43,12 @@ def correlation(ours: list[float], theirs: list[float]) -> str:
 def table_rows(runs: dict[tuple[Any, ...], list[FolderRun]], table: str) -> list[dict[str, Any]]:
     """One row a run of ``table``: settings, every metric, cost, versions; best first."""
     rows = []
-    for name, key, loss in published_rows():
-        for run in runs.get(key, []) if name == table else []:
+    for key, loss in resconv_tables()[table].items():
+        for run in runs.get(key, []):
             environment = run.config["environment"]
             rows.append(
-                dict(zip(KEYS, key, strict=True))
-                | {"seed": run.config["seed"], "published val/l1": loss}
+                {name: run.config[name] for name in (*KEYS, "seed")}
+                | {"published val/l1": loss}
                 | {k: round(v, 6) for k, v in run.last.items() if k.startswith("val/")}
                 | {k: run.summary[k] for k in ("parameters", "images_seen", "training_seconds")}
                 | {k: environment[k] for k in ("device_name", "precision", "torch", "commit")}
@@ -85,15 +67,16 @@ def main(folders: tuple[Path, ...], out: Path) -> None:
     by_budget: dict[int, dict[tuple[Any, ...], list[FolderRun]]] = defaultdict(dict)
     for run in finished:
         if run.command == "resconv" and run.dataset.get("name") == "fashion-mnist":
-            by_budget[run.summary["images_seen"]].setdefault(_key(run.config), []).append(run)
+            by_budget[run.summary["images_seen"]].setdefault(
+                net_of(stored_values(run.config)), []
+            ).append(run)
     if not by_budget:
         raise InputError(
             f"{folders[0]}: no finished run of resconv on Fashion-MNIST, for example runs/logbook"
         )
     lines = ["| table | images | rows | rank correlation | within 5 % |", "|" + " --- |" * 5]
-    totals = [(t, sum(name == t for name, _, _ in published_rows())) for t in _tables()]
     for images, runs in sorted(by_budget.items()):
-        for table, count in totals:
+        for table, published in resconv_tables().items():
             rows = table_rows(runs, table)
             if not rows:
                 continue
@@ -101,12 +84,10 @@ def main(folders: tuple[Path, ...], out: Path) -> None:
             ours, theirs = ([row[k] for row in rows] for k in ("val/l1", "published val/l1"))
             close = sum(abs(a / b - 1) <= CLOSE for a, b in zip(ours, theirs, strict=True))
             found = correlation(ours, theirs)
-            lines.append(f"| {table} | {images:,} | {len(rows)} of {count} | {found} | {close} |")
+            lines.append(
+                f"| {table} | {images:,} | {len(rows)} of {len(published)} | {found} | {close} |"
+            )
     click.echo("\n".join(lines))
-
-
-def _tables() -> list[str]:
-    return list(dict.fromkeys(name for name, _, _ in published_rows()))
 
 
 def _write(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -28,16 +28,20 @@ _SAME_TRAINING = (
 
 
 @cache
-def _resconv() -> dict[str, dict[tuple[Any, ...], float]]:
+def resconv_tables() -> dict[str, dict[tuple[Any, ...], float]]:
     """Validation L1 by table and settings (resconv.csv: 113 runs, one seed each)."""
     tables: dict[str, dict[tuple[Any, ...], float]] = {}
     with open(FOLDER / "resconv.csv", newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             row["bn_last"] = row.pop("bn_last_layer")
             settings = Settings.parse("resconv", {key: row[key] for key in KEYS}).flat()
-            key = tuple(settings[name] for name in KEYS + _SAME_NET)
-            tables.setdefault(row["table"], {})[key] = float(row["validation_loss"])
+            tables.setdefault(row["table"], {})[net_of(settings)] = float(row["validation_loss"])
     return tables
+
+
+def net_of(settings: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The settings that tell one published net from another: the key in ``resconv_tables``."""
+    return tuple(settings.get(name) for name in KEYS + _SAME_NET)
 
 
 @cache
@@ -66,8 +70,7 @@ def published(
         return _classify().get(parameters or 0) if _is_the_logbooks(settings) else None
     if settings.get("command") != "resconv":
         return None
-    net = tuple(settings.get(key) for key in KEYS + _SAME_NET)
-    return _resconv().get(logbook_table(sweep), {}).get(net)
+    return resconv_tables().get(logbook_table(sweep), {}).get(net_of(settings))
 
 
 def _is_the_logbooks(settings: Mapping[str, Any]) -> bool:
@@ -87,4 +90,4 @@ def other_training(settings: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
 
 def rows_of(sweep: str | None) -> int:
     """How many rows the logbook's table ``sweep`` has; 0 for any other sweep."""
-    return len(_resconv().get(logbook_table(sweep), {}))
+    return len(resconv_tables().get(logbook_table(sweep), {}))

@@ -154,7 +154,7 @@ def run_offline(
     engine = StudyEngine(study, job, count)
     display = ProgressDisplay(study.sweep, children.jobs)
     study.enqueue_missing(retry_failed)
-    code = run_engine(engine, children, display, limits, study.statuses)
+    code = run_engine(engine, children, display, limits, study.statuses(), study.statuses)
     if code == 130:
         display.print("Stopped; give the same command again to go on.")
     return code

@@ -227,7 +227,7 @@ def run_online(
     for status in statuses if retry_failed else ():
         if status.state == "failed":
             engine.add_run(status, env)
-    return run_engine(engine, children, display, limits, server.statuses)
+    return run_engine(engine, children, display, limits, statuses, server.statuses)
 
 
 def known_sweep(sweep: Sweep) -> OnlineSweep | None:

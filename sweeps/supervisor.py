@@ -113,16 +113,17 @@ def run_engine(
     children: Children,
     display: ProgressDisplay,
     limits: Limits,
-    statuses: Callable[[], list[PointStatus]],
+    before: list[PointStatus],
+    after: Callable[[], list[PointStatus]],
 ) -> int:
-    """Run the engine's processes, shown by ``display``, from and to the points' ``statuses``.
+    """Run the engine's processes, shown by ``display``; points' states ``before`` and ``after``.
 
     Exit code: 0 every point done or running elsewhere, 1 some are not, 130 stopped.
     """
     with display, log_through(display.print), stop_on_signals() as stop:
-        display.begin(statuses())
+        display.begin(before)
         supervise(engine, children, display, stop, limits)
-    code = display.close(statuses())
+    code = display.close(after())
     return 130 if stop.by_user else code
 
 

@@ -77,24 +77,3 @@ def test_breakdown_groups_the_errors_that_the_runs_recorded(tmp_path, capsys):
         assert column["all"] == pytest.approx(expected, abs=1e-5)
         assert sum(sides) / 4 == pytest.approx(expected, abs=2e-5)
     assert int(rows["all"]["images"]) == 40 and int(rows["left erased"]["images"]) == 10
-
-
-def test_logbook_puts_a_run_beside_the_published_row_of_its_settings(tmp_path):
-    from benchmarks.logbook import correlation, main
-    from experiment.run import run
-    from experiment.settings import Settings
-
-    values = {"data": "garments", "train_images": 64, "images": 64, "val_images": 20, "ks": 5}
-    values |= {"runs_dir": tmp_path / "runs", "mode": "disabled", "device": "cpu"}
-    result = run(Settings.parse("resconv", values), observer=lambda row: None)
-    config = result.folder / "config.yaml"
-    config.write_text(config.read_text().replace("name: garments", "name: fashion-mnist"))
-    main([str(tmp_path / "runs"), "--out", str(tmp_path)], standalone_mode=False)
-    files = sorted(path.name for path in tmp_path.glob("*.csv"))
-    assert files == ["kernel-size-64.csv", "kernel-size-range-64.csv"]  # a row of both
-    with open(tmp_path / "kernel-size-64.csv", newline="") as file:
-        (row,) = csv.DictReader(file)
-    assert float(row["published val/l1"]) == pytest.approx(0.0466, abs=5e-5)
-    assert float(row["val/l1"]) == pytest.approx(result.summary["last"]["val/l1"], abs=1e-6)
-    # Five ranks with one exchange of neighbours: 1 - 6 * 2 / (5 * 24) = 0.9.
-    assert correlation([1, 2, 3, 5, 4], [10, 20, 30, 40, 50]).startswith("0.90 (")
