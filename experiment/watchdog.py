@@ -1,4 +1,4 @@
-"""Notices a run that hangs: writes where it hangs, and ends it where ``--hang-action`` says so."""
+"""Notices a run that hangs: writes where it hangs, and ends it with ``--hang-action stop``."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class MetricsFile:
             raise self.damaged(type(error).__name__) from None
 
     def damaged(self, reason: str) -> InputError:
-        """The error for a file that a run cannot go on with."""
+        """The error for a damaged file, with the remedy."""
         return InputError(
             f"{self.path}: damaged ({reason}); put back a copy of it, or start a new run"
         )

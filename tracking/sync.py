@@ -22,7 +22,7 @@ from tracking.folder import RunFolder, read_summary
 
 INSPECT_SECONDS = 60  # for W&B's reader of one part
 SYNC_SECONDS = 3600  # for the upload of one part
-# WANDB_SERVICE: another process's service would go on with an upload that was given up.
+# WANDB_SERVICE: another process's service would continue an upload that was ended.
 NOT_FOR_UPLOADS = ("WANDB_MODE", "WANDB_SILENT", "WANDB_SERVICE")
 ADDRESS = re.compile(r"https?://\S+/runs/\S+")
 CUT_SHORT = "ends with an incomplete record"  # a killed process left it: all there is was sent
