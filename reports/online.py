@@ -113,12 +113,6 @@ def _run_panels(table: Table, entity: str, project: str) -> Any:
     wr = components()
 
     final = wr.SummaryMetric(f"{table.metric}.last")
-    costs = {
-        "parameters": wr.Config("network.parameters"),
-        "multiply-adds": wr.Config("network.multiply_adds"),
-        "receptive field": wr.Config("network.receptive_field"),
-        "seconds": wr.SummaryMetric("seconds"),
-    }
     columns = [
         wr.ParallelCoordinatesPlotColumn(wr.Config(name), display_name=title(name))
         for name in table.varying
@@ -139,13 +133,7 @@ def _run_panels(table: Table, entity: str, project: str) -> Any:
             x="images_seen", y=[table.metric], groupby=wr.Config(table.varying[0]),
             groupby_aggfunc="mean", groupby_rangefunc="minmax", layout=at(12, 0, 12, 9),
         ),
-        *(
-            wr.ScatterPlot(
-                title=f"{table.metric} against {name}", x=x, y=final,
-                log_x=name != "receptive field", layout=at(6 * n, 9, 6, 9),
-            )
-            for n, (name, x) in enumerate(costs.items())
-        ),
+        *_cost_panels(table.metric, [at(6 * n, 9, 6, 9) for n in range(4)]),
         wr.ParallelCoordinatesPlot(
             columns=columns, title="Settings and result", layout=at(0, 18, 12, 9)
         ),
@@ -162,6 +150,24 @@ def _run_panels(table: Table, entity: str, project: str) -> Any:
         )  # fmt: skip
     ids = [run.id for row in table.rows for run in row.runs]
     return wr.PanelGrid(runsets=[_runset(table.name, entity, project, ids)], panels=panels)
+
+
+def _cost_panels(metric: str, layouts: Sequence[Any]) -> list[Any]:
+    """The metric against parameters, multiply-adds, receptive field and time."""
+    wr = components()
+    costs = {
+        "parameters": wr.Config("network.parameters"),
+        "multiply-adds": wr.Config("network.multiply_adds"),
+        "receptive field": wr.Config("network.receptive_field"),
+        "seconds": wr.SummaryMetric("seconds"),
+    }
+    return [
+        wr.ScatterPlot(
+            title=f"{metric} against {name}", x=x, y=wr.SummaryMetric(f"{metric}.last"),
+            log_x=name != "receptive field", layout=layout,
+        )
+        for (name, x), layout in zip(costs.items(), layouts, strict=True)
+    ]  # fmt: skip
 
 
 def system_panels(layouts: Sequence[Any] = ()) -> list[Any]:
