@@ -228,6 +228,7 @@ def _train_and_close(
 
 def _watchdog(trainer: BaseTrainer, recorder: Recorder) -> Watchdog:
     def stop(reason: str) -> None:
+        recorder.folder.note_alive()  # the time of the hang is lost, too
         recorder.write_summary(trainer, "preempted", f"it hung: {reason}")
         recorder.tracker.preempting()
 
