@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from cli.export import export
 from common.errors import InputError
@@ -65,7 +66,6 @@ def test_an_exported_net_copies_undamaged_pixels_where_it_was_trained_so() -> No
 
 
 def test_a_hub_folder_rebuilds_the_net_and_names_no_path(tmp_path) -> None:
-    load_file = pytest.importorskip("safetensors.torch").load_file
     folder = tmp_path / "hub"
     run(RESCONV, "--to", "hub-folder", folder)
     assert sorted(path.name for path in folder.iterdir()) == [
