@@ -43,7 +43,7 @@ class Classification:
     loss_name = "loss"
     ends_with_best = True
     metrics = (
-        "train/loss", "train/accuracy", "train/lr", "perf/images_per_second",
+        "train/loss", "train/accuracy", "train/grad_norm", "train/lr", "perf/images_per_second",
         "perf/peak_memory_mib",
         *(f"{split}/{metric.name}" for split in ("val", "test") for metric in CLASSIFICATION),
         "overfit/epoch", "overfit/val_loss", "overfit/train_loss",

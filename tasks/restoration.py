@@ -43,7 +43,8 @@ class Restoration:
         self.loss_name, self.objective = options.loss, options.objective
         losses = ("train/l1",) if self.loss_name == "l1" else ("train/l2", "train/l1")
         self.metrics = (
-            *losses, "train/lr", "perf/images_per_second", "perf/peak_memory_mib",
+            *losses, "train/grad_norm", "train/lr",
+            "perf/images_per_second", "perf/peak_memory_mib",
             *(f"val/{metric.name}" for metric in RESTORATION),
         )  # fmt: skip
 

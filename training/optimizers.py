@@ -1,9 +1,9 @@
-"""Optimizers by name."""
+"""Optimizers by name, and the norm of the gradient."""
 
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from models.profile import weights_and_others
 from training.settings import TrainingSettings
@@ -20,3 +20,15 @@ def make_optimizer(settings: TrainingSettings, net: nn.Module) -> torch.optim.Op
         return torch.optim.SGD(parameters, momentum=0.9, nesterov=True, **common)
     kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[settings.optimizer]
     return kind(parameters, **common)
+
+
+def clip_gradients(net: nn.Module, limit: float) -> Tensor:
+    """The norm of the whole gradient, a scalar on the device, from before the clipping.
+
+    A gradient above ``limit`` is scaled down to it; 0 is no limit. No host-device sync.
+    """
+    parameters = [p for p in net.parameters() if p.grad is not None]
+    norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    if limit:
+        nn.utils.clip_grads_with_norm_(parameters, limit, norm)
+    return norm

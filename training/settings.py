@@ -30,6 +30,11 @@ class TrainingSettings(OptionGroup):
         "Parameters that weight decay acts on: all, as in the logbooks, or only the weights of "
         "convs and linear layers (no biases, norms, PReLU slopes or scales).",
     )
+    clip_norm: float = option(
+        0.0,
+        Real(0, example="1.0"),
+        "Scale a gradient with a larger norm down to this norm; 0 for no clipping.",
+    )
     optimizer: str = option(
         "adamw",
         Choice(("adamw", "adam", "sgd")),

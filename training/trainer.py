@@ -12,7 +12,7 @@ from common.errors import InputError, RunError
 from data.batches import BatchStream
 from training.base import BaseTrainer, Row, Stopwatch
 from training.checks import LearningCheck
-from training.optimizers import make_optimizer
+from training.optimizers import clip_gradients, make_optimizer
 from training.schedule import learning_rate
 
 
@@ -21,7 +21,7 @@ class NonFiniteLoss(RunError):
 
 
 class Meter:
-    """Sums of losses, kept on the device; reading them is the interval's only sync."""
+    """Sums of scalars, kept on the device; reading them is the interval's only sync."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -29,12 +29,12 @@ class Meter:
         self.sums = torch.zeros(0, device=device)
         self.count = 0
 
-    def add(self, losses: dict[str, Tensor]) -> None:
-        """Add one step's scalars."""
+    def add(self, scalars: dict[str, Tensor]) -> None:
+        """Add one step's scalars: those that the interval began with."""
         if not self.count:
-            self.names = tuple(losses)
-            self.sums = torch.zeros(len(losses), device=self.device)
-        self.sums += torch.stack([loss.detach() for loss in losses.values()])
+            self.names = tuple(scalars)
+            self.sums = torch.zeros(len(scalars), device=self.device)
+        self.sums += torch.stack([scalars[name].detach() for name in self.names])
         self.count += 1
 
     def read(self) -> dict[str, float]:
@@ -128,6 +128,7 @@ class Trainer(BaseTrainer):
         self.ranks.scale_loss(next(iter(losses.values())), *part).backward()
         if self.learning:
             self.learning.after_backward()
+        norm = clip_gradients(self.net, self.settings.clip_norm)
         losses = self.ranks.mean(losses, *part)
         self.found_inf.logical_or_(~next(iter(losses.values())).detach().isfinite())
         self.skipped_steps += self.found_inf
@@ -135,7 +136,7 @@ class Trainer(BaseTrainer):
             group["lr"] = self.learning_rate()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self.meter.add(losses)
+        self.meter.add(losses | {"grad_norm": norm})
         self.step += 1
 
     def validate(self) -> Row:
