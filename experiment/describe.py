@@ -136,9 +136,8 @@ def time_spent(trainer: BaseTrainer, times: Mapping[str, float], seconds: float)
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """What has changed between two environments of run configs, a line each."""
     ignored = ("command", "platform", "precision_probe", "python")
-    keys = {**before, **after}
-    changed = [k for k in keys if k not in ignored and before.get(k) != after.get(k)]
-    return [f"{k} {after.get(k)}, was {before.get(k)}" for k in changed]
+    both = [key for key in before if key in after and key not in ignored]
+    return [f"{k} {after[k]}, was {before[k]}" for k in both if before[k] != after[k]]
 
 
 def explain(error: BaseException, last_good: Path | None) -> BaseException:

@@ -74,9 +74,7 @@ class Worker:
 
     def work(self) -> None:
         """Train points one after another."""
-        # The slow imports come before the first point, so that its time is like the others'.
-        import torchmetrics.functional.image  # noqa: F401
-
+        # The slow import comes before the first point, so that its time is like the others'.
         import experiment.run  # noqa: F401
 
         threading.Thread(target=self._send_heartbeats, daemon=True).start()

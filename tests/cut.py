@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 
 # Children are forked from a server that has imported torch but never computed: quick and clean.
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["experiment.run", "torchmetrics.functional.image", "torchvision"])
+FORKS.set_forkserver_preload(["experiment.run", "torch._dynamo"])
 
 
 def run_in_child(task: str, options: dict[str, Any], place: str = "", count: int = 0) -> int:

@@ -7,6 +7,7 @@ import os
 import platform
 import resource
 import shutil
+import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -75,7 +76,8 @@ def choose_hardware(settings: HardwareSettings) -> Hardware:
         raise InputError("--compile: needs a C++ compiler on CPU, for example apt install g++")
     if settings.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS demands it
-    torch.use_deterministic_algorithms(settings.deterministic)
+    if settings.deterministic != torch.are_deterministic_algorithms_enabled():
+        torch.use_deterministic_algorithms(settings.deterministic)  # it imports the compiler
     fast = _has_fast_bf16(device) if settings.precision == "auto" else settings.precision == "bf16"
     return Hardware(device, DTYPES["bf16" if fast else "fp32"], settings.compile)
 
@@ -122,9 +124,8 @@ def _has_fast_bf16(device: torch.device) -> bool:
 
 def environment(hardware: Hardware) -> dict[str, Any]:
     """Device and library versions, for ``run.config``."""
-    import torchvision
-
     on_cuda = hardware.device.type == "cuda"
+    used = sys.modules.get("torchvision")  # by nets that come from there
     name = torch.cuda.get_device_name(hardware.device) if on_cuda else _processor()
     return {
         "device": str(hardware.device),
@@ -134,7 +135,7 @@ def environment(hardware: Hardware) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "torch": str(torch.__version__),
-        "torchvision": str(torchvision.__version__),
+        **({"torchvision": str(used.__version__)} if used else {}),
         "cuda": torch.version.cuda if on_cuda else None,
         **({"precision_probe": dict(hardware.probe)} if hardware.probe else {}),
     }
