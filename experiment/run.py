@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -102,7 +102,9 @@ def make_trainer(
     torch.manual_seed(settings.training.seed)
     net = task.build_net()
     fitted = NETS[settings.command].fitted
-    if not fitted:  # nothing to try before the fit
+    if fitted:  # exact, like its distances and closed forms
+        hardware = replace(hardware, dtype=torch.float32)
+    else:
         stored = resumed and resumed.config["environment"]["precision"]
         hardware = choose_precision(settings.hardware, hardware, task, net, ranks, stored)
     kind = Fitter if fitted else Trainer

@@ -151,7 +151,7 @@ class Baseline(nn.Module):
 
     def _ridge_weights(self, visible: Tensor, filled: Tensor) -> Tensor:
         """Closed form: (X'X + strength I)^-1 X'Y, the constant unpenalised; cached by mask."""
-        mask = len(self.train_pixels), visible.numpy().tobytes()
+        mask = len(self.train_pixels), visible.cpu().numpy().tobytes()
         if self.solved is None or self.solved[0] != (self.ridge, mask):
             if mask not in self.products:
                 x = _with_one(self.train_pixels[:, visible])

@@ -11,6 +11,7 @@ import torch
 from tasks.baselines import Baseline
 from tasks.corruptions import Half, half_mask
 from tests.conftest import run_folder
+from training import hardware
 
 
 def images(n: int, seed: int) -> torch.Tensor:
@@ -93,7 +94,8 @@ def test_settings_are_chosen_on_held_out_training_images_only(capfd):
 
 
 @pytest.mark.parametrize("method", ["knn", "ridge", "mirror"])
-def test_a_baseline_is_a_run_like_any_other(cli, method):
+def test_a_baseline_is_a_run_like_any_other(cli, method, monkeypatch):
+    monkeypatch.setattr(hardware, "_has_fast_bf16", lambda device: True)
     outcome = cli(
         "baseline", "--method", method, "--data", "garments", "--train-images", 300,
         "--val-images", 40, "--mode", "disabled",

@@ -23,6 +23,7 @@ class Fitter(BaseTrainer):
     def _set_up(self) -> None:
         if self.ranks.size > 1:
             raise InputError("a baseline is fitted by one process; leave out torchrun")
+        torch.set_float32_matmul_precision("highest")  # TF32 on CUDA would change distances
         self.total_images = len(self.task.data.train)
 
     @property
@@ -44,14 +45,16 @@ class Fitter(BaseTrainer):
     def train_step(self) -> None:
         """Fit the net to all training images."""
         self.timer.start()
-        self.net.fit(self.task.data.train.images, self._damage)  # pyright: ignore[reportCallIssue]
+        images = self.task.data.train.images.to(self.hardware.device)
+        self.net.fit(images, self._damage)  # pyright: ignore[reportCallIssue]
         self.step = 1
 
     def _damage(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Inputs and targets of ``images``, damaged as in training with the run's seed."""
         generator = torch.Generator().manual_seed(self.settings.seed)
         random = self.task.sample_parameters(generator, len(images))
-        labels = torch.zeros(len(images), dtype=torch.int64)
+        random = {name: values.to(images.device) for name, values in random.items()}
+        labels = torch.zeros(len(images), dtype=torch.int64, device=images.device)
         sample = self.task.prepare(Batch(images, labels, random))
         return sample.inputs, sample.targets
 

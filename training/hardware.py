@@ -32,12 +32,17 @@ class Hardware:
     device: torch.device
     dtype: torch.dtype
     compile: bool
+    cuda_graphs: bool = False
     probe: Mapping[str, float] = field(default_factory=dict)
 
     def autocast(self) -> AbstractContextManager:
         """The layers' arithmetic; losses and metrics are computed outside of it."""
-        wanted = self.dtype != torch.float32
-        return torch.autocast(self.device.type, dtype=self.dtype, enabled=wanted)
+        return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.reduced)
+
+    @property
+    def reduced(self) -> bool:
+        """Whether the layers compute in less than float32."""
+        return self.dtype != torch.float32
 
     def prepare(self, model: nn.Module) -> nn.Module:
         """``model`` on the device, channels last (the fast layout of convs on CPU and CUDA)."""
@@ -79,7 +84,8 @@ def choose_hardware(settings: HardwareSettings) -> Hardware:
     if settings.deterministic != torch.are_deterministic_algorithms_enabled():
         torch.use_deterministic_algorithms(settings.deterministic)  # it imports the compiler
     fast = _has_fast_bf16(device) if settings.precision == "auto" else settings.precision == "bf16"
-    return Hardware(device, DTYPES["bf16" if fast else "fp32"], settings.compile)
+    graphs = settings.cuda_graphs and device.type == "cuda" and not settings.compile
+    return Hardware(device, DTYPES["bf16" if fast else "fp32"], settings.compile, graphs)
 
 
 def _device(name: str) -> torch.device:

@@ -84,6 +84,13 @@ class HardwareSettings(OptionGroup):
     compile: bool = option(
         False, Boolean(), "Compile the network with torch.compile (first step is slow)."
     )
+    cuda_graphs: bool = option(
+        True,
+        Boolean(),
+        "On CUDA replay recorded forward and backward passes: the same results, less waiting. Not "
+        "with --compile or torchrun.",
+        identity=False,
+    )
     deterministic: bool = option(
         False,
         Boolean(),

@@ -12,6 +12,7 @@ from common.errors import InputError, RunError
 from data.batches import BatchStream
 from training.base import BaseTrainer, Row, Stopwatch
 from training.checks import LearningCheck
+from training.cuda_graphs import record
 from training.optimizers import clip_gradients, make_optimizer
 from training.schedule import learning_rate
 
@@ -78,6 +79,9 @@ class Trainer(BaseTrainer):
         self.checked = False
         if settings.batch_size // self.ranks.size == 1:
             self._check_single_image()
+        if self.hardware.cuda_graphs and self.ranks.size == 1:
+            inputs = task.prepare(self.stream.batch(0)).inputs
+            self.trained_net = record(self.net, inputs, self.hardware)
 
     def _check_single_image(self) -> None:
         """Raises ``InputError`` where batch norm cannot train on one image at a time."""

@@ -1,0 +1,47 @@
+"""A net's forward and backward pass as CUDA graphs: two launches for some thousand kernels."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from common.log import log
+from training.hardware import Hardware
+
+
+class _Shared(nn.Module):
+    """``net`` under another module, so that recording leaves the net's own ``forward`` alone."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.net(inputs)
+
+
+def record(net: nn.Module, inputs: Tensor, hardware: Hardware) -> nn.Module:
+    """``net`` in training mode, its passes over batches like ``inputs`` [n c h w] recorded.
+
+    The result shares the net's weights and computes the same; a step of small kernels otherwise
+    waits for their launches. Weights, statistics and random state stay as they are. A net that
+    cannot be recorded, such as one that reads a value back or recomputes activations, is given
+    back as it is, with a warning.
+    """
+    before = copy.deepcopy(net.state_dict())
+    was_training = net.training
+    shared: nn.Module = _Shared(net).train()
+    try:
+        with (
+            torch.random.fork_rng(devices=[hardware.device]),
+            torch.autocast("cuda", hardware.dtype, hardware.reduced, cache_enabled=False),
+        ):
+            torch.cuda.make_graphed_callables(shared, (inputs.clone(),), allow_unused_input=True)
+    except RuntimeError as error:
+        shared = net
+        log.warning(f"no CUDA graphs: this net cannot be recorded ({str(error).splitlines()[0]})")
+    net.load_state_dict(before)
+    net.train(was_training)
+    return shared
