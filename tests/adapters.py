@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from data.images import ImageData, Split
 from experiment.settings import Settings
 from tasks import classification, restoration
-from tests.conftest import DEVICE, rows_of
+from tests.conftest import rows_of
 from training.hardware import choose_hardware
 from training.trainer import Trainer as RealTrainer
 
-PLAIN = {"mode": "disabled", "device": DEVICE, "precision": "fp32"}
+PLAIN = {"mode": "disabled", "device": "cpu", "precision": "fp32"}
 
 
 def image_data(train: Any, val: Any, test: Any = None, classes: int = 4) -> ImageData:

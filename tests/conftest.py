@@ -19,12 +19,11 @@ from torch import Tensor
 from tests.wandb_server import WandbServer
 
 ROOT = Path(__file__).resolve().parent.parent
-DEVICE = os.environ.get("TEST_DEVICE", "cpu")  # TEST_DEVICE=cuda tests on a GPU
 SIZE = 12  # pixels a side of the images that quick tests share
 TINY = [
     "--data", "garments", "--train-images", "256", "--val-images", "40", "--size", "12",
     "--layers", "2", "--ch", "4", "--images", "256", "--batch-size", "32", "--log-every", "3",
-    "--device", DEVICE,
+    "--device", "cpu",
 ]  # fmt: skip
 
 

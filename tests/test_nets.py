@@ -13,7 +13,7 @@ from models.profile import parameter_count
 from models.registry import NETS
 from tasks.restoration import build_net
 from tasks.settings import RestorationSettings
-from tests.conftest import DEVICE, run_folder
+from tests.conftest import run_folder
 from training.optimizers import make_optimizer
 from training.settings import TrainingSettings
 
@@ -164,7 +164,7 @@ def test_each_net_trains_and_restores_by_the_command_line(command, cli, tmp_path
 def test_each_net_resumes_exactly(command, tmp_path):
     options = SMALL[command] | {
         "data": "garments", "train_images": 64, "val_images": 20, "images": 128, "batch_size": 16,
-        "mode": "disabled", "device": DEVICE, "runs_dir": str(tmp_path),
+        "mode": "disabled", "device": "cpu", "runs_dir": str(tmp_path),
     }  # fmt: skip
     stop = StopRequest()
 

@@ -13,12 +13,11 @@ import yaml
 
 from experiment.run import run
 from sweeps.sweep_file import read_sweep
-from tests.conftest import DEVICE
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = {
     "data": "garments", "train_images": 64, "val_images": 40, "images": 64, "batch_size": 32,
-    "device": DEVICE,
+    "device": "cpu",
 }  # fmt: skip
 FILES = sorted((ROOT / "sweep_configs").glob("*.yaml"))
 pytest_plugins = ["tests.wandb_server.fixture"]
