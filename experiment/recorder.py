@@ -159,8 +159,8 @@ class Recorder:
             self.saves.saved(trainer.images_seen)
 
     def _weights(self, trainer: BaseTrainer) -> dict[str, Any]:
-        """Config and weights: enough to rebuild the network."""
-        return {"config": self.info.config, "model": trainer.net.state_dict()}
+        """Config and the evaluated weights: enough to rebuild the network."""
+        return {"config": self.info.config, "model": trainer.evaluated_net.state_dict()}
 
     @property
     def seconds(self) -> float:
@@ -178,7 +178,7 @@ class Recorder:
         task, device = trainer.task, trainer.hardware.device
         if task.ends_with_best:
             best = checkpoints.load(self.folder.checkpoints / "best.pt")
-            trainer.net.load_state_dict(best["model"])
+            trainer.evaluated_net.load_state_dict(best["model"])
         with trainer.evaluating():
             metrics = task.final(trainer.forward, device, self._metrics.read())
         if metrics:

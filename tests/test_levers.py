@@ -1,13 +1,30 @@
-"""The options of the training step beyond the logbooks: gradient norm and clipping."""
+"""The training options that the logbooks did not have: each against its own formula."""
 
 from __future__ import annotations
 
 import copy
+import itertools
+import math
 
 import pytest
+import torch
+from torch import Tensor, nn
 
-from tests.test_loop import make_training
-from training.trainer import Trainer
+from common.errors import InputError
+from experiment import checkpoints
+from experiment.run import run
+from experiment.settings import Settings
+from experiment.stop import StopRequest
+from tests.test_loop import Syncs, make_training
+from tests.test_resume import assert_same_runs
+from training.muon import COEFFICIENTS, Muon, conv_kernels
+from training.optimizers import make_optimizer
+from training.schedule import learning_rate
+from training.settings import TrainingSettings
+from training.trainer import NonFiniteLoss, Trainer
+
+WIDE = {"ch": 8, "precision": "fp32"}  # enough channels for Muon
+ALL = WIDE | {"optimizer": "muon", "average": 0.1, "clip_norm": 1.0, "decay": "weights"}
 
 
 def optimizer_gradients(training: Trainer) -> list[float]:
@@ -15,8 +32,8 @@ def optimizer_gradients(training: Trainer) -> list[float]:
     norms: list[float] = []
 
     def note(*_: object) -> None:
-        gradients = [p.grad for p in training.net.parameters() if p.grad is not None]
-        norms.append(sum(g.double().square().sum() for g in gradients).sqrt().item())  # pyright: ignore
+        squares = [p.grad.double().square().sum().item() for p in training.net.parameters()]  # pyright: ignore[reportOptionalMemberAccess]
+        norms.append(math.sqrt(sum(squares)))
 
     training.optimizer.register_step_pre_hook(note)
     return norms
@@ -50,3 +67,128 @@ def test_an_interval_begun_before_the_norm_was_logged_ends_without_it():
     assert "train/grad_norm" not in row
     again.train_step()
     assert again.read_row()["train/grad_norm"] > 0
+
+
+def test_the_average_has_the_weights_of_its_formula_and_is_what_is_validated():
+    age, steps = 0.2, 6
+    training = make_training(average=age, lr=0.01, precision="fp32")
+    states = []
+    for _ in range(steps):
+        training.train_step()
+        states.append(copy.deepcopy(training.net.state_dict()))
+    shares = [(t / steps) ** (1 / age - 1) for t in range(steps + 1)]
+    weights = [b - a for a, b in itertools.pairwise(shares)]
+    assert sum(weights) == pytest.approx(1)
+    average = training.evaluated_net.state_dict()
+    for name, value in average.items():
+        if value.is_floating_point():
+            expected = sum(w * state[name] for w, state in zip(weights, states, strict=True))
+            torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-6)
+    plain = make_training(precision="fp32")
+    plain.net.load_state_dict(average)
+    assert training.validate() == plain.validate() != make_training(precision="fp32").validate()
+    assert training.net.training and not training.evaluated_net.training
+
+
+def orthogonalized(matrix: Tensor) -> Tensor:
+    """The same by singular values, in float64."""
+    u, s, vh = torch.linalg.svd(matrix.double(), full_matrices=False)
+    s = s / s.norm()
+    a, b, c = COEFFICIENTS
+    for _ in range(3):
+        s = a * s + b * s**3 + c * s**5
+    return u @ s.diag() @ vh
+
+
+def test_muon_updates_kernels_by_its_rule_and_the_rest_as_adamw():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(8, 12, 3), nn.Conv2d(40, 16, 1), nn.Conv2d(8, 12, 3, groups=2))
+    net.append(nn.Conv2d(2, 8, 3)).to(memory_format=torch.channels_last)
+    kernels = conv_kernels(net)
+    assert [id(kernel) for kernel in kernels] == [id(net[n].weight) for n in (0, 1)]
+    others = [p for p in net.parameters() if all(p is not kernel for kernel in kernels)]
+    twins = [p.detach().clone().requires_grad_() for p in others]
+    muon = Muon([{"params": others}], kernels, muon_lr=0.1, lr=0.01, weight_decay=0.1, fused=True)
+    muon.found_inf = torch.zeros(())
+    adamw = torch.optim.AdamW(twins, lr=0.01, weight_decay=0.1, fused=True)
+    expected = [kernel.detach().double().flatten(1) for kernel in kernels]
+    momenta = [torch.zeros_like(weight) for weight in expected]
+    for _ in range(3):
+        for p in net.parameters():
+            p.grad = torch.randn_like(p)
+        for twin, p in zip(twins, others, strict=True):
+            twin.grad = p.grad
+        for n, kernel in enumerate(kernels):
+            gradient = kernel.grad.double().flatten(1)  # pyright: ignore[reportOptionalMemberAccess]
+            momenta[n] = 0.6 * momenta[n] + gradient
+            update = orthogonalized(gradient + 0.6 * momenta[n])
+            scaled = expected[n] * math.sqrt(len(gradient)) / expected[n].norm()
+            expected[n] = scaled - 0.1 * update
+        muon.step()
+        adamw.step()
+    for kernel, weight in zip(kernels, expected, strict=True):
+        torch.testing.assert_close(kernel.flatten(1).double(), weight, rtol=1e-4, atol=1e-5)
+    assert all(torch.equal(a, b) for a, b in zip(others, twins, strict=True))
+
+
+def test_a_net_without_a_conv_for_muon_is_refused():
+    with pytest.raises(InputError, match="--optimizer muon: the net has no conv"):
+        make_optimizer(TrainingSettings(optimizer="muon"), nn.Linear(9, 9))
+
+
+def test_with_every_lever_a_step_never_waits_and_a_broken_loss_changes_no_weight():
+    training = make_training(**ALL)
+    training.train_step()
+    with Syncs() as syncs:
+        training.train_step()
+    assert syncs.count == 0
+    kept = [p.detach().clone() for p in training.net.parameters()]
+    task = training.task
+    losses = task.losses
+    task.losses = lambda out, target: {k: v * math.nan for k, v in losses(out, target).items()}
+    training.train_step()
+    task.losses = losses
+    training.train_step()
+    assert all(torch.equal(a, b) for a, b in zip(kept, training.net.parameters(), strict=True))
+    with pytest.raises(NonFiniteLoss, match="at step 3 of 8"):
+        training.read_row()
+
+
+def test_each_group_has_its_rate_and_the_log_has_that_of_adamw():
+    training = make_training(**ALL, lr=0.001, muon_lr=0.05, scheduler="wsd")
+    training.train_step()
+    rates = [group["lr"] for group in training.optimizer.param_groups]
+    assert rates == [0.001, 0.001, 0.05]
+    assert training.read_row()["train/lr"] == 0.001
+    rates = [learning_rate("wsd", 2.0, step, 100) for step in range(100)]
+    assert rates[:5] == pytest.approx([0.4, 0.8, 1.2, 1.6, 2.0])
+    assert rates[4:61] == [2.0] * 57
+    assert rates[80] == pytest.approx(1.0) and rates[99] == pytest.approx(0.05)
+
+
+@pytest.mark.slow
+def test_with_every_lever_a_run_resumes_exactly_and_saves_the_average(tmp_path):
+    options = {
+        "data": "garments", "train_images": 64, "val_images": 20, "images": 192, "size": 12,
+        "batch_size": 16, "log_every": 3, "width": 8, "precision": "fp32", "mode": "disabled",
+        "device": "cpu", "scheduler": "wsd", "optimizer": "muon", "average": 0.1,
+        "clip_norm": 1.0, "decay": "weights",
+    }  # fmt: skip
+    stop = StopRequest()
+
+    def after_some_images(row: dict) -> None:
+        if 64 < row.get("images_seen", 0) < 192:
+            stop.request("asked by the test", preempted=True)
+
+    whole = run(Settings.parse("unet", options | {"runs_dir": str(tmp_path / "whole")}))
+    options["runs_dir"] = str(tmp_path / "cut")
+    part = run(Settings.parse("unet", options), observer=after_some_images, stop=stop)
+    rest = run(Settings.parse("unet", options | {"resume": str(part.folder)}))
+    assert (part.state, rest.state, rest.folder) == ("preempted", "finished", part.folder)
+    assert_same_runs(rest.folder, whole.folder)
+    last, best = (checkpoints.load(next(whole.folder.rglob(f"{n}.pt"))) for n in ("last", "best"))
+    average, trained = last["training"]["average"], last["training"]["model"]
+    assert all(torch.equal(value, average[name]) for name, value in last["model"].items())
+    assert not torch.equal(average["stem.weight"], trained["stem.weight"])
+    assert best["best"]["images_seen"] == 192, "the last average is the best one here"
+    assert torch.equal(best["model"]["stem.weight"], average["stem.weight"])

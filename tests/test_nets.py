@@ -164,7 +164,8 @@ def test_each_net_trains_and_restores_by_the_command_line(command, cli, tmp_path
 def test_each_net_resumes_exactly(command, tmp_path):
     options = SMALL[command] | {
         "data": "garments", "train_images": 64, "val_images": 20, "images": 128, "batch_size": 16,
-        "mode": "disabled", "device": "cpu", "runs_dir": str(tmp_path),
+        "mode": "disabled", "device": "cpu", "precision": "fp32",
+        "runs_dir": str(tmp_path),
     }  # fmt: skip
     stop = StopRequest()
 

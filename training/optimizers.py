@@ -2,24 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
+from common.errors import InputError
 from models.profile import weights_and_others
+from training.muon import Muon, conv_kernels
 from training.settings import TrainingSettings
 
 
 def make_optimizer(settings: TrainingSettings, net: nn.Module) -> torch.optim.Optimizer:
-    """The fused optimizer of the settings; betas 0.9 and 0.999 (logbook A), momentum 0.9."""
-    parameters = list(net.parameters())
-    if settings.decay == "weights":
-        weights, others = weights_and_others(net)
-        parameters = [{"params": weights}, {"params": others, "weight_decay": 0.0}]
+    """The fused optimizer of the settings; betas 0.9 and 0.999 (logbook A), momentum 0.9.
+
+    Raises ``InputError`` for Muon and a net without kernels for it.
+    """
     common = {"lr": settings.lr, "weight_decay": settings.weight_decay, "fused": True}
+    if settings.optimizer == "muon":
+        kernels = conv_kernels(net)
+        if not kernels:
+            raise InputError("--optimizer muon: the net has no conv for it; use --optimizer adamw")
+        groups = parameter_groups(settings, net, kernels)
+        return Muon(groups, kernels, muon_lr=settings.muon_lr, **common)
+    groups = parameter_groups(settings, net)
     if settings.optimizer == "sgd":
-        return torch.optim.SGD(parameters, momentum=0.9, nesterov=True, **common)
+        return torch.optim.SGD(groups, momentum=0.9, nesterov=True, **common)
     kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[settings.optimizer]
-    return kind(parameters, **common)
+    return kind(groups, **common)
+
+
+def parameter_groups(
+    settings: TrainingSettings, net: nn.Module, without: Collection[Tensor] = ()
+) -> list[dict[str, Any]]:
+    """The net's parameters but those ``without``, by whether they decay."""
+    excluded = set(without)
+    if settings.decay == "all":
+        return [{"params": [p for p in net.parameters() if p not in excluded]}]
+    weights, others = weights_and_others(net)
+    decayed = [p for p in weights if p not in excluded]
+    return [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
 
 
 def clip_gradients(net: nn.Module, limit: float) -> Tensor:

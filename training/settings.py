@@ -35,15 +35,29 @@ class TrainingSettings(OptionGroup):
         Real(0, example="1.0"),
         "Scale a gradient with a larger norm down to this norm; 0 for no clipping.",
     )
+    average: float = option(
+        0.0,
+        Real(0, 0.5, example="0.05"),
+        "Validate and save an average of the weights whose mean age is this share of the training "
+        "so far; 0 for the weights themselves.",
+    )
     optimizer: str = option(
         "adamw",
-        Choice(("adamw", "adam", "sgd")),
-        "Optimizer; sgd has Nesterov momentum 0.9.",
+        Choice(("adamw", "adam", "sgd", "muon")),
+        "Optimizer; sgd has Nesterov momentum 0.9; muon updates the convs' kernels, at --muon-lr, "
+        "and adamw the rest.",
+    )
+    muon_lr: float = option(
+        0.02,
+        Real(0, above=True, example="0.02"),
+        "Highest learning rate of the kernels with --optimizer muon.",
+        only_if=("optimizer", "muon"),
     )
     scheduler: str = option(
         "cosine",
-        Choice(("cosine", "onecycle", "constant")),
-        "Learning rate over the steps: cosine to zero, one-cycle (up for 30 %), or constant.",
+        Choice(("cosine", "onecycle", "wsd", "constant")),
+        "Learning rate over the steps: cosine to zero, one-cycle (up for 30 %), wsd (up for 5 %, "
+        "constant, down to zero over the last 40 %), or constant.",
     )
     seed: int = option(
         0, Integer(0, 2**31 - 1), "Random seed (initialisation, data order, augmentation)."

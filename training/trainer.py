@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from common.errors import InputError, RunError
 from data.batches import BatchStream
+from training.averaging import WeightAverage
 from training.base import BaseTrainer, Row, Stopwatch
 from training.checks import LearningCheck
 from training.cuda_graphs import record
@@ -52,6 +54,10 @@ class Trainer(BaseTrainer):
         task, settings, device = self.task, self.settings, self.hardware.device
         self.trained_net = self.ranks.wrap_ddp(self.compiled_net)
         self.optimizer = make_optimizer(settings, self.net)
+        self.average = WeightAverage(self.net, settings.average) if settings.average else None
+        if self.average:
+            self.evaluated_net = self.average.net
+            self.compiled_evaluated = self.hardware.compiled(self.average.net)
         # Fused optimizers skip a step on the device where this is 1: no sync to watch the loss.
         self.found_inf = torch.zeros((), device=device)
         self.skipped_steps = torch.zeros((), device=device)
@@ -137,11 +143,13 @@ class Trainer(BaseTrainer):
         self.found_inf.logical_or_(~next(iter(losses.values())).detach().isfinite())
         self.skipped_steps += self.found_inf
         for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate()
+            group["lr"] = self.learning_rate(group)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.meter.add(losses | {"grad_norm": norm})
         self.step += 1
+        if self.average:
+            self.average.update(self.step)
 
     def validate(self) -> Row:
         """The same; the first time it also warns of parameters that have not learnt."""
@@ -151,10 +159,11 @@ class Trainer(BaseTrainer):
             self.learning, self.checked = None, True
         return super().validate()
 
-    def learning_rate(self) -> float:
-        """The rate of the next step."""
+    def learning_rate(self, group: Mapping[str, Any]) -> float:
+        """The rate of the next step for a parameter group of the optimizer."""
         settings = self.settings
-        return learning_rate(settings.scheduler, settings.lr, self.step, self.steps)
+        highest = settings.muon_lr if "muon" in group else settings.lr
+        return learning_rate(settings.scheduler, highest, self.step, self.steps)
 
     def read_row(self) -> Row:
         """Means since the last row, rate and speed. The only host-device sync of the interval.
@@ -201,6 +210,7 @@ class Trainer(BaseTrainer):
             "seconds": self.timer.seconds,
             "validation_seconds": self.validation_timer.seconds,
             "model": self.net.state_dict(),
+            "average": self.average.net.state_dict() if self.average else None,
             "optimizer": self.optimizer.state_dict(),
             "meter": {
                 "names": list(self.meter.names),
@@ -226,6 +236,8 @@ class Trainer(BaseTrainer):
         self.timer = Stopwatch(state["seconds"])
         self.validation_timer = Stopwatch(state.get("validation_seconds", 0.0))
         self.net.load_state_dict(state["model"])
+        if self.average:
+            self.average.net.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         meter = state["meter"]
         self.meter.names, self.meter.count = tuple(meter["names"]), meter["count"]
