@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -121,8 +120,9 @@ def _train_on_other_rank(
     state, folder = ranks.broadcast(None)
     if state:
         trainer.load_state(state)
+    on_stop = _ignore if settings.run.hang_action == "stop" else None
     try:
-        with Watchdog(trainer, folder, settings.run.hang_after).watching():
+        with Watchdog(trainer, folder, settings.run.hang_after, on_stop).watching():
             complete = train(trainer, NullRecorder(), stop)
     except NonFiniteLoss:  # rank 0 names the last checkpoint
         raise
@@ -239,7 +239,7 @@ def _watchdog(trainer: BaseTrainer, recorder: Recorder) -> Watchdog:
     return Watchdog(trainer, recorder.folder.path, options.hang_after, on_stop)
 
 
-def _ignore(row: Mapping[str, Any]) -> None:
+def _ignore(row: object) -> None:
     pass
 
 

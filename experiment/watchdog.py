@@ -29,7 +29,7 @@ class Watchdog:
 
     ``after`` is the bound in seconds; None stands for several times the median observed so far, 0
     for no watch. Rank 0 judges; the other ranks write their stacks when it has found a hang.
-    ``on_stop`` is called with the reason before the process ends; None where a report is enough.
+    ``on_stop`` is called with the reason before rank 0 ends; None where a report is enough.
     """
 
     def __init__(
@@ -103,6 +103,9 @@ class Watchdog:
             file.flush()
             faulthandler.dump_traceback(file, all_threads=True)
         if self.rank:
+            if self.on_stop:  # torchrun would wait half a minute for a process that hangs
+                time.sleep(2 * REPORT_SECONDS)
+                os._exit(EXIT_CODE)
             return
         where = f"{what}, in {place}"
         if self.size > 1:
