@@ -19,7 +19,7 @@ from tests.test_sweep_offline import MINI, ROOT, Command, alive, done_points, wr
 pytestmark = pytest.mark.slow
 
 LONG = MINI.replace("[1, 2, 3]", "[1]").replace("[3, 5]", "[3]").replace(
-    "  images: {value: 256}", "  images: {value: 25600}\n  checkpoint_every: {value: 256}"
+    "  images: {value: 256}", "  images: {value: 5120}\n  checkpoint_every: {value: 256}"
 )  # fmt: skip
 
 
@@ -34,41 +34,34 @@ def children(pid: int) -> list[int]:
     return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def test_a_closed_terminal_saves_the_run_in_hand_and_ends_the_workers():
-    file = write(LONG)
+@pytest.mark.parametrize("how", ["its terminal is closed", "its scheduler sends SIGUSR1"])
+def test_a_sweep_that_must_stop_saves_the_run_in_hand_and_goes_on_when_given_again(how):
+    """SIGUSR1 is what SLURM sends before the time limit."""
+    file, hangup = write(LONG), how == "its terminal is closed"
     ours, terminal = os.openpty()
     command = [sys.executable, str(ROOT / "train.py"), "sweep", str(file), "--mode", "disabled"]
     sweep = subprocess.Popen(
-        ["setsid", "--ctty", *command], stdin=terminal, stdout=terminal, stderr=terminal,
+        [*(["setsid", "--ctty"] if hangup else []), *command],
+        stdin=terminal, stdout=terminal, stderr=terminal,
         env=os.environ | {"OMP_NUM_THREADS": "1", "TERM": "xterm"},
     )  # fmt: skip
     os.close(terminal)
     wait_until(lambda: list(Path("runs").glob("*/checkpoints/last.pt")))
     workers = children(sweep.pid)
     assert len(workers) == 1
-    os.close(ours)
+    if hangup:
+        os.close(ours)
+    else:
+        sweep.send_signal(signal.SIGUSR1)
     assert sweep.wait(30) == 130
     wait_until(lambda: not any(map(alive, workers)), 5)
     folder = only_run(Path("runs"))
     summary = json.loads((folder / "summary.json").read_text())
     assert (summary["state"], summary["reason"]) == ("preempted", "stopped by SIGTERM")
-    assert 0 < summary["images_seen"] < 25600 and not done_points(Path("studies/mini.journal"))
-
-    again = Command(file, "--mode", "disabled")
-    assert again.end() == 0 and only_run(Path("runs")) == folder
-    assert set(done_points(Path("studies/mini.journal")).values()) == {1}
-
-
-def test_a_schedulers_signal_saves_the_run_in_hand_and_the_same_command_goes_on():
-    file = write(LONG.replace("25600", "5120"))
-    command = Command(file, "--mode", "disabled")
-    wait_until(lambda: list(Path("runs").glob("*/checkpoints/last.pt")))
-    command.process.send_signal(signal.SIGUSR1)  # what SLURM sends before the time limit
-    assert command.end() == 130
-    folder = only_run(Path("runs"))
-    seen = json.loads((folder / "summary.json").read_text())["images_seen"]
-    assert 0 < seen < 5120 and not done_points(Path("studies/mini.journal"))
-    assert Command(file, "--mode", "disabled").end() == 0 and only_run(Path("runs")) == folder
+    assert 0 < summary["images_seen"] < 5120 and not done_points(Path("studies/mini.journal"))
+    if hangup:
+        assert Command(file, "--mode", "disabled").end() == 0 and only_run(Path("runs")) == folder
+        assert set(done_points(Path("studies/mini.journal")).values()) == {1}
 
 
 PARENT = """

@@ -16,15 +16,6 @@ import optuna
 import pytest
 import yaml
 from optuna.storages.journal import JournalFileBackend
-from rich.console import Console
-
-from sweeps.claims import Claims
-from sweeps.offline import StudyEngine
-from sweeps.progress import ProgressDisplay, Row
-from sweeps.study import PointStatus, Study
-from sweeps.sweep_file import read_sweep
-from sweeps.worker import Job
-from tests.claims import next_claim
 
 pytestmark = pytest.mark.slow
 
@@ -124,7 +115,7 @@ def test_killed_halfway_and_started_again_each_point_is_done_exactly_once(cli):
     done = int(re.search(r"(\d) done, 0 running, 0 failed", status.out)[1])
     assert status.code == 0 and 3 <= done < 6
 
-    again = Command(file, "--jobs", 2)
+    again = Command(file)
     assert again.end() == 0
     assert f"mini: {done} of 6 points done" in again.lines[1]
     once = done_points(Path("studies/mini.journal"))
@@ -164,25 +155,6 @@ def test_two_commands_in_two_folders_share_one_journal(tmp_path):
     assert sum(map(len, said)) == 6 and max(max(counts) for counts in said if counts) == "6"
 
 
-def test_a_helper_counts_the_points_of_all_commands_and_knows_their_best():
-    sweep = read_sweep(write())
-    mine, others = (Study("studies/mini.journal", sweep, "runs") for _ in range(2))
-    mine.enqueue_missing()
-    display = ProgressDisplay(sweep, 1, Console(file=open("screen", "w+"), width=200))  # noqa: SIM115
-    display.begin(mine.statuses())
-    engine = StudyEngine(mine, Job("studies/mini.journal", "mini.yaml", {}, mine.command, "runs"))
-    for study, value in ((others, 0.5), (others, 0.125), (mine, 0.25)):
-        claims = Claims(study)
-        claims.done(next_claim(claims), value, {"folder": "f", "run_id": "r"})
-    display.update(mine.statuses(), [])
-    display.announce(engine.results(mine.statuses()))
-    assert engine.results(mine.statuses()) == [], "each run is announced once"
-    display.console.file.seek(0)
-    line = display.console.file.read().splitlines()[-1]
-    display.console.file.close()
-    assert line.startswith("[3/6] ks=3 layers=3: val/l1 0.25000 in 0:00; best 0.12500 (ks=3 layers")
-
-
 def test_ctrl_c_twice_stops_now_once_finishes_the_runs_in_hand():
     file = write(
         MINI.replace("[1, 2, 3]", "[1, 2]").replace(
@@ -206,30 +178,26 @@ def test_ctrl_c_twice_stops_now_once_finishes_the_runs_in_hand():
         time.sleep(0.05)
     calm.process.send_signal(signal.SIGINT)
     assert calm.end() == 130
-    assert len(done_points(journal)) == 2
-
-    assert Command(file, "--mode", "disabled").end() == 0
     once = done_points(journal)
-    assert len(once) == 4 and set(once.values()) == {1} and finished_runs(Path("runs")) == once
+    assert len(once) == 2 and set(once.values()) == {1} and finished_runs(Path("runs")) == once
 
 
-def test_a_failing_point_takes_only_itself_down_and_is_retried_when_asked(shell):
+def test_a_failing_point_takes_only_itself_down_and_is_retried_when_asked(cli):
     text = MINI.replace("[1, 2, 3]", "[1]").replace("[3, 5]", "[3]")
-    file = write(text + "  lr: {values: [1.0e+30, 0.001]}\n")
-    outcome = shell("sweep", file, "--mode", "disabled")
-    assert outcome.code == 1 and "[1/2] lr=0.001" in outcome.out
-    assert re.search(r"failed: lr=1e\+30: .*NaN", outcome.out)
-    assert "2 points: 1 done, 0 running, 1 failed, 0 missing" in outcome.out
-
-    assert "failed: lr" in shell("sweep", file, "--status").out.replace("  lr", ": lr")
-    again = shell("sweep", file, "--mode", "disabled")
-    assert again.code == 1 and "failed: lr=1e+30: " not in again.out.partition("points:")[0]
-    retried = shell("sweep", file, "--mode", "disabled", "--retry-failed")
-    assert retried.code == 1 and "failed: lr=1e+30: " in retried.out.partition("points:")[0]
+    file = write(text + "  lr: {values: [0.001, 1.0e+30]}\n")
+    for options, trained in (([], 1), ([], 0), (["--retry-failed"], 1)):
+        outcome = cli("sweep", file, "--mode", "disabled", *options)
+        assert outcome.code == 1, outcome
+        shown, _, counts = outcome.out.partition("2 points: ")
+        assert counts.startswith("1 done, 0 running, 1 failed, 0 missing")
+        assert len(re.findall(r"failed: lr=1e\+30: .*NaN", shown)) == trained
+        assert ("[1/2] lr=0.001" in shown) == (trained and not options)
+    assert re.search(r"failed +lr=1e\+30", cli("sweep", file, "--status").out)
     assert len(list(Path("runs").iterdir())) == 2
 
 
-def test_bayes_with_hyperband_stops_bad_runs_early(shell):
+def test_bayes_with_hyperband_stops_bad_runs_early_and_no_library_warns(shell):
+    """The last validation follows an epoch's end here: Optuna warned that it was reported."""
     text = MINI.replace("method: grid", "method: bayes\nrun_cap: 4").replace(
         "layers: {values: [1, 2, 3]}",
         "lr: {distribution: log_uniform_values, min: 1.0e-9, max: 0.01}",
@@ -237,102 +205,17 @@ def test_bayes_with_hyperband_stops_bad_runs_early(shell):
     text = text.replace("images: {value: 256}\n  ch", "images: {value: 1024}\n  ch")
     file = write(text + "early_terminate: {type: hyperband, min_iter: 1, eta: 2}\n")
     outcome = shell("sweep", file, "--mode", "disabled")
-    assert outcome.code == 0, outcome
+    assert outcome.code == 0 and outcome.err == "", outcome
     states = [json.loads(p.read_text())["state"] for p in Path("runs").glob("*/summary.json")]
     assert set(states) <= {"finished", "stopped"} and len(states) == 4
     early = states.count("stopped")
     assert f"4 points: {4 - early} done" in outcome.out
     assert outcome.out.count(", stopped early") == early
+    shown = outcome.out + "".join(p.read_text() for p in Path("studies").glob("*-logs/*.log"))
+    assert "arning" not in shown and "already" not in shown
 
 
-def test_dry_run_prints_the_commands_and_starts_nothing(cli):
-    outcome = cli("sweep", write(), "--dry-run", "--seeds", 2, "--images", 640)
-    lines = outcome.out.splitlines()
-    assert outcome.code == 0 and len(lines) == 12
-    assert lines[0] == (
-        "python train.py resconv --ch=4 --data=garments --images=640 --ks=3 --layers=1 --seed=0 "
-        "--size=12 --train_images=256 --val_images=40"
-    )
-    assert not Path("studies").exists() and not Path("runs").exists()
-
-
-@pytest.mark.parametrize(
-    ("args", "message"),
-    [
-        ([], "give a sweep file"),
-        (["nothing.yaml"], "cannot be read"),
-        (["mini.yaml", "--jobs", "0"], "--jobs"),
-        (["mini.yaml", "--images", "many"], "--images"),
-        (["mini.yaml", "--images", "3"], "--images 3"),
-        (["mini.yaml", "--gpus", "0"], "--gpus 0"),
-        (["mini.yaml", "--mode", "on"], "--mode"),
-        (["mini.yaml", "--study", "sqlite:///s.db"], "SQLite"),
-        (["mini.yaml", "--study", "foo://bar"], "--study foo://bar"),
-        (["mini.yaml", "--study", "mini.yaml"], "not an Optuna journal"),
-        (["mini.yaml", "--study", "."], "--study"),
-        (["mini.yaml", "--join", "a/b/c"], "needs W&B's server"),
-        (["mini.yaml", "--join", "a/b/c", "--mode", "offline"], "needs W&B's server"),
-        (["mini.yaml", "--study", "s.journal", "--mode", "online"], "--study is for offline"),
-        (["mini.yaml", "--joim", "a/b/c"], "--join"),
-        (["mini.yaml", "--mode", "online"], "--mode online: no W&B API key found; run wandb login"),
-        (["mini.yaml", "--status", "--retry-failed"], "--status with --retry-failed: give one"),
-        (["mini.yaml", "--status", "--dry-run"], "--status with --dry-run: give one of them"),
-        (["mini.yaml", "--dry-run", "--retry-failed"], "--dry-run with --retry-failed: give one"),
-        (["--join", "a/b/c", "--seeds", "2"], "--seeds with --join: the server says"),
-    ],
-)
-def test_wrong_input_is_one_line_and_starts_nothing(cli, args, message):
-    write()
-    before = Path("mini.yaml").read_bytes()
-    outcome = cli("sweep", *args)
-    assert outcome.code == 2 and outcome.err.count("\n") == 1, outcome
-    assert message in outcome.err
-    assert sorted(p.name for p in Path().iterdir()) == ["mini.yaml"]
-    assert Path("mini.yaml").read_bytes() == before
-
-
-WRONG_HERE = {
-    "data: {value: mnist}": "--data 'mnist' is not a folder and not one of auto, fashion-mnist, ",
-    "data: {values: [garments, photos/none]}": "--data 'photos/none' is not a folder",
-    "data: {value: garments}\n  data_root: {value: none-here}": "--data-root 'none-here' is no",
-}
-
-
-@pytest.mark.parametrize("data", WRONG_HERE)
-def test_data_that_is_not_there_is_refused_before_anything_starts(data, cli):
-    write(MINI.replace("data: {value: garments}", data))
-    for options in ([], ["--dry-run"], ["--mode", "disabled"]):
-        outcome = cli("sweep", "mini.yaml", *options)
-        assert (outcome.code, outcome.err.count("\n")) == (2, 1), outcome
-        assert f"Error: mini.yaml: {WRONG_HERE[data]}" in outcome.err
-    assert sorted(p.name for p in Path().iterdir()) == ["mini.yaml"]
-    assert cli("sweep", "mini.yaml", "--status").code == 0, "the data may lie on another machine"
-
-
-def test_another_program_is_refused_where_it_is_not_and_passed_over_where_it_is(cli):
-    write(MINI.replace("program: train.py", "program: other.py"))
-    outcome = cli("sweep", "mini.yaml", "--dry-run")
-    assert (outcome.code, outcome.err) == (
-        2, "Error: mini.yaml: program other.py: no such file; write program: train.py\n"
-    )  # fmt: skip
-    Path("other.py").touch()
-    outcome = cli("sweep", "mini.yaml", "--dry-run")
-    assert outcome.code == 0 and outcome.out.count("python train.py resconv") == 6
-    assert outcome.err.startswith("mini.yaml: program other.py is not run here, train.py is")
-
-
-def test_a_study_of_another_sweep_is_refused(cli):
-    Study("s.journal", read_sweep(write()))
-    other = write(MINI.replace("name: mini", "name: other"), "other.yaml")
-    for also in ([], ["--status"]):
-        outcome = cli("sweep", other, "--study", "s.journal", *also)
-        assert outcome.code == 2 and "belongs to the sweep mini, not to other" in outcome.err
-    goal = write(MINI.replace("val/l1", "val/mse"))
-    outcome = cli("sweep", goal, "--study", "s.journal")
-    assert outcome.code == 2 and "its metric differs" in outcome.err
-
-
-def test_a_name_is_made_a_file_name_and_a_look_makes_no_file(shell, monkeypatch):
+def test_a_name_is_made_a_file_name_and_a_look_makes_no_file(cli, monkeypatch):
     home = Path("a/b/c").resolve()
     home.mkdir(parents=True)
     monkeypatch.chdir(home)
@@ -341,18 +224,18 @@ def test_a_name_is_made_a_file_name_and_a_look_makes_no_file(shell, monkeypatch)
     plain = write(one_point.replace("name: mini", "name: evil"), "plain.yaml")
     before = set(home.parent.parent.rglob("*"))
     for place in ([], ["--study", "new/s.journal"]):
-        status = shell("sweep", evil, "--status", *place)
+        status = cli("sweep", evil, "--status", *place)
         assert status.code == 0 and "1 points: 0 done, 0 running, 0 failed, 1 mis" in status.out
     assert set(home.parent.parent.rglob("*")) == before
 
-    assert shell("sweep", evil, "--mode", "disabled").code == 0
+    assert cli("sweep", evil, "--mode", "disabled").code == 0
     new = {p.relative_to(home) for p in set(home.parent.parent.rglob("*")) - before}
     assert {p.parts[0] for p in new} == {"studies", "runs"}
     [journal] = [p for p in new if p.suffix == ".journal"]
     assert re.fullmatch(r"studies/evil-[0-9a-f]{8}\.journal", str(journal))
     assert Path(f"{journal.with_suffix('')}-logs") in new
-    assert "0 done" in shell("sweep", plain, "--status").out
-    assert "1 done" in shell("sweep", evil, "--status").out
+    assert "0 done" in cli("sweep", plain, "--status").out
+    assert "1 done" in cli("sweep", evil, "--status").out
 
 
 def test_gpus_are_those_that_are_there_and_workers_are_spread_over_them(monkeypatch):
@@ -385,26 +268,3 @@ def test_gpus_are_those_that_are_there_and_workers_are_spread_over_them(monkeypa
     for child in children.all:
         child.kill()
     assert len(children.collect()) == 3 and not children.all
-
-
-def test_the_live_table_shows_progress_best_time_left_and_a_line_a_worker():
-    sweep = read_sweep(write())
-    first, *rest = sweep.grid()
-    console = Console(force_terminal=True, width=100, file=open("screen", "w+"))  # noqa: SIM115
-    with ProgressDisplay(sweep, 2, console) as display:
-        display.begin([PointStatus(first, "done", value=0.25),
-                       *(PointStatus(p, "missing") for p in rest)])  # fmt: skip
-        done = [PointStatus(p, "done", {"seconds": 60.0}, v) for p, v in
-                ((first, 0.25), (rest[0], 0.125))]  # fmt: skip
-        statuses = [*done, *(PointStatus(p, "running") for p in rest[1:4]),
-                    PointStatus(rest[4], "missing")]  # fmt: skip
-        known = {"images_seen": 1280, "images_total": 2560, "val/l1": 0.5}
-        rows = [Row("0", "data=shots[day] x[/old]", known, 65.0), Row("1", "starting")]
-        display.update(statuses, rows)
-        display.announce(done[1:])
-    console.file.seek(0)
-    screen = console.file.read()
-    console.file.close()
-    head = "2 of 6 done, 1 running in other commands, best 0.12500 (ks=3 layers=2); about 2:32 left"
-    for text in ("[2/6] ks=3 layers=2", head, "1,280 of 2,560", "x[/old]", "1:05", "starting"):
-        assert text in screen

@@ -34,17 +34,11 @@ def sleeping(self, batch):
 Restoration.prepare = sleeping
 main()
 """
-OPTIONS = [*TINY, "--mode", "disabled", "--precision", "fp32", "--hang-after", "6"]
-OPTIONS += [
-    "--hang-action",
-    "stop",
-    "--checkpoint-every",
-    "64",
-    "--bn-encoder",
-    "none",
-    "--bn-decoder",
-    "none",
-]
+OPTIONS = [
+    *TINY, "--mode", "disabled", "--precision", "fp32", "--hang-after", "6",
+    "--hang-action", "stop", "--checkpoint-every", "64",
+    "--bn-encoder", "none", "--bn-decoder", "none",
+]  # fmt: skip
 
 
 def test_the_bound_is_several_times_the_median_and_at_least_a_minute(tiny_data, tmp_path):

@@ -1,0 +1,146 @@
+"""What ``sweep`` says before and while it runs: wrong input, the dry run, the live table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from sweeps.claims import Claims
+from sweeps.offline import StudyEngine
+from sweeps.progress import ProgressDisplay, Row
+from sweeps.study import PointStatus, Study
+from sweeps.sweep_file import read_sweep
+from sweeps.worker import Job
+from tests.claims import next_claim
+from tests.test_sweep_offline import MINI, write
+
+
+def test_a_helper_counts_the_points_of_all_commands_and_knows_their_best():
+    sweep = read_sweep(write())
+    mine, others = (Study("studies/mini.journal", sweep, "runs") for _ in range(2))
+    mine.enqueue_missing()
+    display = ProgressDisplay(sweep, 1, Console(file=open("screen", "w+"), width=200))  # noqa: SIM115
+    display.begin(mine.statuses())
+    engine = StudyEngine(mine, Job("studies/mini.journal", "mini.yaml", {}, mine.command, "runs"))
+    for study, value in ((others, 0.5), (others, 0.125), (mine, 0.25)):
+        claims = Claims(study)
+        claims.done(next_claim(claims), value, {"folder": "f", "run_id": "r"})
+    display.update(mine.statuses(), [])
+    display.announce(engine.results(mine.statuses()))
+    assert engine.results(mine.statuses()) == [], "each run is announced once"
+    display.console.file.seek(0)
+    line = display.console.file.read().splitlines()[-1]
+    display.console.file.close()
+    assert line.startswith("[3/6] ks=3 layers=3: val/l1 0.25000 in 0:00; best 0.12500 (ks=3 layers")
+
+
+def test_dry_run_prints_the_commands_and_starts_nothing(cli):
+    outcome = cli("sweep", write(), "--dry-run", "--seeds", 2, "--images", 640)
+    lines = outcome.out.splitlines()
+    assert outcome.code == 0 and len(lines) == 12
+    assert lines[0] == (
+        "python train.py resconv --ch=4 --data=garments --images=640 --ks=3 --layers=1 --seed=0 "
+        "--size=12 --train_images=256 --val_images=40"
+    )
+    assert not Path("studies").exists() and not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ([], "give a sweep file"),
+        (["nothing.yaml"], "cannot be read"),
+        (["mini.yaml", "--jobs", "0"], "--jobs"),
+        (["mini.yaml", "--images", "many"], "--images"),
+        (["mini.yaml", "--images", "3"], "--images 3"),
+        (["mini.yaml", "--gpus", "0"], "--gpus 0"),
+        (["mini.yaml", "--mode", "on"], "--mode"),
+        (["mini.yaml", "--study", "sqlite:///s.db"], "SQLite"),
+        (["mini.yaml", "--study", "foo://bar"], "--study foo://bar"),
+        (["mini.yaml", "--study", "mini.yaml"], "not an Optuna journal"),
+        (["mini.yaml", "--study", "."], "--study"),
+        (["mini.yaml", "--join", "a/b/c"], "needs W&B's server"),
+        (["mini.yaml", "--join", "a/b/c", "--mode", "offline"], "needs W&B's server"),
+        (["mini.yaml", "--study", "s.journal", "--mode", "online"], "--study is for offline"),
+        (["mini.yaml", "--joim", "a/b/c"], "--join"),
+        (["mini.yaml", "--mode", "online"], "--mode online: no W&B API key found; run wandb login"),
+        (["mini.yaml", "--status", "--retry-failed"], "--status with --retry-failed: give one"),
+        (["mini.yaml", "--status", "--dry-run"], "--status with --dry-run: give one of them"),
+        (["mini.yaml", "--dry-run", "--retry-failed"], "--dry-run with --retry-failed: give one"),
+        (["--join", "a/b/c", "--seeds", "2"], "--seeds with --join: the server says"),
+    ],
+)
+def test_wrong_input_is_one_line_and_starts_nothing(cli, args, message):
+    write()
+    before = Path("mini.yaml").read_bytes()
+    outcome = cli("sweep", *args)
+    assert outcome.code == 2 and outcome.err.count("\n") == 1, outcome
+    assert message in outcome.err
+    assert sorted(p.name for p in Path().iterdir()) == ["mini.yaml"]
+    assert Path("mini.yaml").read_bytes() == before
+
+
+WRONG_HERE = {
+    "data: {value: mnist}": "--data 'mnist' is not a folder and not one of auto, fashion-mnist, ",
+    "data: {values: [garments, photos/none]}": "--data 'photos/none' is not a folder",
+    "data: {value: garments}\n  data_root: {value: none-here}": "--data-root 'none-here' is no",
+}
+
+
+@pytest.mark.parametrize("data", WRONG_HERE)
+def test_data_that_is_not_there_is_refused_before_anything_starts(data, cli):
+    write(MINI.replace("data: {value: garments}", data))
+    for options in ([], ["--dry-run"], ["--mode", "disabled"]):
+        outcome = cli("sweep", "mini.yaml", *options)
+        assert (outcome.code, outcome.err.count("\n")) == (2, 1), outcome
+        assert f"Error: mini.yaml: {WRONG_HERE[data]}" in outcome.err
+    assert sorted(p.name for p in Path().iterdir()) == ["mini.yaml"]
+    assert cli("sweep", "mini.yaml", "--status").code == 0, "the data may lie on another machine"
+
+
+def test_another_program_is_refused_where_it_is_not_and_passed_over_where_it_is(cli):
+    write(MINI.replace("program: train.py", "program: other.py"))
+    outcome = cli("sweep", "mini.yaml", "--dry-run")
+    assert (outcome.code, outcome.err) == (
+        2, "Error: mini.yaml: program other.py: no such file; write program: train.py\n"
+    )  # fmt: skip
+    Path("other.py").touch()
+    outcome = cli("sweep", "mini.yaml", "--dry-run")
+    assert outcome.code == 0 and outcome.out.count("python train.py resconv") == 6
+    assert outcome.err.startswith("mini.yaml: program other.py is not run here, train.py is")
+
+
+def test_a_study_of_another_sweep_is_refused(cli):
+    Study("s.journal", read_sweep(write()))
+    other = write(MINI.replace("name: mini", "name: other"), "other.yaml")
+    for also in ([], ["--status"]):
+        outcome = cli("sweep", other, "--study", "s.journal", *also)
+        assert outcome.code == 2 and "belongs to the sweep mini, not to other" in outcome.err
+    goal = write(MINI.replace("val/l1", "val/mse"))
+    outcome = cli("sweep", goal, "--study", "s.journal")
+    assert outcome.code == 2 and "its metric differs" in outcome.err
+
+
+def test_the_live_table_shows_progress_best_time_left_and_a_line_a_worker():
+    sweep = read_sweep(write())
+    first, *rest = sweep.grid()
+    console = Console(force_terminal=True, width=100, file=open("screen", "w+"))  # noqa: SIM115
+    with ProgressDisplay(sweep, 2, console) as display:
+        display.begin([PointStatus(first, "done", value=0.25),
+                       *(PointStatus(p, "missing") for p in rest)])  # fmt: skip
+        done = [PointStatus(p, "done", {"seconds": 60.0}, v) for p, v in
+                ((first, 0.25), (rest[0], 0.125))]  # fmt: skip
+        statuses = [*done, *(PointStatus(p, "running") for p in rest[1:4]),
+                    PointStatus(rest[4], "missing")]  # fmt: skip
+        known = {"images_seen": 1280, "images_total": 2560, "val/l1": 0.5}
+        rows = [Row("0", "data=shots[day] x[/old]", known, 65.0), Row("1", "starting")]
+        display.update(statuses, rows)
+        display.announce(done[1:])
+    console.file.seek(0)
+    screen = console.file.read()
+    console.file.close()
+    head = "2 of 6 done, 1 running in other commands, best 0.12500 (ks=3 layers=2); about 2:32 left"
+    for text in ("[2/6] ks=3 layers=2", head, "1,280 of 2,560", "x[/old]", "1:05", "starting"):
+        assert text in screen
