@@ -52,8 +52,6 @@ class ResConv(nn.Module):
         super().__init__()
         counts = {"image_channels": image_channels, "layers": layers, "stride": stride}
         _check(counts | {"groups": groups}, bn_encoder=bn_encoder, bn_decoder=bn_decoder)
-        if groups > 1 and rank:
-            raise ValueError(f"groups must be 1 for channel selections (rank {rank}), got {groups}")
         if extra_channels < 0 or rank < 0:
             raise ValueError(
                 f"extra_channels and rank must be 0 or more, got {extra_channels} and {rank}"
@@ -65,31 +63,19 @@ class ResConv(nn.Module):
         self.kernels = kernels_per_layer(ks, layers)
         self.paddings = _paddings(padding, self.kernels)
         self.encoder, self.decoder = nn.ModuleList(), nn.ModuleList()
-        pairs = itertools.pairwise([image_channels, *self.channels])
-        for n, ((i, o), k) in enumerate(zip(pairs, self.kernels, strict=True)):
+        for n, (i, o) in enumerate(itertools.pairwise([image_channels, *self.channels])):
             outermost, innermost = n == 0, n == layers - 1
-            geometry = {
-                "stride": stride,
-                "padding": self.paddings[n],
-                "groups": 1 if outermost else groups,
-                "rank": 0 if outermost else rank,
-            }
+            geometry = {"stride": stride, "padding": self.paddings[n]}
+            geometry |= {"groups": 1, "rank": 0} if outermost else {"groups": groups, "rank": rank}
             inputs = self.input_channels if outermost else i
-            self.encoder.append(
-                Layer(
-                    make_conv(inputs, o, k, **geometry), inputs, o,
-                    bn="none" if innermost and not bn_last else bn_encoder,
-                    act=nn.Identity() if innermost else activation(act),
-                )
-            )  # fmt: skip
-            self.decoder.insert(
-                0,
-                Layer(
-                    Deconv(o, i, k, **geometry), o, i,
-                    bn="none" if outermost and not bn_last else bn_decoder,
-                    act=nn.Sigmoid() if outermost else activation(act),
-                ),
-            )  # fmt: skip
+            conv = make_conv(inputs, o, self.kernels[n], **geometry)
+            deconv = Deconv(o, i, self.kernels[n], **geometry)
+            bn = "none" if innermost and not bn_last else bn_encoder
+            act_module = nn.Identity() if innermost else activation(act)
+            self.encoder.append(Layer(conv, inputs, o, bn=bn, act=act_module))
+            bn = "none" if outermost and not bn_last else bn_decoder
+            act_module = nn.Sigmoid() if outermost else activation(act)
+            self.decoder.insert(0, Layer(deconv, o, i, bn=bn, act=act_module))
 
     def forward(self, images: Tensor) -> Tensor:
         check_images(images, self.input_channels)

@@ -217,7 +217,7 @@ def test_a_wrong_argument_is_named_with_its_value(wrong):
 
 
 def test_grouped_selections_are_refused():
-    with pytest.raises(ValueError, match=r"groups must be 1 for channel selections .*, got 2"):
+    with pytest.raises(ValueError, match=r"groups must be 1 for a channel selection .*, got 2"):
         ResConv(groups=2, rank=1)
 
 
