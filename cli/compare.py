@@ -84,9 +84,9 @@ def compare(
             f"--format {format_}: must be one of {', '.join(FORMATS)}.{nearest(format_, FORMATS)}"
         )
     from reports.collect import collect
+    from reports.comparison import tables_of
     from reports.formats import FORMATS as WRITERS
     from reports.formats import to_rich
-    from reports.table import tables_of
 
     names, groups = (
         [name.strip() for name in (text or "").split(",") if name.strip()]
@@ -138,7 +138,7 @@ def report(
     if workspace and (html or share):
         raise InputError("--workspace: leave out --html and --share, which make something else")
     from reports.collect import collect
-    from reports.table import tables_of
+    from reports.comparison import tables_of
 
     for source in sources:
         if Path(source).suffix.lower() == ".csv":

@@ -16,6 +16,7 @@ from typing import Any
 from experiment.settings import Settings, options_of
 
 VERSION = 1  # of this rule
+MAX_NAME = 64  # characters of a made run name
 
 # The options whose values commit 73bab81 hashed, neutral or not.
 _SHARED = (
@@ -50,6 +51,27 @@ def identity(settings: Settings) -> str:
     """12 hex digits, equal for equal experiments on any machine."""
     content = {"version": VERSION, "command": settings.command} | experiment_settings(settings)
     return _hash(content)
+
+
+def default_name(settings: Settings) -> str:
+    """A run name that differs where experiments differ: ``resconv-l11-k3-9-c32-lr0.001``.
+
+    The command, the options that its net always shows, then every option of the identity
+    that is not the command's default. A name that would be too long ends in the identity.
+    """
+    named, values = type(settings.net).named, settings.flat()
+    if values.get("conv") == "select" and "conv" not in named:
+        named = named | {"conv": ""}
+    parts = [settings.command]
+    for name, prefix in named.items():
+        rank = values["rank"] if name == "conv" and values[name] == "select" else ""
+        parts.append(f"{prefix}{values[name]}{rank}")
+    for name, o in options_of(settings.command).items():
+        shown = name in named or name in ("data", "conv", "rank") or not o.identity
+        if not shown and values[name] != o.default:
+            parts.append(f"{name.replace('_', '')}{values[name]}")
+    text = "-".join(parts).replace(":", "-").replace(",", "_").lower()
+    return text if len(text) <= MAX_NAME else f"{text[: MAX_NAME - 9]}-{identity(settings)[:8]}"
 
 
 def legacy_identity(settings: Settings) -> str | None:

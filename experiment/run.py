@@ -14,6 +14,7 @@ from common.log import log, log_through
 from experiment import checkpoints, resume
 from experiment.describe import differences, explain, run_config
 from experiment.display import Display
+from experiment.identity import default_name
 from experiment.recorder import Observer, Recorder, RunInfo
 from experiment.settings import Settings
 from experiment.stop import StopRequest, stop_on_signals
@@ -154,7 +155,7 @@ def _prepare(
     else:
         run_id = new_run_id()
         name = settings.tracking.name or connection.name
-        name = name or f"{settings.default_name()}-{trainer.task.data.name}"
+        name = name or f"{default_name(settings)}-{trainer.task.data.name}"
         config |= {"run_id": run_id, "run_name": name}
         folder = RunFolder.create(settings.run.runs_dir, name, run_id, config)
     state, _ = trainer.ranks.broadcast((saved.get("training"), folder.path.resolve()))

@@ -20,7 +20,6 @@ from training.settings import HardwareSettings, TrainingSettings
 
 TASK_SETTINGS = {"restoration": RestorationSettings, "classification": ClassificationSettings}
 SECTIONS = ("Model", "Task", "Data", "Augmentation", "Training", "Hardware", "Run", "Tracking")
-MAX_NAME = 64  # characters of a made run name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,28 +185,6 @@ class Settings:
         """The same settings with some options changed, not validated again."""
         values = self.flat() | {"tags": self.tracking.tags} | changes
         return self._build(self.command, values)
-
-    def default_name(self) -> str:
-        """A run name that differs where experiments differ: ``resconv-l11-k3-9-c32-lr0.001``.
-
-        The command, the options that its net always shows, then every option of the identity
-        that is not the command's default. A name that would be too long ends in the identity.
-        """
-        from experiment.identity import identity
-
-        named, values = type(self.net).named, self.flat()
-        if values.get("conv") == "select" and "conv" not in named:
-            named = named | {"conv": ""}
-        parts = [self.command]
-        for name, prefix in named.items():
-            rank = values["rank"] if name == "conv" and values[name] == "select" else ""
-            parts.append(f"{prefix}{values[name]}{rank}")
-        for name, o in options_of(self.command).items():
-            shown = name in named or name in ("data", "conv", "rank") or not o.identity
-            if not shown and values[name] != o.default:
-                parts.append(f"{name.replace('_', '')}{values[name]}")
-        text = "-".join(parts).replace(":", "-").replace(",", "_").lower()
-        return text if len(text) <= MAX_NAME else f"{text[: MAX_NAME - 9]}-{identity(self)[:8]}"
 
 
 def stored_values(config: Mapping[str, Any]) -> dict[str, Any]:

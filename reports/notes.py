@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from experiment.settings import objective_of
 from reports.published import BUDGET, other_training, rows_of
 from reports.settings_of import settings_of
 from reports.statistics import RULE, seed_spread
+from reports.table import Row, Table
 from reports.words import show, title
 from tracking.record import RunRecord
-
-if TYPE_CHECKING:
-    from reports.table import Row, Table
 
 LISTED = 20  # runs left out that are named one by one
 NOT_IN_FILE = "of settings that the sweep file no longer holds"

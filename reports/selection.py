@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from common.errors import InputError, nearest
 from reports.settings_of import natural
 from reports.statistics import Difference, Spread
+from reports.table import Row, Table
 from reports.words import show
-
-if TYPE_CHECKING:
-    from reports.table import Row, Table
 
 
 def number(value: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from PIL import Image
 
-from experiment.identity import identity
+from experiment.identity import default_name, identity
 from experiment.settings import Settings
 
 SIDES = ("left", "right", "top", "bottom")
@@ -26,7 +26,7 @@ def fake_run(
 ) -> Path:  # fmt: skip
     """Write ``folder/<name>-<run_id>`` and return it; ``settings`` are options of ``task``."""
     chosen = Settings.parse(task, settings)
-    name = chosen.tracking.name or chosen.default_name()
+    name = chosen.tracking.name or default_name(chosen)
     run = folder / f"{name.replace('/', '_')[:60]}-{run_id}"
     run.mkdir(parents=True)
     config = chosen.flat() | {

@@ -15,9 +15,9 @@ from PIL import Image
 from cli.compare import report
 from common.media import grid
 from reports.collect import collect
+from reports.comparison import tables_of
 from reports.figures import figures_of, text
 from reports.sprites import Sprites, pictures_of
-from reports.table import tables_of
 from tests.browser import MISSING, Browser, browser
 from tests.fake_runs import CLASSES, SIDES, fake_run
 from tracking.record import PICTURE_KINDS

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from common.media import Examples, Picture
+from reports.comparison import tables_of
 from reports.online import _run_panels
-from reports.table import tables_of
 from reports.workspace import workspace_of
 from tests.fake_runs import fake_run
 from tracking.record import read_run_folder
