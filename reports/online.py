@@ -34,11 +34,11 @@ def publish(tables: Sequence[Table], *, share: bool = False) -> Published:
     ``share`` makes a link with which anyone can read it without an account. Raises ``InputError``
     for runs that are not on a W&B server, and where the server does not let us.
     """
-    wr = components()
+    wr = _components()
 
-    entity, project = home_of([run for table in tables for row in table.rows for run in row.runs])
+    entity, project = _home_of([run for table in tables for row in table.rows for run in row.runs])
     client = connect()
-    heading = heading_of(tables)
+    heading = _heading_of(tables)
     with translate_errors(f"{entity}/{project}"):
         old = [r for r in client.reports(f"{entity}/{project}") if r.display_name == heading]
         data = {_key(table): _columns_and_rows(table) for table in tables}
@@ -57,18 +57,18 @@ def publish(tables: Sequence[Table], *, share: bool = False) -> Published:
     return Published(report.url, run_url, bool(old), link)
 
 
-def heading_of(tables: Sequence[Table]) -> str:
+def _heading_of(tables: Sequence[Table]) -> str:
     """The title of the comparison, within W&B's limit."""
     name = tables[0].name if len(tables) == 1 else f"{len(tables)} sweeps"
     return f"Comparison of {name}"[:128]
 
 
-def components() -> Any:
+def _components() -> Any:
     """W&B's report components; the package does not export them as types."""
     return importlib.import_module("wandb_workspaces.reports.v2")
 
 
-def home_of(runs: Sequence[RunRecord]) -> tuple[str, str]:
+def _home_of(runs: Sequence[RunRecord]) -> tuple[str, str]:
     """Entity and project of the runs, which must be on a server."""
     offline = [run for run in runs if run.url is None]
     if offline:
@@ -92,7 +92,7 @@ def _columns_and_rows(table: Table) -> tuple[list[str], list[list[Any]]]:
 
 
 def _blocks(table: Table, entity: str, project: str) -> list[Any]:
-    wr = components()
+    wr = _components()
 
     best = min(table.rows, key=lambda row: row.values["place"])
     settings = "\n".join(f"{name}: {show(value)}" for name, value in best.settings.items())
@@ -110,7 +110,7 @@ def _blocks(table: Table, entity: str, project: str) -> list[Any]:
 
 def _run_panels(table: Table, entity: str, project: str) -> Any:
     """Curves, costs, importance of the settings, and the demo pictures of the compared runs."""
-    wr = components()
+    wr = _components()
 
     final = wr.SummaryMetric(f"{table.metric}.last")
     columns = [
@@ -138,7 +138,7 @@ def _run_panels(table: Table, entity: str, project: str) -> Any:
             columns=columns, title="Settings and result", layout=at(0, 18, 12, 9)
         ),
         wr.ParameterImportancePlot(f"{table.metric}.last", layout=at(12, 18, 12, 9)),
-        *system_panels([at(8 * n, 27, 8, 8) for n in range(3)]),
+        *_system_panels([at(8 * n, 27, 8, 8) for n in range(3)]),
     ]  # fmt: skip
     if table.task == "restoration":
         panels.append(
@@ -154,7 +154,7 @@ def _run_panels(table: Table, entity: str, project: str) -> Any:
 
 def _cost_panels(metric: str, layouts: Sequence[Any]) -> list[Any]:
     """The metric against parameters, multiply-adds, receptive field and time."""
-    wr = components()
+    wr = _components()
     costs = {
         "parameters": wr.Config("network.parameters"),
         "multiply-adds": wr.Config("network.multiply_adds"),
@@ -170,20 +170,19 @@ def _cost_panels(metric: str, layouts: Sequence[Any]) -> list[Any]:
     ]  # fmt: skip
 
 
-def system_panels(layouts: Sequence[Any] = ()) -> list[Any]:
+def _system_panels(layouts: Sequence[Any]) -> list[Any]:
     """CPU, memory and GPU over the runs' time."""
-    wr = components()
+    wr = _components()
     keys = {"CPU, %": "system/cpu", "Memory, %": "system/memory_percent",
             "GPU, %": "system/gpu.0.gpu"}  # fmt: skip
-    places = layouts or [wr.Layout()] * len(keys)
     return [
-        wr.LinePlot(title=name, x="_runtime", y=[key], layout=place)
-        for (name, key), place in zip(keys.items(), places, strict=True)
+        wr.LinePlot(title=name, x="_runtime", y=[key], layout=layout)
+        for (name, key), layout in zip(keys.items(), layouts, strict=True)
     ]
 
 
 def _data_panels(tables: Sequence[Table], entity: str, project: str, run_id: str) -> Any:
-    wr = components()
+    wr = _components()
 
     panels = [
         wr.WeavePanelSummaryTable(
@@ -197,7 +196,7 @@ def _data_panels(tables: Sequence[Table], entity: str, project: str, run_id: str
 def _runset(name: str, entity: str, project: str, run_ids: Sequence[str]) -> Any:
     import wandb_workspaces.expr as expr
 
-    wr = components()
+    wr = _components()
 
     chosen = [expr.Metric("ID").isin(list(run_ids))]
     return wr.Runset(entity=entity, project=project, name=name, filters=chosen)
