@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from cli.options import Value
-from common.errors import InputError, nearest
+from common.errors import InputError, one_of
 
 SOURCES_HELP = (
     "SOURCE is a run folder, a folder of runs, an offline study, a sweep file (its runs are "
@@ -80,9 +80,7 @@ def compare(
     if format_ is None:
         format_ = _format_of(Path(out or ""))
     if format_ not in FORMATS:
-        raise InputError(
-            f"--format {format_}: must be one of {', '.join(FORMATS)}.{nearest(format_, FORMATS)}"
-        )
+        raise InputError(f"--format {format_}: {one_of(format_, FORMATS)}")
     from reports.collect import collect
     from reports.comparison import tables_of
     from reports.formats import FORMATS as WRITERS

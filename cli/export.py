@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from common.errors import InputError, nearest
+from common.errors import InputError, one_of
 
 PACKAGES = {
     "tensorboard": "tensorboard",
@@ -36,10 +36,7 @@ def export(source: str, target: tuple[str, str], runs_dir: str) -> int:
     """
     form, place = target
     if form not in PACKAGES:
-        raise InputError(
-            f"--to {form}: must be one of {', '.join(PACKAGES)}, for example --to tensorboard logs."
-            f"{nearest(form, PACKAGES)}"
-        )
+        raise InputError(f"--to {form}: {one_of(form, PACKAGES)}")
     try:
         line = _write(source, form, Path(place), Path(runs_dir))
     except ModuleNotFoundError as error:

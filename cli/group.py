@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import click
 
-from common.errors import InputError, RunError, nearest
+from common.errors import InputError, RunError, one_of
 
 
 class LazyGroup(click.Group):
@@ -38,10 +38,7 @@ class LazyGroup(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args and args[0] not in self.lazy:
-            raise InputError(
-                f"{args[0]}: no such command, must be one of {', '.join(self.lazy)}."
-                f"{nearest(args[0], self.lazy)}"
-            )
+            raise InputError(f"{args[0]}: no such command, {one_of(args[0], self.lazy)}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

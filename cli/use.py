@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from common.errors import InputError, nearest
+from common.errors import InputError, one_of
 
 ERASE = ("left", "right", "top", "bottom", "none")
 _PATH = click.Path(path_type=Path)
@@ -42,9 +42,7 @@ def restore(
     Example: python train.py restore runs/NAME-ID photo.png --erase right
     """
     if side not in ERASE:
-        raise InputError(
-            f"--erase {side}: must be one of {', '.join(ERASE)}.{nearest(side, ERASE)}"
-        )
+        raise InputError(f"--erase {side}: {one_of(side, ERASE)}")
     if mask and side != "none":
         raise InputError("--mask with --erase: give one of them, for example --mask mask.png")
     missing = [path for path in images if not path.exists()]

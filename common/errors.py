@@ -14,6 +14,12 @@ class RunError(RuntimeError):
     """A run that started and failed: one line with the reason."""
 
 
+def one_of(value: object, allowed: Iterable[str]) -> str:
+    """``must be one of relu, gelu. Did you mean 'gelu'?`` for a ``value`` that is none of them."""
+    allowed = list(allowed)
+    return f"must be one of {', '.join(allowed)}.{nearest(str(value), allowed)}"
+
+
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """``" Did you mean 'gelu'?"`` for the allowed name closest to ``name``, or an empty string."""
     by_lower = {a.lower(): a for a in allowed}

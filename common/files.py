@@ -1,13 +1,15 @@
-"""Writing files: atomically, as valid JSON, and to whatever path the user named."""
+"""Writing files: atomically, as valid JSON or CSV, and to whatever path the user named."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 import os
 import stat
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -126,6 +128,15 @@ def require_writable_folder(folder: Path, option: str) -> None:
 def json_text(value: Any, **options: Any) -> str:
     """``value`` as JSON; NaN and infinities, which JSON does not have, become null."""
     return json.dumps(_finite(value), allow_nan=False, **options)
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """``rows`` as CSV with a heading; a row lacks what it leaves out."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    writer = csv.DictWriter(file := io.StringIO(), names, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue()
 
 
 def _finite(value: Any) -> Any:

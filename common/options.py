@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field
 from typing import Any, ClassVar
 
-from common.errors import InputError, nearest
+from common.errors import InputError, one_of
 
 NONE_SPELLINGS = (None, "", "none", "None", "null")
 
@@ -174,8 +174,7 @@ class Choice:
         try:
             return known[_plain("none" if value is None else str(value))]
         except KeyError:
-            allowed = f"must be one of {', '.join(self.names)}.{nearest(str(value), self.names)}"
-            raise invalid_value(name, value, allowed) from None
+            raise invalid_value(name, value, one_of(value, self.names)) from None
 
 
 def _plain(text: str) -> str:

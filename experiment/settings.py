@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any, ClassVar
 
-from common.errors import InputError, nearest
+from common.errors import InputError, nearest, one_of
 from common.options import Choice, Interval, OptionGroup, Seconds, Text, option
 from data.settings import DataSettings
 from models.registry import NETS, NetSettings, command_of
@@ -80,7 +80,7 @@ class Option:
 def groups_of(command: str) -> dict[str, type[OptionGroup]]:
     """The settings group of each attribute of ``Settings``. Raises ``InputError``."""
     if command not in NETS:
-        raise InputError(f"{command}: must be one of {', '.join(NETS)}.{nearest(command, NETS)}")
+        raise InputError(f"{command}: {one_of(command, NETS)}")
     entry = NETS[command]
     return {
         "net": entry.settings,

@@ -7,7 +7,7 @@ import io
 import textwrap
 from collections.abc import Callable, Sequence
 
-from common.files import json_text
+from common.files import csv_text, json_text
 from reports.statistics import Difference, Spread
 from reports.table import Row, Table, plain
 from reports.words import show, title
@@ -149,12 +149,7 @@ def _latex(text: str) -> str:
 
 def to_csv(tables: Sequence[Table]) -> str:
     """One table for all sweeps (first column ``sweep``), numbers unrounded."""
-    rows = [{"sweep": t.name} | plain(row, t.columns) for t in tables for row in t.rows]
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    writer = csv.DictWriter(file := io.StringIO(), names, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return file.getvalue()
+    return csv_text([{"sweep": t.name} | plain(row, t.columns) for t in tables for row in t.rows])
 
 
 def to_tsv(tables: Sequence[Table]) -> str:

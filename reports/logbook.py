@@ -8,8 +8,6 @@ Writes ``<table>-<images>.csv`` into --out and prints a summary.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections import defaultdict
 from pathlib import Path
@@ -19,7 +17,7 @@ import click
 from scipy.stats import norm, spearmanr
 
 from common.errors import InputError
-from common.files import write_output
+from common.files import csv_text, write_output
 from experiment.settings import stored_values
 from reports.published import KEYS, net_of, resconv_tables
 from tracking.record import FolderRun, is_run_folder, read_run_folders
@@ -80,7 +78,8 @@ def main(folders: tuple[Path, ...], out: Path) -> None:
             rows = table_rows(runs, table)
             if not rows:
                 continue
-            _write(out / f"{table}-{images}.csv", rows)
+            out.mkdir(parents=True, exist_ok=True)
+            write_output(out / f"{table}-{images}.csv", csv_text(rows))
             ours, theirs = ([row[k] for row in rows] for k in ("val/l1", "published val/l1"))
             close = sum(abs(a / b - 1) <= CLOSE for a, b in zip(ours, theirs, strict=True))
             found = correlation(ours, theirs)
@@ -88,15 +87,6 @@ def main(folders: tuple[Path, ...], out: Path) -> None:
                 f"| {table} | {images:,} | {len(rows)} of {len(published)} | {found} | {close} |"
             )
     click.echo("\n".join(lines))
-
-
-def _write(path: Path, rows: list[dict[str, Any]]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_output(path, text.getvalue())
 
 
 if __name__ == "__main__":

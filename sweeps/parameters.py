@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
-from common.errors import InputError, nearest
+from common.errors import InputError, nearest, one_of
 
 RANGE = ("min", "max")
 DISTRIBUTIONS = {
@@ -130,12 +130,9 @@ def check_keys(file: Path, given: dict[str, Any], known: tuple[str, ...], what: 
             )
 
 
-def one_of(file: Path, name: str, value: Any, known: tuple[str, ...]) -> str:
+def require_one_of(file: Path, name: str, value: Any, known: tuple[str, ...]) -> str:
     if value not in known:
-        raise InputError(
-            f"{file}: {name} {value}: must be one of {', '.join(known)}."
-            f"{nearest(str(value), known)}"
-        )
+        raise InputError(f"{file}: {name} {value}: {one_of(value, known)}")
     return value
 
 
@@ -166,7 +163,7 @@ def parse_parameter(file: Path, name: str, spec: Any) -> Parameter:
         raise InputError(f"{where}: write value: X, values: [X, Y] or min: and max:")
     check_keys(file, spec, PARAMETER_KEYS, f"a key of parameter {name}")
     kind = spec.get("distribution") or _default_distribution(spec)
-    kind = one_of(file, f"parameter {name}: distribution", kind, tuple(DISTRIBUTIONS))
+    kind = require_one_of(file, f"parameter {name}: distribution", kind, tuple(DISTRIBUTIONS))
     if kind == "categorical" and "probabilities" in spec:
         kind = "categorical_w_probabilities"
     needs = DISTRIBUTIONS[kind]

@@ -13,7 +13,13 @@ from common.errors import InputError, nearest
 from common.options import Boolean
 from experiment.settings import Settings, options_of
 from models.registry import NETS
-from sweeps.parameters import check_keys, flat_parameters, is_number, one_of, parse_parameter
+from sweeps.parameters import (
+    check_keys,
+    flat_parameters,
+    is_number,
+    parse_parameter,
+    require_one_of,
+)
 from sweeps.space import Sweep
 from sweeps.yaml_file import read_yaml
 from tasks.metrics import goal_of, optimizable
@@ -60,7 +66,7 @@ def parse_sweep(
     for key in ("method", "parameters"):
         if key not in config:
             raise InputError(f"{file}: {key} is missing; see sweep_configs/smoke.yaml")
-    method = one_of(file, "method", config["method"], METHODS)
+    method = require_one_of(file, "method", config["method"], METHODS)
     specs = flat_parameters(file, config["parameters"])
     name = str(config.get("name") or file.stem)
     config |= {key: str(config[key]) for key in TEXT_KEYS if config.get(key) is not None}
@@ -105,7 +111,7 @@ def _command(
             f"${{args}}] with COMMAND one of {', '.join(NETS)}, or the parameter command"
         )
     sent = ["${args}" if item in args else item for item in items]
-    commands = several or (one_of(file, "command", rest[1], tuple(NETS)),)
+    commands = several or (require_one_of(file, "command", rest[1], tuple(NETS)),)
     return commands, _literals(file, commands[0], rest[first:], specs), sent
 
 
@@ -114,7 +120,9 @@ def _several_commands(file: Path, specs: dict[str, Any]) -> tuple[str, ...]:
     if "command" not in specs:
         return ()
     listed = parse_parameter(file, "command", specs["command"]).listed()
-    commands = tuple(one_of(file, "parameter command", value, tuple(NETS)) for value in listed)
+    commands = tuple(
+        require_one_of(file, "parameter command", value, tuple(NETS)) for value in listed
+    )
     if len({NETS[command].task for command in commands}) > 1:
         raise InputError(f"{file}: parameter command: all must be of one task, for example unet")
     return commands
@@ -189,7 +197,7 @@ def _metric(file: Path, metric: Any, commands: tuple[str, ...]) -> dict[str, Any
             f"{file}: metric {name} is never logged by {commands[0]}, which logs "
             f"{', '.join(known)}.{nearest(str(name), known)}"
         )
-    goal = one_of(file, "goal", metric.get("goal", goal_of(name)), ("minimize", "maximize"))
+    goal = require_one_of(file, "goal", metric.get("goal", goal_of(name)), ("minimize", "maximize"))
     if goal != goal_of(name):
         raise InputError(f"{file}: goal {goal}: {name} is to {goal_of(name)}; write that or none")
     target = metric.get("target")
