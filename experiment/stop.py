@@ -7,7 +7,7 @@ import os
 import signal
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from common.log import log
@@ -41,28 +41,39 @@ class StopRequest:
 
 @contextlib.contextmanager
 def stop_on_signals(stop: StopRequest) -> Iterator[None]:
-    """``with``: the first of ``SIGNALS`` requests a stop; after it SIGINT ends the process.
+    """``with``: the first of ``SIGNALS`` requests a stop; after it SIGINT ends the process."""
+
+    def handle(number: int) -> None:
+        exit_code, name = 128 + number, signal.Signals(number).name
+        if stop.requested and number == signal.SIGINT:
+            # Exit without cleanup: wandb's exit hook can block for a minute.
+            os._exit(exit_code)
+        if not stop.requested:
+            stop.request(f"stopped by {name}", preempted=True, exit_code=exit_code)
+            log.info(f"{name}: stopping after this step (SIGINT now stops at once)")
+
+    with handled_signals(handle):
+        yield
+
+
+@contextlib.contextmanager
+def handled_signals(handle: Callable[[int], object]) -> Iterator[None]:
+    """``with``: call ``handle`` with the number of each of ``SIGNALS``.
 
     Has no effect outside the main thread, where Python handles no signals. A signal that was
     ignored before (a job in the background, ``nohup``) stays ignored.
     """
     before: dict[int, Any] = {}
 
-    def handle(number: int, frame: Any) -> None:
-        exit_code, name = 128 + number, signal.Signals(number).name
-        if stop.requested and number == signal.SIGINT:
-            # Exit without cleanup: wandb's exit hook can block for a minute.
-            os._exit(exit_code)
+    def receive(number: int, frame: Any) -> None:
         if number == signal.SIGHUP:
             leave_terminal()
-        if not stop.requested:
-            stop.request(f"stopped by {name}", preempted=True, exit_code=exit_code)
-            log.info(f"{name}: stopping after this step (SIGINT now stops at once)")
+        handle(number)
 
     if threading.current_thread() is threading.main_thread():
         for number in SIGNALS:
             if signal.getsignal(number) != signal.SIG_IGN:
-                before[number] = signal.signal(number, handle)
+                before[number] = signal.signal(number, receive)
     try:
         yield
     finally:

@@ -25,7 +25,7 @@ from sweeps.supervisor import Limits, run_engine
 from sweeps.sweep_file import parse_sweep
 from tracking.api import NotFound
 from tracking.server import is_current_server, wandb_settings
-from tracking.server_sweep import create_sweep, find_sweep
+from tracking.server_sweep import create_sweep, find_sweep, runs_of
 
 STATES = {"finished": "done", "running": "running", "pending": "running", "preempting": "missing",
           "preempted": "missing"}  # fmt: skip
@@ -36,8 +36,8 @@ class OnlineSweep:
 
     def __init__(self, path: str, sweep: Sweep | None = None) -> None:
         """Find it. Raises ``NotFound`` or ``ServerUnavailable``."""
-        self.path, self.found = path, find_sweep(path)
-        self.url, self.config = self.found.url, dict(self.found.config)
+        found = find_sweep(path)
+        self.path, self.url, self.config = path, found.url, dict(found.config)
         self.sweep = sweep or parse_sweep(Path(path), self.config)
 
     @property
@@ -53,7 +53,7 @@ class OnlineSweep:
 
     def holds_more(self) -> bool:
         """Whether the server's grid still has points that the file no longer holds."""
-        done = {self._point(run).key for run in self.found.runs()}
+        done = {self._point(run).key for run in runs_of(self.path)}
         return bool(self.server_keys - done - {point.key for point in self.sweep.grid()})
 
     @classmethod
@@ -82,11 +82,11 @@ class OnlineSweep:
                     f"{sweep.file}: run_cap with --seeds: W&B's server would stop within a "
                     "setting; leave run_cap out, or give --mode offline"
                 )
-        return cls(create_sweep(config, place["project"], place.get("entity")).path, sweep)
+        return cls(create_sweep(config, place["project"], place.get("entity")), sweep)
 
     def statuses(self) -> list[PointStatus]:
         """The state of every point on the server, in the sweep's order."""
-        runs = self.found.runs()
+        runs = runs_of(self.path)
         if self.sweep.method == "grid":
             by_key: dict[str, list[Any]] = {}
             for run in runs:
@@ -106,8 +106,9 @@ class OnlineSweep:
         runs = sorted(runs, key=lambda r: order.index(r.state) if r.state in order else len(order))
         if not runs:
             return PointStatus(point, "missing")
-        run, summary = runs[0], runs[0].summary
-        value = summary.get(self.sweep.metric)
+        run = runs[0]
+        summary = dict(run.summary)
+        value: Any = summary.get(self.sweep.metric)
         value = value.get("last", value.get("min")) if hasattr(value, "get") else value
         attrs = {"run_id": run.id, "folder": run.url, "known": summary}
         attrs["seconds"] = summary.get("_runtime") or 0.0

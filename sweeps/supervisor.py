@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from common.log import log_through
-from experiment.stop import leave_terminal
+from experiment.stop import handled_signals
 from sweeps.children import Child, Children, Command
 from sweeps.progress import ProgressDisplay, Row
 from sweeps.study import PointStatus
 
 END_SECONDS = 30  # for runs to save and end after a stop of level 2
-# SIGUSR1, SIGUSR2 and SIGXCPU are what batch schedulers send before a time limit.
-STOP_SIGNALS = (
-    signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU,
-)  # fmt: skip
 
 
 class Stop:
@@ -37,24 +32,9 @@ class Stop:
             self.level, self.time, self.reason = level, time.monotonic(), reason
         self.by_user = self.by_user or by_user
 
-
-@contextmanager
-def stop_on_signals() -> Iterator[Stop]:
-    """``with``: each Ctrl-C raises the level, other signals stop now; ignored ones stay so."""
-    stop = Stop()
-
-    def handle(number: int, frame: Any) -> None:
-        if number == signal.SIGHUP:
-            leave_terminal()
-        stop.request(stop.level + 1 if number == signal.SIGINT else 2, by_user=True)
-
-    wanted = [n for n in STOP_SIGNALS if signal.getsignal(n) != signal.SIG_IGN]
-    old = {number: signal.signal(number, handle) for number in wanted}
-    try:
-        yield stop
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
+    def on_signal(self, number: int) -> None:
+        """Each Ctrl-C raises the level; other signals stop now."""
+        self.request(self.level + 1 if number == signal.SIGINT else 2, by_user=True)
 
 
 class Engine(Protocol):
@@ -120,7 +100,8 @@ def run_engine(
 
     Exit code: 0 every point done or running elsewhere, 1 some are not, 130 stopped.
     """
-    with display, log_through(display.print), stop_on_signals() as stop:
+    stop = Stop()
+    with display, log_through(display.print), handled_signals(stop.on_signal):
         display.begin(before)
         supervise(engine, children, display, stop, limits)
     code = display.close(after())
