@@ -16,7 +16,7 @@ from experiment import checkpoints
 from experiment.describe import ROOT, results_table, run_summary, time_spent
 from experiment.settings import Settings
 from tasks.metrics import goal_of
-from tracking.folder import RunFolder
+from tracking.folder import RunFolder, utc_now
 from tracking.metrics_file import MetricsFile
 from tracking.tracker import Tracker
 from training.base import BaseTrainer, Row
@@ -224,6 +224,8 @@ class Recorder:
             "last": self.last,
             "best": self.best,
             "wandb": self.tracker.address(),
+            "started_at": self.info.config.get("started_at"),  # None of a run of commit 73bab81
+            "ended_at": None if state == "running" else utc_now(),
             **time_spent(trainer, self.times, self.seconds),
         }
         # A failed run has reported the full disk already.

@@ -15,7 +15,14 @@ from common.log import log
 from common.options import flag
 from experiment.identity import experiment_settings, identity
 from experiment.settings import Settings, command_of, options_of, stored_values
-from tracking.folder import RunFolder, find_run_folder, read_config, state_of
+from tracking.folder import (
+    RunFolder,
+    find_run_folder,
+    read_config,
+    read_summary,
+    recorded_time,
+    state_of,
+)
 
 TERMINAL_STATES = ("finished", "stopped")
 IGNORED_ON_RESUME = (
@@ -142,7 +149,8 @@ def _newest(settings: Settings, run_id: str | None) -> ResumedRun | None:
                 identity(_settings_in(config)) == wanted
             )
             if same and run_id in (None, config["run_id"]):
-                found.append((RunFolder(path.parent).time, path, config))
+                time = recorded_time(config, read_summary(path.parent), path)
+                found.append((time, path, config))
         except (InputError, OSError) as error:
             log.warning(f"passed over: {error}")
     for _, path, config in sorted(found, key=lambda item: item[:2], reverse=True):

@@ -124,7 +124,10 @@ def test_a_damaged_run_is_left_out_of_a_search_and_named(tmp_path, capsys) -> No
     config = (damaged / "config.yaml").read_text()
     sweep = tmp_path / "kernels.yaml"
     sweep.write_text("name: kernels\nmethod: grid\nparameters: {ks: {values: [3, 5, 7]}}\n")
-    for cut, reason in ((config[:300], "cut short"), (config + "\n}", "cannot be read")):
+    for cut, reason in (
+        (config[:300], "not the config of a run"),
+        (config + "\n}", "cannot be read"),
+    ):
         (damaged / "config.yaml").write_text(cut)
         for source in (tmp_path, sweep):
             arguments = [str(source), "--runs-dir", str(tmp_path), "--format", "json"]
@@ -132,7 +135,7 @@ def test_a_damaged_run_is_left_out_of_a_search_and_named(tmp_path, capsys) -> No
             out, err = capsys.readouterr()
             (table,) = json.loads(out)
             assert [row["run_ids"] for row in table["rows"]] == [["a"], ["b"]]
-            assert err.startswith(f"Left out: {damaged}: ") and err.count("\n") == 1
+            assert err.startswith(f"Left out: {damaged / 'config.yaml'}: ") and err.count("\n") == 1
             assert reason in err
         assert reason in refused(damaged)
 

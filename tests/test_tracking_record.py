@@ -53,7 +53,7 @@ def test_a_damaged_folder_is_named_and_the_others_are_read(tmp_path, capsys):
     (tmp_path / "a" / "summary.json").write_text("{}")
     found = read_run_folders([tmp_path / "a", LEGACY / "legacy-resconv-k8u5scx7"])
     assert [run.id for run in found] == ["k8u5scx7"]
-    assert capsys.readouterr().err.startswith(f"Left out: {tmp_path / 'a'}: config.yaml and")
+    assert capsys.readouterr().err.startswith(f"Left out: {tmp_path / 'a' / 'config.yaml'}: ")
     with pytest.raises(InputError, match="cannot be read"):
         read_run_folders([tmp_path / "a"])
 

@@ -11,8 +11,8 @@ import os
 import re
 import secrets
 import shutil
+from collections.abc import Mapping
 from datetime import datetime, timezone
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ import yaml
 from common.errors import InputError
 from common.files import encodable, fsync_folder, json_text, write_atomically, write_text_atomically
 from common.media import Picture, Table
-from tracking.record import recorded_time
 
 ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 MAX_NAME_BYTES = 150  # of a folder's name; file systems take 255 with id and prefix
@@ -65,6 +64,18 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or not {"task", "run_id", "dataset"} <= config.keys():
         raise InputError(f"{path}: not the config of a run; give the folder of a run")
     return config
+
+
+def recorded_time(config: Mapping[str, Any], summary: Mapping[str, Any], file: Path) -> str:
+    """When a run ended, or began, in UTC as text that sorts.
+
+    Runs of 73bab81 recorded neither: then it is the time of ``file``, which a copy may change.
+    """
+    recorded = summary.get("ended_at") or summary.get("started_at") or config.get("started_at")
+    if recorded:
+        return str(recorded)
+    written = datetime.fromtimestamp(file.stat().st_mtime, timezone.utc)
+    return written.isoformat(timespec="microseconds")
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
@@ -179,29 +190,9 @@ class RunFolder:
         write_text_atomically(self.path / "config.yaml", text)
 
     def write_summary(self, summary: dict[str, Any]) -> None:
-        """Write ``summary.json``: state, reason, last and best metrics, times.
-
-        Adds ``started_at`` and ``ended_at`` (UTC; None while the run trains) to ``summary``.
-        """
-        ended = None if summary.get("state") == "running" else utc_now()
-        summary |= {"started_at": self.started_at, "ended_at": ended}
+        """Write ``summary.json``: state, reason, last and best metrics, times."""
         text = json_text(summary, indent=2)
         write_text_atomically(self.path / "summary.json", text + "\n")
-
-    @cached_property
-    def started_at(self) -> str | None:
-        """When the run began, by its config; None for a run of commit 73bab81."""
-        try:
-            config = yaml.safe_load((self.path / "config.yaml").read_text(encoding="utf-8"))
-            return config.get("started_at")
-        except (OSError, ValueError, AttributeError, yaml.YAMLError):
-            return None
-
-    @property
-    def time(self) -> str:
-        """When the run ended, or began, in UTC as text that sorts."""
-        config = {"started_at": self.started_at}
-        return recorded_time(config, read_summary(self.path), self.path / "config.yaml")
 
     def write_table(self, table: Table, folder: str = "demo") -> None:
         """Write ``tables/<name>.csv``; pictures become PNG files, named in their cells."""

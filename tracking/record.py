@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import csv
-import json
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from common.errors import InputError
 from models.registry import command_of
+from tracking.folder import read_config, read_summary, recorded_time
 
 PICTURE_KINDS = ("input", "output", "target", "error")
 COSTS = ("parameters", "receptive_field", "multiply_adds", "seconds", "images_per_second")
@@ -147,37 +146,14 @@ def is_run_folder(folder: Path) -> bool:
     return (folder / "config.yaml").is_file() and (folder / "summary.json").is_file()
 
 
-def recorded_time(config: Mapping[str, Any], summary: Mapping[str, Any], file: Path) -> str:
-    """When a run ended, or began, in UTC as text that sorts.
-
-    Runs of 73bab81 recorded neither: then it is the time of ``file``, which a copy may change.
-    """
-    recorded = summary.get("ended_at") or summary.get("started_at") or config.get("started_at")
-    if recorded:
-        return str(recorded)
-    written = datetime.fromtimestamp(file.stat().st_mtime, timezone.utc)
-    return written.isoformat(timespec="microseconds")
-
-
 def read_run_folder(folder: Path) -> FolderRun:
     """The run in ``folder``; raises ``InputError`` for files that cannot be read."""
-    import yaml
-
-    try:
-        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, json.JSONDecodeError) as error:
-        reason = str(error).partition("\n")[0]
+    config, summary = read_config(folder), read_summary(folder)
+    if "run_id" not in summary:
         raise InputError(
-            f"{folder}: config.yaml and summary.json cannot be read ({reason}); take the folder "
+            f"{folder}: summary.json cannot be read, or is not of this project; take the folder "
             "out, or train it again"
-        ) from None
-    for name, read in (("config.yaml", config), ("summary.json", summary)):
-        if not isinstance(read, dict) or "run_id" not in read:  # it is near the end of config.yaml
-            raise InputError(
-                f"{folder}: {name} is cut short, or not of this project (no run_id in it); take "
-                "the folder out, or train it again"
-            )
+        )
     sweep = config.get("sweep") or {}
     return FolderRun(
         id=str(summary["run_id"]),
