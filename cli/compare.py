@@ -85,15 +85,16 @@ def compare(
     from reports.comparison import tables_of
     from reports.formats import FORMATS as WRITERS
     from reports.formats import to_rich
+    from reports.selection import select
 
     names, groups = (
         [name.strip() for name in (text or "").split(",") if name.strip()]
         for text in (columns, group_by)
     )
     runs = collect(_given(sources), Path(runs_dir), all_runs=all_runs, metric=metric)
-    tables = tables_of(
-        runs, sort=sort, columns=names, metric=metric, goal=goal, where=where,
-        top=1 if best else top, baseline=baseline, group_by=groups,
+    tables = select(
+        tables_of(runs, metric=metric, goal=goal, group_by=groups), sort=sort, columns=names,
+        where=where, top=1 if best else top, baseline=baseline,
     )  # fmt: skip
     if out:
         _write(Path(out), WRITERS[format_](tables))

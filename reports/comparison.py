@@ -11,7 +11,6 @@ from common.errors import InputError, nearest
 from reports.csv_files import CsvRun
 from reports.notes import counted, metric_of, notes_of, reasons_of, state_of
 from reports.published import METRIC, published
-from reports.selection import select
 from reports.settings_of import namesakes, require_settings, settings_of, task_of, varying
 from reports.statistics import LEVEL, Spread, from_best, spread
 from reports.table import Row, Table
@@ -25,25 +24,17 @@ _SIZES = ("parameters", "receptive_field", "multiply_adds")  # the same for all 
 def tables_of(
     records: Sequence[RunRecord],
     *,
-    sort: str | None = None,
-    columns: Sequence[str] = (),
     metric: str | None = None,
     goal: str | None = None,
-    where: Sequence[str] = (),
-    top: int | None = None,
-    baseline: str | None = None,
     group_by: Sequence[str] = (),
 ) -> list[Table]:
     """One table a task, sweep, data set and corruption, in the order of their first runs.
 
-    Runs named one by one stand together whatever their sweeps.
-
-    ``sort`` is a column (``-column`` for falling), ``columns`` replaces the default ones. Rows are
-    ranked by ``metric``, else by that of their sweep file, else by the objective of the task.
-    ``goal`` (minimize or maximize) replaces the metric's own direction. Rows keep their place and
-    statistics where conditions ``where`` or the first ``top`` leave others out. ``group_by``
-    names settings: each combination of their values has one row.
-    Raises ``InputError`` for a column or metric that no run has, or where no run is finished.
+    Runs named one by one stand together whatever their sweeps. Rows are ranked by ``metric``, else
+    by that of their sweep file, else by the objective of the task. ``goal`` (minimize or maximize)
+    replaces the metric's own direction. ``group_by`` names settings: each combination of their
+    values has one row. Raises ``InputError`` for a metric or setting that no run has, or where no
+    run is finished.
     """
     if metric:
         logged = {key for record in records for key in record.last}
@@ -62,7 +53,7 @@ def tables_of(
         if not table.rows:
             left_out = f"{table.name}: no finished run ({counted(table.left_out)})."
             tables[0].notes += [left_out, *reasons_of(table)]
-    return select(tables, sort=sort, columns=columns, where=where, top=top, baseline=baseline)
+    return tables
 
 
 def _tables(records: Sequence[RunRecord], goal: str | None, group_by: Sequence[str]) -> list[Table]:

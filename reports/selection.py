@@ -21,14 +21,15 @@ def number(value: Any) -> Any:
 def select(
     tables: Sequence[Table],
     *,
-    sort: str | None,
-    columns: Sequence[str],
-    where: Sequence[str],
-    top: int | None,
-    baseline: str | None,
+    sort: str | None = None,
+    columns: Sequence[str] = (),
+    where: Sequence[str] = (),
+    top: int | None = None,
+    baseline: str | None = None,
 ) -> list[Table]:
     """The tables with the chosen columns and rows; rows keep their place and statistics.
 
+    ``sort`` is a column (``-column`` for falling), ``columns`` replaces the default ones.
     Raises ``InputError`` for an unknown column or baseline, and where no row is left.
     """
     if baseline:
