@@ -16,7 +16,7 @@ COMMANDS |= {
     "predict": ("cli.use:predict", "Label a folder of images with a trained net."),
     "rerun": ("cli.use:rerun", "Retrain a run and check that its metrics reproduce."),
     "restore": ("cli.use:restore", "Restore images with a trained net."),
-    "sync": ("cli.sync:sync", "Upload runs to a W&B server."),
+    "sync": ("cli.use:sync", "Upload runs to a W&B server."),
     "bench": ("cli.bench:bench", "Measure speed on this machine."),
 }
 

@@ -118,13 +118,11 @@ def _definition(options: SweepOptions, file: Path) -> Any:
     return definition.shortened(options.images, options.val_images)
 
 
-def _preflight(definition: Any, folder: Path = Path()) -> None:
+def _preflight(definition: Any) -> None:
     """Refuse what no run here would find; say so if the file's program is not what runs."""
-    from sweeps.preflight import ignored_program, preflight
+    from sweeps.preflight import preflight
 
-    preflight(definition, folder)
-    note = ignored_program(definition)
-    if note:
+    if note := preflight(definition):
         click.echo(note, err=True)
 
 

@@ -60,7 +60,7 @@ def check_data(
     )
 
 
-def folder_val_images(name: str, working_folder: Path = Path()) -> int | None:
+def folder_val_images(name: str) -> int | None:
     """The number of validation files if ``name`` is a folder of images; None otherwise."""
-    path = working_folder / os.path.expanduser(name)
+    path = Path(os.path.expanduser(name))
     return len(find_files(path).val) if name not in names() and os.path.isdir(path) else None

@@ -15,7 +15,6 @@ from experiment.settings import Settings, stored_values
 from models.registry import NETS
 from reports.csv_files import csv_runs
 from reports.published import logbook_table
-from reports.studies import study_runs
 from sweeps.space import Sweep
 from sweeps.sweep_file import parse_sweep
 from sweeps.yaml_file import read_yaml
@@ -92,7 +91,7 @@ def _runs_of(source: str, runs_dir: Path, metric: str | None) -> Sequence[RunRec
     if path.is_dir():
         return _runs_below(path)
     if path.is_file() or re.match(r"(postgresql|mysql)\S*://", source):
-        return study_runs(source, runs_dir)
+        return _runs_of_study(source, runs_dir)
     from tracking.api import wandb_records
 
     try:
@@ -157,6 +156,51 @@ def _outdated(run: RunRecord, sweep: Sweep | None) -> bool:
     settings = Settings.parse(run.command, stored_values(run.config))
     rehearsal = run.sweep != sweep.name  # NAME-images-N sets both
     return not sweep.holds(settings, ignore=("images", "val_images") if rehearsal else ())
+
+
+def _runs_of_study(source: str, runs_dir: Path) -> list[FolderRun]:
+    """The run folders that the finished trials of a journal file or database name.
+
+    A folder that is not where the sweep made it is looked for in ``runs_dir``. Raises
+    ``InputError`` for a file that is no study, a missing folder, and a run of another sweep.
+    """
+    places: dict[Path, str] = {}
+    shown = source.rpartition("@")[2]  # an address may hold a password
+    for name, folder in _study_folders(source, shown):
+        place = next((p for p in (folder, runs_dir / folder.name) if is_run_folder(p)), None)
+        if place is None:
+            raise InputError(
+                f"{shown}: its run folder {folder} is not here; say where: --runs-dir FOLDER"
+            )
+        places[place.resolve()] = name
+    runs = read_run_folders(places)
+    for run in runs:
+        if run.sweep != places[run.folder]:
+            raise InputError(
+                f"{shown}: the study of the sweep {places[run.folder]} names {run.folder}, a run "
+                f"of the sweep {run.sweep}; give the study and the run folders of one sweep"
+            )
+    if not runs:
+        raise InputError(f"{shown}: no finished runs in this study yet")
+    return runs
+
+
+def _study_folders(source: str, shown: str) -> list[tuple[str, Path]]:
+    """Study name and run folder of every finished trial."""
+    from optuna.trial import TrialState
+
+    from sweeps.storage import open_storage
+
+    storage = open_storage(source, read_only=True)
+    studies = storage.get_all_studies()
+    if not studies:
+        raise InputError(f"{shown}: not a study of an offline sweep (studies/NAME.journal)")
+    return [
+        (study.study_name, Path(trial.user_attrs["folder"]))
+        for study in studies
+        for trial in storage.get_all_trials(study._study_id, deepcopy=False)
+        if trial.state in (TrialState.COMPLETE, TrialState.PRUNED) and "folder" in trial.user_attrs
+    ]
 
 
 def _refuse_mixture(what: str, values: Iterable[str]) -> None:

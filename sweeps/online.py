@@ -23,9 +23,8 @@ from sweeps.space import Point, Sweep
 from sweeps.study import PointStatus
 from sweeps.supervisor import Limits, run_engine
 from sweeps.sweep_file import parse_sweep
-from tracking.api import NotFound
+from tracking.api import NotFound, create_sweep, find_sweep, runs_of
 from tracking.server import is_current_server, wandb_settings
-from tracking.server_sweep import create_sweep, find_sweep, runs_of
 
 STATES = {"finished": "done", "running": "running", "pending": "running", "preempting": "missing",
           "preempted": "missing"}  # fmt: skip

@@ -15,8 +15,11 @@ from sweeps.space import Sweep
 PROGRAM = "train.py"
 
 
-def preflight(sweep: Sweep, folder: Path = Path()) -> None:
-    """Raises ``InputError`` for data and programs that no run in ``folder`` would find."""
+def preflight(sweep: Sweep, folder: Path = Path()) -> str | None:
+    """Raises ``InputError`` for data and programs that no run in ``folder`` would find.
+
+    Returns one line if the file names another program than this one, which only W&B's agents run.
+    """
     for name, root in itertools.product(_values(sweep, "data"), _values(sweep, "data_root")):
         try:
             check_data(
@@ -27,15 +30,10 @@ def preflight(sweep: Sweep, folder: Path = Path()) -> None:
         except InputError as error:
             raise InputError(f"{sweep.file}: {error}") from None
     program = str(sweep.config.get("program") or PROGRAM)
-    if Path(program).name != PROGRAM and not (folder / program).is_file():
-        raise InputError(f"{sweep.file}: program {program}: no such file; write program: {PROGRAM}")
-
-
-def ignored_program(sweep: Sweep) -> str | None:
-    """One line if the file names another program: only W&B's agents would run it."""
-    program = str(sweep.config.get("program") or PROGRAM)
     if Path(program).name == PROGRAM:
         return None
+    if not (folder / program).is_file():
+        raise InputError(f"{sweep.file}: program {program}: no such file; write program: {PROGRAM}")
     return f"{sweep.file}: program {program} is not run here, {PROGRAM} is (W&B's agents run it)"
 
 

@@ -7,9 +7,8 @@ import time
 import pytest
 
 from common.errors import InputError
-from tracking.api import NotFound, ServerUnavailable
+from tracking.api import NotFound, ServerUnavailable, create_sweep, find_sweep, runs_of
 from tracking.server import is_current_server
-from tracking.server_sweep import create_sweep, find_sweep, runs_of
 
 GRID = {"method": "grid", "name": "two", "parameters": {"ks": {"values": [3, 5]}}}
 

@@ -1,12 +1,13 @@
-"""Runs and tables on a W&B server, through the public API."""
+"""Runs, sweeps and tables on a W&B server, through the public API."""
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,7 +76,7 @@ def connect() -> Any:
         return wandb.Api()
 
 
-@contextmanager
+@contextlib.contextmanager
 def translate_errors(what: str) -> Iterator[None]:
     """Turn the client's errors about ``what`` into one line.
 
@@ -103,13 +104,13 @@ def translate_errors(what: str) -> Iterator[None]:
         raise ServerUnavailable(f"{what}: the W&B server could not be asked ({text})") from None
 
 
-def wandb_records(source: str, api: Callable[[], Any] = connect) -> list[WandbRun]:
+def wandb_records(source: str) -> list[WandbRun]:
     """The runs of ``entity/project[/id]``, of a bare id, or of such an address on the server.
 
     A bare id is looked up in the entity and project of W&B's settings. Raises ``InputError``.
     """
     parts = _path_parts(source)
-    client = api()
+    client = connect()
     if len(parts) == 1:
         entity, project = client.settings["entity"], client.settings["project"]
         if not entity or not project:
@@ -232,6 +233,38 @@ def log_tables(
         })  # fmt: skip
         run.finish()
     return run.id, str(run.url)
+
+
+def find_sweep(path: str) -> Any:
+    """The sweep ENTITY/PROJECT/ID of the public API; raises ``NotFound``, ``ServerUnavailable``."""
+    client = connect()
+    with translate_errors(path):
+        try:
+            return client.sweep(path)
+        except (AttributeError, TypeError) as error:  # the client's, for a path of one part
+            raise ValueError(f"not found: {error}") from None
+
+
+def runs_of(path: str) -> list[Any]:
+    """The runs of a sweep, oldest first. Raises ``InputError`` where the server does not answer."""
+    project, _, sweep_id = path.rpartition("/")
+    with translate_errors(path):
+        return list(connect().runs(project, {"sweep": sweep_id}, "+created_at", lazy=False))
+
+
+def create_sweep(config: Mapping[str, Any], project: str, entity: str | None) -> str:
+    """The path of a new sweep on the server; raises ``InputError`` where it is refused."""
+    import wandb
+
+    place = {"project": project} | ({"entity": entity} if entity else {})
+    client = connect()
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
+        try:
+            sweep_id = wandb.sweep(dict(config) | place, entity=entity, project=project)
+        except Exception as error:  # network, permission, the server's own checks
+            reason = " ".join(str(error).split())
+            raise InputError(f"W&B did not take the sweep: {reason}") from None
+    return f"{entity or client.default_entity}/{project}/{sweep_id}"
 
 
 def offline_run(folder: str, project: str) -> Any:

@@ -194,17 +194,17 @@ class RunFolder:
         text = json_text(summary, indent=2)
         write_text_atomically(self.path / "summary.json", text + "\n")
 
-    def write_table(self, table: Table, folder: str = "demo") -> None:
+    def write_table(self, table: Table) -> None:
         """Write ``tables/<name>.csv``; pictures become PNG files, named in their cells."""
         self.tables.mkdir(exist_ok=True)
-        rows = [[self._cell(cell, folder) for cell in row] for row in table.rows]
+        rows = [[self._cell(cell) for cell in row] for row in table.rows]
         with open(self.tables / f"{table.name}.csv", "w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows(encodable([table.columns, *rows]))
 
-    def _cell(self, cell: Any, folder: str) -> Any:
+    def _cell(self, cell: Any) -> Any:
         if not isinstance(cell, Picture):
             return cell
-        return str(self.write_picture(cell, folder).relative_to(self.path))
+        return str(self.write_picture(cell, "demo").relative_to(self.path))
 
     def write_picture(self, picture: Picture, folder: str = "", name: str = "") -> Path:
         """Write a PNG under ``pictures/``; returns its path."""
