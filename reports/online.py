@@ -17,6 +17,10 @@ from reports.words import show, title
 from tracking.api import connect, log_tables, translate_errors
 from tracking.record import RunRecord
 
+# The package does not export its classes as types.
+wr: Any = importlib.import_module("wandb_workspaces.reports.v2")
+expr: Any = importlib.import_module("wandb_workspaces.expr")
+
 
 @dataclass(frozen=True)
 class Published:
@@ -34,11 +38,10 @@ def publish(tables: Sequence[Table], *, share: bool = False) -> Published:
     ``share`` makes a link with which anyone can read it without an account. Raises ``InputError``
     for runs that are not on a W&B server, and where the server does not let us.
     """
-    wr = _components()
-
     entity, project = _home_of([run for table in tables for row in table.rows for run in row.runs])
     client = connect()
-    heading = _heading_of(tables)
+    name = tables[0].name if len(tables) == 1 else f"{len(tables)} sweeps"
+    heading = f"Comparison of {name}"[:128]  # W&B's limit
     with translate_errors(f"{entity}/{project}"):
         old = [r for r in client.reports(f"{entity}/{project}") if r.display_name == heading]
         data = {_key(table): _columns_and_rows(table) for table in tables}
@@ -55,17 +58,6 @@ def publish(tables: Sequence[Table], *, share: bool = False) -> Published:
         report.save()
         link = report.enable_share_link() if share else None
     return Published(report.url, run_url, bool(old), link)
-
-
-def _heading_of(tables: Sequence[Table]) -> str:
-    """The title of the comparison, within W&B's limit."""
-    name = tables[0].name if len(tables) == 1 else f"{len(tables)} sweeps"
-    return f"Comparison of {name}"[:128]
-
-
-def _components() -> Any:
-    """W&B's report components; the package does not export them as types."""
-    return importlib.import_module("wandb_workspaces.reports.v2")
 
 
 def _home_of(runs: Sequence[RunRecord]) -> tuple[str, str]:
@@ -92,8 +84,6 @@ def _columns_and_rows(table: Table) -> tuple[list[str], list[list[Any]]]:
 
 
 def _blocks(table: Table, entity: str, project: str) -> list[Any]:
-    wr = _components()
-
     best = min(table.rows, key=lambda row: row.values["place"])
     settings = "\n".join(f"{name}: {show(value)}" for name, value in best.settings.items())
     return [
@@ -110,8 +100,6 @@ def _blocks(table: Table, entity: str, project: str) -> list[Any]:
 
 def _run_panels(table: Table, entity: str, project: str) -> Any:
     """Curves, costs, importance of the settings, and the demo pictures of the compared runs."""
-    wr = _components()
-
     final = wr.SummaryMetric(f"{table.metric}.last")
     columns = [
         wr.ParallelCoordinatesPlotColumn(wr.Config(name), display_name=title(name))
@@ -154,7 +142,6 @@ def _run_panels(table: Table, entity: str, project: str) -> Any:
 
 def _cost_panels(metric: str, layouts: Sequence[Any]) -> list[Any]:
     """The metric against parameters, multiply-adds, receptive field and time."""
-    wr = _components()
     costs = {
         "parameters": wr.Config("network.parameters"),
         "multiply-adds": wr.Config("network.multiply_adds"),
@@ -172,7 +159,6 @@ def _cost_panels(metric: str, layouts: Sequence[Any]) -> list[Any]:
 
 def _system_panels(layouts: Sequence[Any]) -> list[Any]:
     """CPU, memory and GPU over the runs' time."""
-    wr = _components()
     keys = {"CPU, %": "system/cpu", "Memory, %": "system/memory_percent",
             "GPU, %": "system/gpu.0.gpu"}  # fmt: skip
     return [
@@ -182,8 +168,6 @@ def _system_panels(layouts: Sequence[Any]) -> list[Any]:
 
 
 def _data_panels(tables: Sequence[Table], entity: str, project: str, run_id: str) -> Any:
-    wr = _components()
-
     panels = [
         wr.WeavePanelSummaryTable(
             table_name=_key(table), layout=wr.Layout(x=0, y=12 * n, w=24, h=12)
@@ -194,9 +178,5 @@ def _data_panels(tables: Sequence[Table], entity: str, project: str, run_id: str
 
 
 def _runset(name: str, entity: str, project: str, run_ids: Sequence[str]) -> Any:
-    import wandb_workspaces.expr as expr
-
-    wr = _components()
-
     chosen = [expr.Metric("ID").isin(list(run_ids))]
     return wr.Runset(entity=entity, project=project, name=name, filters=chosen)
