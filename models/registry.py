@@ -144,7 +144,7 @@ class UNetSettings(NetSettings):
 
     named: ClassVar[dict[str, str]] = {"width": "w"}
 
-    width: int = option(32, Integer(8, 512, step=8), _WIDTH_HELP)
+    width: int = option(32, Integer(2, 512), _WIDTH_HELP)
     conv: str = option("full", _CONV, _CONV_HELP)
     rank: int = option(1, Integer(1, 9), _RANK_HELP, only_if=("conv", "select"))
 

@@ -27,7 +27,7 @@ class Block(nn.Module):
 class UNet(nn.Module):
     """[n image_channels+extra_channels h w] -> [n image_channels h w] in [0, 1], any size.
 
-    Two strided convs halve the size, from ``width`` channels to 2 and 3.5 times as many; the way up
+    Two strided convs halve the size, from ``width`` channels to 2 and about 3.5 times as many; the way up
     concatenates the features of the way down. Simplified: batch norm, residual blocks,
     nearest-neighbour upsampling, one attention block in the middle. ``conv="select"`` makes the 3x3
     convs of the blocks channel selections of ``rank``. Images are padded to multiples of four.
@@ -45,7 +45,7 @@ class UNet(nn.Module):
         super().__init__()
         self.input_channels = image_channels + extra_channels
         rank = rank if conv == "select" else 0
-        a, b, c = width, 2 * width, 7 * width // 2
+        a, b, c = width, 2 * width, 7 * width // 8 * 4  # four heads in the middle
         self.stem = conv3x3(self.input_channels, a)
         self.down1, self.down2 = Block(a, a, rank), Block(b, b, rank)
         self.shrink1, self.shrink2 = conv3x3(a, b, stride=2), conv3x3(b, c, stride=2)
