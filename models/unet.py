@@ -27,8 +27,8 @@ class Block(nn.Module):
 class UNet(nn.Module):
     """[n image_channels+extra_channels h w] -> [n image_channels h w] in [0, 1], any size.
 
-    Two strided convs halve the size, from ``width`` channels to 2 and about 3.5 times as many; the way up
-    concatenates the features of the way down. Simplified: batch norm, residual blocks,
+    Two strided convs halve the size, from ``width`` channels to 2 and about 3.5 times as many; the
+    way up concatenates the features of the way down. Simplified: batch norm, residual blocks,
     nearest-neighbour upsampling, one attention block in the middle. ``conv="select"`` makes the 3x3
     convs of the blocks channel selections of ``rank``. Images are padded to multiples of four.
     """
