@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -136,6 +137,27 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbSer
             monkeypatch.setenv(name, value)
         yield server
         wandb.teardown()
+
+
+# The commands of a JSON list, in one process; a pattern stands for the files that fit it.
+IN_ONE_PROCESS = """
+import contextlib, glob, io, json, sys
+from train import main
+for words in json.loads(sys.argv[1]):
+    words = [w for word in words for w in (glob.glob(word) if "*" in word else [word])]
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main(words)
+        except SystemExit as end:
+            code = end.code or 0
+    print("DONE " + json.dumps([code, out.getvalue(), err.getvalue()]))
+"""
+
+
+def outcomes(printed: str) -> list[Outcome]:
+    """How each of the commands of ``IN_ONE_PROCESS`` ended, from what they printed."""
+    return [Outcome(*json.loads(line[5:])) for line in printed.splitlines() if line[:5] == "DONE "]
 
 
 def run_folder(outcome: Outcome) -> Path:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.conftest import ROOT
+from tests.conftest import IN_ONE_PROCESS, ROOT, outcomes
 
 # What the five edits of docs/extending.md would write into their files.
 ENTRIES = """
@@ -61,22 +61,23 @@ def classes_of_the_document() -> str:
 
 @pytest.fixture
 def extended(tmp_path: Path):
-    """``call(*words)``: the command line where the five additions are made."""
+    """``call(*commands)``: the command line where the five additions are made; what each printed.
+
+    The commands share a process; the sweep's worker has one of its own.
+    """
     (tmp_path / "added.py").write_text(classes_of_the_document())
     (tmp_path / "sitecustomize.py").write_text(ENTRIES)
     path = os.pathsep.join([str(tmp_path), str(ROOT)])
 
-    def call(*words: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, str(ROOT / "train.py"), *map(str, words)]
+    def call(*commands: tuple[object, ...]) -> list[str]:
+        words = json.dumps([[str(word) for word in command] for command in commands])
         done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            env=os.environ | {"PYTHONPATH": path},
-            timeout=240,
-        )
-        assert done.returncode == 0, done.stderr + done.stdout
-        return done
+            [sys.executable, "-c", IN_ONE_PROCESS, words], capture_output=True, text=True,
+            env=os.environ | {"PYTHONPATH": path}, timeout=240,
+        )  # fmt: skip
+        ended = outcomes(done.stdout)
+        assert [outcome.code for outcome in ended] == [0] * len(commands), (ended, done.stderr)
+        return [outcome.out for outcome in ended]
 
     return call
 
@@ -97,22 +98,23 @@ command: ["${env}", "${interpreter}", "${program}", tiny, "${args}"]
 
 @pytest.mark.slow
 def test_a_net_a_corruption_a_metric_a_data_set_and_an_option_are_added_by_their_entries(extended):
-    assert "--width N" in extended("tiny", "--help").stdout
+    Path("tiny.yaml").write_text(SWEEP)
+    Image.effect_noise((33, 20), 60).save("photo.png")
     options = ["--data", "noise", "--corruption", "stripe:3", "--images", 64, "--batch-size", 16]
-    extended("tiny", *options, "--width", 4, "--mode", "disabled", "--runs-dir", "one")
+    trained = ["--width", 4, "--mode", "disabled", "--runs-dir", "one"]
+    shown, _, _, compared, _ = extended(
+        ("tiny", "--help"),
+        ("tiny", *options, *trained),
+        ("sweep", "tiny.yaml", "--mode", "disabled"),
+        ("compare", "tiny.yaml", "--format", "json"),
+        ("restore", "one/tiny-width4-*", "photo.png", "--erase", "left"),
+    )
+    assert "--width N" in shown
     [folder] = Path("one").iterdir()
-    assert folder.name.startswith("tiny-width4-")
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["last"]["val/worst"] > summary["last"]["val/l1"]
     with open(folder / "tables" / "reconstructions.csv", newline="") as file:
         assert {row["damage"] for row in csv.DictReader(file)} == {"every 3th row erased"}
-
-    Path("tiny.yaml").write_text(SWEEP)
-    extended("sweep", "tiny.yaml", "--mode", "disabled")
-    table = json.loads(extended("compare", "tiny.yaml", "--format", "json").stdout)
-    rows = table[0]["rows"]
-    assert sorted(row["width"] for row in rows) == [2, 4]
-
-    Image.effect_noise((33, 20), 60).save("photo.png")
-    extended("restore", folder, "photo.png", "--erase", "left")
+    [table] = json.loads(compared)
+    assert sorted(row["width"] for row in table["rows"]) == [2, 4]
     assert Image.open("photo-restored.png").size == (33, 20)

@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import ROOT, TINY
 from tests.cut import only_run
-from tests.wandb_server import WandbServer
+from tests.wandb_server import WandbServer, quick_agent
 
 pytestmark = pytest.mark.slow
 
@@ -49,13 +49,11 @@ def test_an_agent_hands_a_stopped_run_out_again_and_it_goes_on(tmp_path):
     with WandbServer() as server:
         env = os.environ | server.env(tmp_path / "wandb")
 
-        def wandb(*words: str) -> None:
-            command = [sys.executable, "-m", "wandb", *words]
-            subprocess.run(command, env=env, check=True, timeout=200)
-
-        wandb("sweep", "--project", "nets", "sweep.yaml")
+        made = [sys.executable, "-m", "wandb", "sweep", "--project", "nets", "sweep.yaml"]
+        subprocess.run(made, env=env, check=True, timeout=200)
         [sweep] = server.sweeps
-        wandb("agent", "--forward-signals", sweep.path)
+        agent = quick_agent("--forward-signals", sweep.path)
+        subprocess.run(agent, env=env, check=True, timeout=200)
         [run] = server.runs
     folder = only_run(Path("runs"))
     assert folder.name.endswith(run.id)

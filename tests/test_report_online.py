@@ -13,6 +13,7 @@ import pytest
 import wandb
 
 from common.errors import InputError
+from tests.conftest import IN_ONE_PROCESS, outcomes
 from tests.wandb_server import WandbServer
 from tracking.api import translate_errors
 
@@ -42,19 +43,6 @@ wandb.teardown()  # the environment is read again, as in an agent's process
 train(elsewhere, 1, 0)
 """
 
-COMMANDS = """
-import contextlib, io, json, sys
-from train import main
-for arguments in json.loads(sys.argv[1]):
-    out, err, code = io.StringIO(), io.StringIO(), 0
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            main(arguments)
-        except SystemExit as end:
-            code = end.code or 0
-    print("DONE " + json.dumps([code, out.getvalue(), err.getvalue()]))
-"""
-
 
 class Online:
     """A server with three runs, their folders, and the command line against it."""
@@ -76,8 +64,7 @@ class Online:
     def commands(self, *commands: tuple[object, ...], **variables: str) -> list[tuple]:
         """Exit code, stdout and stderr of each command, all in one process."""
         words = json.dumps([[str(word) for word in command] for command in commands])
-        lines = self.python(COMMANDS, words, **variables).splitlines()
-        return [tuple(json.loads(line[5:])) for line in lines if line.startswith("DONE ")]
+        return outcomes(self.python(IN_ONE_PROCESS, words, **variables))
 
 
 @pytest.fixture(scope="module")
