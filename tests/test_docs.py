@@ -25,7 +25,7 @@ LEVELS = {
 }
 LEVELS["experiment"] = {"training", "tracking", *LEVELS["training"]}
 LEVELS["sweeps"] = {"experiment", *LEVELS["experiment"]}
-LEVELS["benchmarks"] = LEVELS["sweeps"]
+LEVELS["benchmarks"] = {"sweeps", *LEVELS["sweeps"]}
 LEVELS["reports"] = {"sweeps", *LEVELS["sweeps"]}
 LEVELS["inference"] = {"reports", *LEVELS["reports"]}
 LEVELS["cli"] = {"inference", "benchmarks", *LEVELS["inference"]}
