@@ -31,6 +31,9 @@ class REDNet(nn.Module):
         self.encoder = nn.ModuleList(nn.Conv2d(i, width, 3, padding=1) for i in inputs)
         outputs = [width] * (layers - 1) + [image_channels]
         self.decoder = nn.ModuleList(nn.Conv2d(width, o, 3, padding=1) for o in outputs)
+        for name, weight in self.named_parameters():
+            if name.endswith("weight"):  # with PyTorch's own, 20 ReLU layers pass nothing on
+                nn.init.kaiming_normal_(weight, nonlinearity="relu")
 
     def receptive_field(self) -> int:
         """Pixels, in one direction, that an output pixel can see."""

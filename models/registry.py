@@ -159,7 +159,8 @@ class REDNetSettings(NetSettings):
 
     named: ClassVar[dict[str, str]] = {"layers": "l", "width": "w"}
 
-    layers: int = option(10, Integer(1, 100), "Convs; as many deconvs mirror them.")
+    # Version 2: initialised for ReLU; 20 layers of version 1 passed nothing on.
+    layers: int = option(10, Integer(1, 100), "Convs; as many deconvs mirror them.", version=2)
     width: int = option(64, Integer(1, 1024), "Channels.")
 
 
