@@ -1,7 +1,8 @@
 """The ResConv logbook's eight tables run again: results, rank correlations, differences.
 
 RUNS are folders of finished runs; each run is put beside the published rows of its settings.
-Writes ``<table>-<images>.csv`` into --out and prints a summary.
+Writes ``<table>-<images>.csv`` and ``tables.md``, both rankings side by side, into --out and prints
+a summary.
 
     python -m reports.logbook runs/logbook-12800
 """
@@ -54,6 +55,25 @@ def table_rows(runs: dict[tuple[Any, ...], list[FolderRun]], table: str) -> list
     return sorted(rows, key=lambda row: row["val/l1"])
 
 
+def ranking(rows: list[dict[str, Any]]) -> list[str]:
+    """Markdown: what differs between the rows, both losses and both places, ours best first."""
+    columns = [k for k in KEYS if len({row[k] for row in rows}) > 1]
+    by_loss: dict[float, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        by_loss[row["published val/l1"]].append(row)
+    ours = {loss: sum(r["val/l1"] for r in seeds) / len(seeds) for loss, seeds in by_loss.items()}
+    place = {loss: number for number, loss in enumerate(sorted(ours), 1)}
+    lines = [
+        "| " + " | ".join([*columns, "published", "place", "here", "place", "difference"]) + " |",
+        "|" + " --- |" * (len(columns) + 5),
+    ]
+    for number, loss in enumerate(sorted(ours, key=ours.__getitem__), 1):
+        cells = [str(by_loss[loss][0][k]) for k in columns]
+        cells += [f"{loss:.4f}", str(place[loss]), f"{ours[loss]:.4f}", str(number)]
+        lines.append("| " + " | ".join([*cells, f"{ours[loss] / loss - 1:+.0%}"]) + " |")
+    return lines
+
+
 @click.command()
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), default="results/logbook",
@@ -72,6 +92,7 @@ def main(folders: tuple[Path, ...], out: Path) -> None:
         raise InputError(
             f"{folders[0]}: no finished run of resconv on Fashion-MNIST, for example runs/logbook"
         )
+    page = ["# The logbook's tables, published and here", ""]
     lines = ["| table | images | rows | rank correlation | within 5 % |", "|" + " --- |" * 5]
     for images, runs in sorted(by_budget.items()):
         for table, published in resconv_tables().items():
@@ -80,6 +101,7 @@ def main(folders: tuple[Path, ...], out: Path) -> None:
                 continue
             out.mkdir(parents=True, exist_ok=True)
             write_output(out / f"{table}-{images}.csv", csv_text(rows))
+            page += [f"## {table}, {images:,} images", "", *ranking(rows), ""]
             losses: dict[float, list[float]] = defaultdict(list)  # of the seeds, by published row
             for row in rows:
                 losses[row["published val/l1"]].append(row["val/l1"])
@@ -89,6 +111,7 @@ def main(folders: tuple[Path, ...], out: Path) -> None:
             lines.append(
                 f"| {table} | {images:,} | {len(ours)} of {len(published)} | {found} | {close} |"
             )
+    write_output(out / "tables.md", "\n".join(page))
     click.echo("\n".join(lines))
 
 
