@@ -28,7 +28,7 @@ _CONV_HELP = "Kind of 3x3 conv: full or channel selection (BSConv-U)."
 _RANK_HELP = "Selections and kernels per output channel (--conv select)."
 _WIDTH_HELP = "Channels at full resolution."
 _FAST = {"lr": 3e-3, "scheduler": "onecycle", "composite": True}
-_CAREFUL = _FAST | {"lr": 1e-3}
+_MUON = _FAST | {"optimizer": "muon", "muon_lr": 0.03}
 _MASKED = {"mask_input": True, "composite": True}
 
 
@@ -134,7 +134,7 @@ class ResConvSettings(NetSettings):
                     )
 
 
-@net("unet", "models.unet:UNet", task="restoration", defaults=_FAST)
+@net("unet", "models.unet:UNet", task="restoration", defaults=_MUON)
 @dataclass(frozen=True, kw_only=True)
 class UNetSettings(NetSettings):
     """Train a U-Net with attention at the smallest level (arXiv 1505.04597).
@@ -149,7 +149,7 @@ class UNetSettings(NetSettings):
     rank: int = option(1, Integer(1, 9), _RANK_HELP, only_if=("conv", "select"))
 
 
-@net("rednet", "models.rednet:REDNet", task="restoration", defaults=_CAREFUL)
+@net("rednet", "models.rednet:REDNet", task="restoration", defaults=_FAST | {"lr": 1e-3})
 @dataclass(frozen=True, kw_only=True)
 class REDNetSettings(NetSettings):
     """Train RED-Net, convs and deconvs with a skip every second layer (arXiv 1606.08921).
@@ -182,7 +182,7 @@ class ConvNeXtSettings(NetSettings):
     rank: int = option(1, Integer(1, 9), _RANK_HELP, only_if=("conv", "select"))
 
 
-@net("nafnet", "models.nafnet:NAFNet", task="restoration", defaults=_CAREFUL)
+@net("nafnet", "models.nafnet:NAFNet", task="restoration", defaults=_FAST)
 @dataclass(frozen=True, kw_only=True)
 class NAFNetSettings(NetSettings):
     """Train a small NAFNet, gates in place of activations (arXiv 2204.04676).
@@ -210,7 +210,7 @@ class FourierSettings(NetSettings):
     width: int = option(64, Integer(2, 1024), "Channels.")
 
 
-@net("vit", "models.vit:ViT", task="restoration", defaults=_CAREFUL)
+@net("vit", "models.vit:ViT", task="restoration", defaults=_FAST)
 @dataclass(frozen=True, kw_only=True)
 class ViTSettings(NetSettings):
     """Train a vision transformer on patches (masked autoencoders, arXiv 2111.06377).
@@ -225,7 +225,7 @@ class ViTSettings(NetSettings):
     patch: int = option(4, Integer(1, 64), "Pixels a side of a patch.")
 
 
-@net("mlp", "models.mlp:MLP", task="restoration", defaults=_CAREFUL, sized=True)
+@net("mlp", "models.mlp:MLP", task="restoration", defaults=_FAST, sized=True)
 @dataclass(frozen=True, kw_only=True)
 class MLPSettings(NetSettings):
     """Train a multilayer perceptron on the pixels, the plain control.
