@@ -97,12 +97,12 @@ class Display:
             self.warn_fallback(reason)
         self.loss = f"train/{trainer.task.loss_name}"
         self.objective = trainer.task.objective
-        self.total = trainer.total_images
-        self.epochs = self.total / data["train"]
+        self.train_images = data["train"]
         self.print(
             f"{config['run_name']}: {config['network']['parameters']:,} parameters, "
-            f"{self.total:,} images of {data['name']}, {config['environment']['device']} in "
-            f"{config['environment']['precision']}, run folder {folder}"
+            f"{trainer.total_images:,} images of {data['name']}, "
+            f"{config['environment']['device']} in {config['environment']['precision']}, "
+            f"run folder {folder}"
         )
         self.print(data_line(data))
         for remark in data.get("remarks", ()):
@@ -110,7 +110,7 @@ class Display:
         if tracker.reason:
             self.print(f"W&B is {tracker.mode}: {tracker.reason}")
         self.trainer = trainer
-        self.task = self.bar.add_task("", total=self.total)
+        self.task = self.bar.add_task("", total=trainer.total_images)
         if self.console.is_terminal:
             self.live.start()
 
@@ -133,7 +133,7 @@ class Display:
         seen = int(self.known["images_seen"])
         if self.first_images is None:
             self.first_images, self.started = seen, time.monotonic()
-        self.bar.update(self.task, completed=seen)
+        self.bar.update(self.task, completed=seen, total=self.trainer.total_images)
         self.text.plain = self._text(seen)
         now = time.monotonic()
         due = self.objective in row or now - self.printed > PLAIN_SECONDS
@@ -144,16 +144,17 @@ class Display:
     def _text(self, seen: int) -> str:
         done = seen - (self.first_images or 0)
         spent = time.monotonic() - self.started
-        left = clock(spent / done * (self.total - seen)) if done else "?"
-        epoch = self.epochs * seen / self.total
-        parts = [f"epoch {epoch:.2f}/{self.epochs:.2f}", f"{seen:,}/{self.total:,} images"]
+        total = self.trainer.total_images
+        left = clock(spent / done * (total - seen)) if done else "?"
+        epoch, epochs = seen / self.train_images, total / self.train_images
+        parts = [f"epoch {epoch:.2f}/{epochs:.2f}", f"{seen:,}/{total:,} images"]
         for key in (self.loss, self.objective):
             if key in self.known:
                 parts.append(f"{key} {format_value(key, self.known[key])}")
         speed = self.known.get("perf/images_per_second")
         if speed:
             parts.append(f"{speed:,.0f} images/s")
-        return "  ".join(parts if seen == self.total else [*parts, f"{left} left"])
+        return "  ".join(parts if seen == total else [*parts, f"{left} left"])
 
     def stop(self) -> None:
         """Remove the live display."""

@@ -118,7 +118,7 @@ class Worker:
 
         def observe(row: Mapping[str, Any]) -> None:
             known.update(row)
-            if row.get("epoch"):
+            if row.get("epoch") and not settings.training.minutes:
                 per_epoch = row["images_seen"] / row["epoch"]
                 known["images_total"] = settings.training.total_images(round(per_epoch))
             self._write_progress(claim, known)

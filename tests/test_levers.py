@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -15,8 +17,10 @@ from experiment import checkpoints
 from experiment.run import run
 from experiment.settings import Settings
 from experiment.stop import StopRequest
+from tests.conftest import rows_of
 from tests.test_loop import Syncs, make_training
 from tests.test_resume import assert_same_runs
+from training import base
 from training.muon import COEFFICIENTS, Muon, conv_kernels
 from training.optimizers import make_optimizer
 from training.schedule import learning_rate
@@ -129,6 +133,55 @@ def test_muon_updates_kernels_by_its_rule_and_the_rest_as_adamw():
     for kernel, weight in zip(kernels, expected, strict=True):
         torch.testing.assert_close(kernel.flatten(1).double(), weight, rtol=1e-4, atol=1e-5)
     assert all(torch.equal(a, b) for a, b in zip(others, twins, strict=True))
+
+
+def timed_training(monkeypatch: pytest.MonkeyPatch, seconds: list[float]) -> Trainer:
+    """A training of half a minute whose next steps take so many ``seconds``, the last one for all.
+
+    Validations take a second. No other time passes.
+    """
+    now = 0.0
+    monkeypatch.setattr(base, "time", SimpleNamespace(perf_counter=lambda: now))
+    training = make_training(minutes=0.5, log_every=2, images=64)
+    losses, validate = training.task.losses, training.task.validate
+
+    def slow_losses(*args: Any) -> dict[str, Tensor]:
+        nonlocal now
+        now += seconds.pop(0) if len(seconds) > 1 else seconds[0]
+        return losses(*args)
+
+    def slow_validate(*args: Any) -> dict[str, float]:
+        nonlocal now
+        now += 1.0
+        return validate(*args)
+
+    training.task.losses, training.task.validate = slow_losses, slow_validate
+    return training
+
+
+def test_minutes_end_the_training_in_time_and_shape_the_schedule(monkeypatch):
+    training = timed_training(monkeypatch, [3.0, 3.0, 1.0, 1.0, 2.0])
+    rows = rows_of(training)
+    # 6 s for two steps, 2 s for two; then 2 s each, and a second for the epoch of 8 steps.
+    assert training.step == training.steps == 4 + (30 - 8 - 1) // 2
+    assert training.total_images == 32 * training.step == rows[-1]["images_seen"]
+    assert [row["step"] for row in rows if "val/l1" in row] == [8, 14]
+    assert training.timer.seconds + training.validation_timer.seconds == 30
+    expected = learning_rate("cosine", 3e-4, 13, 14)
+    assert rows[-1]["train/lr"] == pytest.approx(expected)
+
+
+def test_minutes_count_what_was_spent_before_a_resume(monkeypatch):
+    training = timed_training(monkeypatch, [2.0])
+    for _ in range(6):
+        training.train_step()
+        if training.at_log_interval:
+            training.read_row()
+    again = timed_training(monkeypatch, [2.0])
+    again.load_state(copy.deepcopy(training.state()))
+    assert again.steps == training.steps == 15
+    rows_of(again)
+    assert again.step == 14, "12 of the 30 seconds were spent, and a validation takes one"
 
 
 def test_a_net_without_a_conv_for_muon_is_refused():

@@ -43,13 +43,17 @@ class Stopwatch:
 class BaseTrainer(ABC):
     """A task's net on its device: evaluation, clocks, and the interface that the loop uses.
 
-    ``step`` counts the steps done, of ``steps``; ``total_images`` is the budget in images.
+    ``step`` counts the steps done, of ``steps``.
     ``net`` is trained; ``evaluated_net``, the same unless weights are averaged, is validated and
     saved.
     """
 
     steps: int
-    total_images: int
+
+    @property
+    @abstractmethod
+    def total_images(self) -> int:
+        """The budget in training images."""
 
     def __init__(
         self,
@@ -75,7 +79,7 @@ class BaseTrainer(ABC):
 
     @abstractmethod
     def _set_up(self) -> None:
-        """What a kind of trainer needs beside the net; sets ``steps`` and ``total_images``."""
+        """What a kind of trainer needs beside the net; sets ``steps``."""
 
     @property
     @abstractmethod

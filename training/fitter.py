@@ -24,7 +24,10 @@ class Fitter(BaseTrainer):
         if self.ranks.size > 1:
             raise InputError("a baseline is fitted by one process; leave out torchrun")
         torch.set_float32_matmul_precision("highest")  # TF32 on CUDA would change distances
-        self.total_images = len(self.task.data.train)
+
+    @property
+    def total_images(self) -> int:
+        return len(self.task.data.train)
 
     @property
     def images_seen(self) -> int:

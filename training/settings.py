@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from common.errors import InputError
-from common.options import Boolean, Choice, Integer, OptionGroup, Real, Text, option
+from common.options import Boolean, Choice, Integer, OptionalReal, OptionGroup, Real, Text, option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +20,12 @@ class TrainingSettings(OptionGroup):
         None,
         Integer(1, optional=True),
         "Total budget in training images; overrides --epochs, rounded down to whole steps.",
+    )
+    minutes: float | None = option(
+        None,
+        OptionalReal(0, above=True, example="10"),
+        "Budget in minutes of steps and validations, over all restarts; the schedule follows the "
+        "measured speed. --images or --epochs is the first guess.",
     )
     batch_size: int = option(64, Integer(1), "Images a step (over all processes).")
     lr: float = option(3e-4, Real(0, above=True, example="0.0003"), "Highest learning rate.")

@@ -78,7 +78,6 @@ class Trainer(BaseTrainer):
                 f"--batch-size {settings.batch_size}: {budget} training images are less than one "
                 f"batch, for example --batch-size {budget}"
             )
-        self.total_images = self.steps * settings.batch_size
         self.meter = Meter(device)
         self.interval_start = 0
         self.learning: LearningCheck | None = None  # from the first step to the first validation
@@ -102,6 +101,11 @@ class Trainer(BaseTrainer):
                 f"--batch-size {self.settings.batch_size}: batch norm needs more than one value a "
                 "channel, and feature maps shrink to one pixel, for example --batch-size 2"
             ) from None
+
+    @property
+    def total_images(self) -> int:
+        """The budget in images; with ``--minutes`` what the speed so far leaves time for."""
+        return self.steps * self.settings.batch_size
 
     @property
     def images_seen(self) -> int:
@@ -173,7 +177,12 @@ class Trainer(BaseTrainer):
         means = self.meter.read()
         spent = self.timer.stop()
         self.check_finite()
-        images = (self.step - self.interval_start) * self.settings.batch_size
+        steps = self.step - self.interval_start
+        images = steps * self.settings.batch_size
+        if self.settings.minutes:
+            used = self.timer.seconds + self.validation_timer.seconds
+            left = max(60 * self.settings.minutes - used, 0.0)
+            self.steps = self.ranks.broadcast(self.step + int(left * steps / spent))
         return {
             "step": self.step,
             "images_seen": self.images_seen,
@@ -207,6 +216,7 @@ class Trainer(BaseTrainer):
         cuda = self.hardware.device.type == "cuda"
         return {
             "step": self.step,
+            "steps": self.steps,
             "seconds": self.timer.seconds,
             "validation_seconds": self.validation_timer.seconds,
             "model": self.net.state_dict(),
@@ -233,6 +243,7 @@ class Trainer(BaseTrainer):
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue exactly from what ``state()`` gave, also at commit 73bab81."""
         self.step = self.interval_start = state["step"]
+        self.steps = state.get("steps", self.steps)
         self.timer = Stopwatch(state["seconds"])
         self.validation_timer = Stopwatch(state.get("validation_seconds", 0.0))
         self.net.load_state_dict(state["model"])
