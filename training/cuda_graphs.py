@@ -30,6 +30,8 @@ def record(net: nn.Module, inputs: Tensor, hardware: Hardware) -> nn.Module:
     cannot be recorded, such as one that reads a value back or recomputes activations, is given
     back as it is, with a warning.
     """
+    # Gradients are accumulated on the recording's stream, for good; PyTorch warns of it each run.
+    torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)
     before = copy.deepcopy(net.state_dict())
     was_training = net.training
     shared: nn.Module = _Shared(net).train()
