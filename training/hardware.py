@@ -52,11 +52,6 @@ class Hardware:
         """``model`` or its compiled form, which shares its weights."""
         return cast(nn.Module, torch.compile(model)) if self.compile else model
 
-    def synchronize(self) -> None:
-        """Wait for the device, so that a clock read next to it means something."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-
     def peak_memory_mib(self) -> float:
         """Peak MiB so far: allocated on the CUDA device, or resident in this process on CPU."""
         if self.device.type == "cuda":
