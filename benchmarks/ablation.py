@@ -96,8 +96,10 @@ def variants(options: dict[str, Any], log: Callable[[dict[str, float]], object])
         return make_trainer(**options | changes)
 
     plain = {"change_hardware": lambda hardware: Contiguous(**vars(hardware))}
-    on_cuda = {"CUDA graphs off": make(cuda_graphs=False).train_step}
-    return (on_cuda if torch.cuda.is_available() else {}) | {
+    on_cuda: dict[str, Step] = {}
+    if torch.cuda.is_available():
+        on_cuda["CUDA graphs off"] = make(cuda_graphs=False).train_step
+    return on_cuda | {
         "as it is": make().train_step,
         "fp32 (bf16 off)": make(precision="fp32").train_step,
         "contiguous (channels_last off)": make(**plain).train_step,
