@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -102,20 +102,14 @@ def _read_idx(folder: Path, file: IdxFile) -> Tensor:
     path = _path(folder, file)
     if path is None:
         raise InputError(f"{folder} holds other files of Fashion-MNIST but not {file.name}(.gz).")
-    header = b"\0\0\x08" + bytes([len(file.shape)]) + np.array(file.shape, dtype=">u4").tobytes()
-    size = len(header) + int(np.prod(file.shape))
-    data = _content(path, limit=size + 1)
-    if len(data) != size or not data.startswith(header):
-        raise InputError(
-            f"{path} is truncated or not an idx file of Fashion-MNIST: {size:,} bytes for "
-            f"{'x'.join(map(str, file.shape))} are needed, {len(data):,} were read."
-        )
+    header = 4 + 4 * len(file.shape)  # bytes: a magic number, then each side
+    data = _content(path, limit=header + math.prod(file.shape) + 1)
     if hashlib.sha256(data).hexdigest() != file.sha256:
         raise InputError(
-            f"{path} was altered: its SHA-256 (unpacked) is not Fashion-MNIST's {file.sha256}."
+            f"{path} is truncated or altered: its SHA-256 (unpacked) is not Fashion-MNIST's "
+            f"{file.sha256}."
         )
-    values = torch.frombuffer(data, dtype=torch.uint8, offset=len(header))
-    return values.view(file.shape)
+    return torch.frombuffer(data, dtype=torch.uint8, offset=header).view(file.shape)
 
 
 def _content(path: Path, limit: int) -> bytearray:

@@ -15,7 +15,7 @@ from experiment.settings import Settings, command_of, stored_values
 from reports.collect import collect
 from tasks.registry import make_task
 from tracking.folder import find_run_folder
-from tracking.record import FolderRun, RunRecord, read_run_folder
+from tracking.record import RunRecord, read_run_folder
 
 NOISE = 1e-3  # relative: what other devices, threads or library versions do to a figure at most
 NOT_REPLAYED = ("resume", "runs_dir", "mode", "device", "data_root", "name", "checkpoint_every")
@@ -83,23 +83,13 @@ def _one_run(source: str, runs_dir: Path) -> RunRecord:
     [record] = records
     if record.state != "finished" or not record.summary.get("last"):
         state = "without figures" if record.state == "finished" else record.state
-        reason = record.summary.get("reason")
+        reason, over = record.reason, record.state in TERMINAL_STATES
         raise InputError(
             f"{source}: the run is {state}{f' ({reason})' if reason else ''}, not finished; "
-            f"{_instead(record)}"
+            f"{'train another one' if over else 'continue it'} with python train.py "
+            f"{record.command}{'' if over else f' --resume {record.id}'}"
         )
     return record
-
-
-def _instead(record: RunRecord) -> str:
-    """What to do with a run that cannot be repeated, and what will come of it."""
-    if record.state in TERMINAL_STATES:
-        return f"train a new one with python train.py {record.command}"
-    resume = f"python train.py {record.command} --resume {record.id}"
-    checkpoints = record.folder / "checkpoints" if isinstance(record, FolderRun) else Path()
-    if isinstance(record, FolderRun) and not any(checkpoints.glob("*.pt")):
-        return f"{resume} repeats it from the start, as there is no checkpoint"
-    return f"{resume} goes on from its last checkpoint, where its run folder is"
 
 
 def _check_data(before: RunRecord, settings: Settings) -> None:

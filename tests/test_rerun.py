@@ -62,7 +62,6 @@ def test_a_run_comes_back_exactly_and_a_changed_one_is_told(cli):
 
 
 def test_a_run_that_is_not_finished_or_nowhere_is_refused(cli):
-    """What is said of ``--resume`` is what it does."""
     diverging = ["--optimizer", "sgd", "--lr", "1e30", "--mode", "disabled"]
     assert cli("resconv", *TINY, *diverging).code == 1
     [folder] = Path("runs").iterdir()
@@ -70,7 +69,7 @@ def test_a_run_that_is_not_finished_or_nowhere_is_refused(cli):
     outcome = cli("rerun", run)
     assert outcome.code == 2 and outcome.err.count("\n") == 1
     assert f"{run}: the run is failed (the loss became NaN or infinite at step" in outcome.err
-    assert f"--resume {run} repeats it from the start, as there is no checkpoint" in outcome.err
+    assert f"continue it with python train.py resconv --resume {run}\n" in outcome.err
     outcome = cli("resconv", "--resume", run)
     assert outcome.code == 1 and f"Resuming {folder} from the start" in outcome.out
 
