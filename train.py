@@ -1,7 +1,5 @@
 """convtune: train, sweep, compare and use small convolutional networks."""
 
-from __future__ import annotations
-
 import click
 
 from cli.group import LazyGroup

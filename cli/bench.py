@@ -1,7 +1,5 @@
 """``bench``: the speed measurements that are commands of their own."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

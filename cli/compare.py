@@ -1,7 +1,5 @@
 """``compare`` and ``report``: runs from anywhere into tables, pictures and pages."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys

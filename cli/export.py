@@ -1,7 +1,5 @@
 """``export``: runs and trained nets in the form of other tools."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

@@ -1,7 +1,5 @@
 """The command group: subcommands imported only when called, errors shown as one line."""
 
-from __future__ import annotations
-
 import importlib
 import io
 import os

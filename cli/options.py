@@ -1,7 +1,5 @@
 """The options of a Click command from the settings groups, with help by section."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable
 from typing import Any

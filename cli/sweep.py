@@ -1,7 +1,5 @@
 """``sweep``: one W&B sweep file, two engines."""
 
-from __future__ import annotations
-
 import json
 import os
 import shlex

@@ -1,7 +1,5 @@
 """One training command for each registered net."""
 
-from __future__ import annotations
-
 import json
 import os
 

@@ -1,7 +1,5 @@
 """``restore``, ``predict``, ``rerun`` and ``sync``: use, check and upload a finished run."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

@@ -1,7 +1,5 @@
 """Errors of user input (exit code 2) and of runs (exit code 1), shown as one line."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable
 

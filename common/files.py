@@ -1,7 +1,5 @@
 """Writing files: atomically, as valid JSON or CSV, and to whatever path the user named."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

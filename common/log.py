@@ -1,7 +1,5 @@
 """Messages to the user: one logger, shown where the command shows its output."""
 
-from __future__ import annotations
-
 import logging
 import sys
 from collections.abc import Callable, Iterator

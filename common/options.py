@@ -4,8 +4,6 @@ A reader is called with the option's name and a value (text or already typed), r
 keep, and raises ``InputError`` with what is allowed and an example.
 """
 
-from __future__ import annotations
-
 import math
 import os
 import re

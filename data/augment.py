@@ -1,7 +1,5 @@
 """Random flips, shifts and cutout for a whole batch at once, on its device."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

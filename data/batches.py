@@ -1,7 +1,5 @@
 """Training batches taken from a data set in device memory: no loader, no worker processes."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass

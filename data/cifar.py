@@ -1,7 +1,5 @@
 """CIFAR-10 (Krizhevsky, 2009) and its dogs, cats and birds: located or downloaded, and verified."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import pickle

@@ -1,7 +1,5 @@
 """Atomic, time-limited downloads into the user's cache directory."""
 
-from __future__ import annotations
-
 import http.client
 import os
 import shutil

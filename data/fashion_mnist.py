@@ -1,7 +1,5 @@
 """Fashion-MNIST (Xiao, Rasul, Vollgraf, arXiv 1708.07747): located or downloaded, and verified."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 import zlib

@@ -6,8 +6,6 @@
 * Values of more than 8 bits are scaled by the range that all images together use.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re

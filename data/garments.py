@@ -6,8 +6,6 @@ through each garment, so restoring an erased half requires their phase from the 
 ``garments.png`` holds all images of 28x28 pixels, 70 to a row, and their labels as a text.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

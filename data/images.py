@@ -1,7 +1,5 @@
 """Types and transforms shared by all data sets."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from dataclasses import dataclass

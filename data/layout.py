@@ -11,8 +11,6 @@
   folders except classes and splits that are links themselves.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import unicodedata

@@ -1,7 +1,5 @@
 """Load any data set, by name or by folder."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

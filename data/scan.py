@@ -1,7 +1,5 @@
 """Which files and folders below a folder are read as images; everything else is left out."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Options of every command that reads a data set."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """Checkpoints: written atomically, loaded with weights_only, checked on load; when they are due."""
 
-from __future__ import annotations
-
 import io
 import time
 import zipfile

@@ -1,7 +1,5 @@
 """Run config, summary, results row, command line and failure messages."""
 
-from __future__ import annotations
-
 import errno
 import shlex
 import subprocess

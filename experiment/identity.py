@@ -7,8 +7,6 @@ that use it. An option whose values changed their meaning has a version, which i
 Left out are the options marked ``identity=False``: run folder, tracking, device, place of the data.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from typing import Any

@@ -1,7 +1,5 @@
 """What a run writes while it trains: CSV, W&B, display, checkpoints, examples, summary."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 import time

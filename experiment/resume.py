@@ -1,7 +1,5 @@
 """Which earlier run a command continues."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Mapping

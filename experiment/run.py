@@ -1,7 +1,5 @@
 """One run from settings to summary: data, net, tracking, the loop, the end."""
 
-from __future__ import annotations
-
 import contextlib
 import time
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Stopping a run between two steps: one request, set by signals, pruning, limits or supervisors."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

@@ -1,7 +1,5 @@
 """Notices a run that hangs: writes where it hangs, and ends it with ``--hang-action stop``."""
 
-from __future__ import annotations
-
 import contextlib
 import faulthandler
 import os

@@ -1,7 +1,5 @@
 """Trained nets for other programs: ONNX, PyTorch's program format, and a folder to publish."""
 
-from __future__ import annotations
-
 import importlib
 import io
 import warnings

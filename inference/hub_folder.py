@@ -1,7 +1,5 @@
 """A trained net as a folder to publish: weights, settings, model card. Nothing is uploaded."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from pathlib import Path

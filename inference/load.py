@@ -1,7 +1,5 @@
 """Rebuild a trained net from a checkpoint or run folder."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Label a folder of images with a trained classifier: the logbook's submission file."""
 
-from __future__ import annotations
-
 import csv
 import io
 from dataclasses import replace

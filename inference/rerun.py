@@ -1,7 +1,5 @@
 """Train an earlier run again and say whether it gives the same numbers."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Restore image files of any size with a trained net."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path

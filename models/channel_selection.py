@@ -5,8 +5,6 @@ Depthwise Separable Convolutions", CVPR 2020, arXiv 2003.13549. Rank r sums r su
 channel; at r = kernel height x width it can express every dense convolution.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Callable

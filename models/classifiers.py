@@ -1,7 +1,5 @@
 """Classifiers by name: the logbook's small net, or any of torchvision's, with either conv."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """Isotropic ConvNeXt: large depthwise kernels at one resolution (arXiv 2201.03545, 2201.09792)."""
 
-from __future__ import annotations
-
 from einops.layers.torch import Rearrange
 from torch import Tensor, nn
 

@@ -1,8 +1,6 @@
 """Fast Fourier convolution: a view of the whole image from the first layer (LaMa, arXiv 2109.07161,
 with the unit of arXiv 2112.00722)."""
 
-from __future__ import annotations
-
 import torch
 from einops import rearrange
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """Layers that several nets share."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext

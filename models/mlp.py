@@ -1,7 +1,5 @@
 """A multilayer perceptron on the pixels: the plain control."""
 
-from __future__ import annotations
-
 import itertools
 
 from einops import rearrange

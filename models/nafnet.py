@@ -1,7 +1,5 @@
 """NAFNet, small: gates in place of activations (Chen et al., arXiv 2204.04676)."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

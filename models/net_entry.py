@@ -1,7 +1,5 @@
 """How a net is registered: a settings class under one ``@net`` line (see ``models.registry``)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, TypeVar

@@ -1,7 +1,5 @@
 """One value a layer from ``N``, ``A:B`` or ``A,B,C``: the logbook's rules, without torch."""
 
-from __future__ import annotations
-
 
 def _positions(layers: int) -> list[float]:
     """Each layer's position in [0, 1]; 0 for a single layer."""

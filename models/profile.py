@@ -1,7 +1,5 @@
 """Counts of a network: parameters, multiply-adds, one row a layer."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any

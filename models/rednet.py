@@ -1,7 +1,5 @@
 """RED-Net, the closest published ancestor of ResConv (Mao, Shen and Yang, arXiv 1606.08921)."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 from models.layers import check_images

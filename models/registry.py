@@ -3,8 +3,6 @@
 To add a net, write its module and its settings class here under one ``@net`` line.
 """
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 

@@ -1,7 +1,5 @@
 """ResConv: a residual conv encoder/decoder that keeps the image size (logbook A)."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The small residual net of the channel-selection logbook (Kaggle, dog-vs-cat-vs-bird)."""
 
-from __future__ import annotations
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """U-Net with attention at the smallest level (Ronneberger et al., arXiv 1505.04597)."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F

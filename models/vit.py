@@ -1,7 +1,5 @@
 """A vision transformer on patches, as in masked autoencoders (He et al., arXiv 2111.06377)."""
 
-from __future__ import annotations
-
 import math
 
 import torch

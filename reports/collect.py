@@ -1,7 +1,5 @@
 """Runs from anywhere: run folders, sweep files, studies and W&B paths."""
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from collections import Counter

@@ -1,7 +1,5 @@
 """The logbook's tables of runs: one row a setting, ranked by the metric, seeds joined."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace

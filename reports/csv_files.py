@@ -1,7 +1,5 @@
 """Results in CSV files, such as those of results/ and of ``compare --out x.csv``, as runs."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Mapping
 from dataclasses import dataclass

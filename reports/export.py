@@ -1,7 +1,5 @@
 """Runs for other tools: TensorBoard's event files."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path

@@ -3,8 +3,6 @@
 Trace ``rN`` belongs to row N of the table, ``bN`` is its band over seeds; the page marks by it.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from html import escape

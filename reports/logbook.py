@@ -7,8 +7,6 @@ a summary.
     python -m reports.logbook runs/logbook-12800
 """
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 from pathlib import Path

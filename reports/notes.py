@@ -1,7 +1,5 @@
 """The notes below a comparison: what was left out, and what forbids a comparison."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """A comparison as a W&B Report, and as a table in a W&B run of job type ``report``."""
 
-from __future__ import annotations
-
 import importlib
 import re
 from collections.abc import Sequence

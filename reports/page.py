@@ -3,8 +3,6 @@
 Everything is inline; the page's own policy forbids the browser any request and any other script.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The same demo pictures for every run, side by side on one sheet."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass

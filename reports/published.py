@@ -1,7 +1,5 @@
 """The logbook's figures, beside which the project's own are put."""
 
-from __future__ import annotations
-
 import csv
 import re
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Which rows of tables are shown, in which order, and beside which baseline."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """What distinguishes one run's experiment from another's: its settings without the seed."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Demo pictures as data for the page: one sheet of pictures a run and step, each kept once."""
 
-from __future__ import annotations
-
 import base64
 import io
 from collections.abc import Sequence

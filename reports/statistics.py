@@ -1,7 +1,5 @@
 """Mean and spread over seeds, and which settings are distinguishable from the best one."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A table of compared runs, and what its rows show."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,7 +1,5 @@
 """Column headings and values as a reader writes them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 TITLES = {

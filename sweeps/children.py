@@ -1,7 +1,5 @@
 """The processes that a sweep's command starts: workers, W&B's agents, runs of single points."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

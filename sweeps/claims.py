@@ -1,7 +1,5 @@
 """A worker's claims on the points of a study: take the next one, record how its run ended."""
 
-from __future__ import annotations
-
 import time
 import uuid
 from collections import defaultdict, deque

@@ -1,7 +1,5 @@
 """The offline engine: workers that claim the points of a study."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import signal

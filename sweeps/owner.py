@@ -6,8 +6,6 @@ the stamp is older than ``LEASE_SECONDS``: no lock has to be held as long as a r
 have to agree to a minute or two.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

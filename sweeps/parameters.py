@@ -1,7 +1,5 @@
 """Parameters of a sweep: W&B's distributions, read from YAML and evaluated at a quantile."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import math

@@ -5,8 +5,6 @@ the signal, whatever ended the parent. W&B's agents then finish the current run 
 workers save theirs and end, because a training run takes the signal for a scheduler's.
 """
 
-from __future__ import annotations
-
 import ctypes
 import os
 import runpy

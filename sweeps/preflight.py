@@ -1,7 +1,5 @@
 """Preflight checks of a sweep: its data and its program; loads no data."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Where a study is kept: a journal file, which may lie on a shared disk, or a database."""
 
-from __future__ import annotations
-
 import fcntl
 import json
 import os

@@ -7,8 +7,6 @@ waits anew, to go on from its last checkpoint. An owner that comes back too late
 closed: its result is not counted.
 """
 
-from __future__ import annotations
-
 import json
 import uuid
 from collections import defaultdict

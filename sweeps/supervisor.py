@@ -1,7 +1,5 @@
 """Supervision of worker processes: start them, poll, show, forward stops, collect exits."""
 
-from __future__ import annotations
-
 import signal
 import time
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Sweep files: W&B's YAML as people write it, checked and completed."""
 
-from __future__ import annotations
-
 import itertools
 import math
 import os

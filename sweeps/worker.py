@@ -4,8 +4,6 @@ Its job is one JSON line on stdin (``Job``). It takes no further point once stdi
 its runs end is recorded in the study; what they print goes to the worker's log.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -1,7 +1,5 @@
 """W&B sweep files as YAML, read with the safe loader and without its traps."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

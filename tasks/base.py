@@ -1,7 +1,5 @@
 """The interface between a task and everything around it, and the evaluation loop of its metrics."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol

@@ -5,8 +5,6 @@ every pixel is filled in from the whole noisy image. The nearest neighbours are 
 whose undamaged pixels are nearest.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any
 

@@ -6,8 +6,6 @@ call damages a batch. All work on the images' own device. To add one, write its 
 from ``Corruption`` gives ``sample`` and ``fixed``) and its line in ``tasks.registry``.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """What a lookup reaches on data sets for which it is known: the least that a net should beat."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

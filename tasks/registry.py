@@ -1,7 +1,5 @@
 """The tasks and corruptions by name. Torch-free: an entry is imported when it is used."""
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass

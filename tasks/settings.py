@@ -1,7 +1,5 @@
 """Options of the two tasks."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """Runs, sweeps and tables on a W&B server, through the public API."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import os

@@ -1,7 +1,5 @@
 """``metrics.csv``: the run's rows, readable and appended to while it trains."""
 
-from __future__ import annotations
-
 import contextlib
 import csv
 import io

@@ -1,7 +1,5 @@
 """One run as it was recorded, read from its run folder or (``tracking.api``) from W&B."""
 
-from __future__ import annotations
-
 import csv
 import sys
 from collections.abc import Iterable, Mapping

@@ -4,8 +4,6 @@ Only options given to a command override W&B's settings files, variables and key
 imported late, because that takes over a second.
 """
 
-from __future__ import annotations
-
 import os
 import tempfile
 import urllib.error

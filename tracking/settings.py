@@ -1,7 +1,5 @@
 """Options of what is sent to Weights & Biases."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import ClassVar
 

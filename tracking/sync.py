@@ -1,7 +1,5 @@
 """Upload to a W&B server what runs wrote offline, or could not send: all parts, in order."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

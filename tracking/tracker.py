@@ -1,7 +1,5 @@
 """Writes one run to Weights & Biases. A run never depends on it."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 import os

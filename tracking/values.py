@@ -1,7 +1,5 @@
 """Names, tags and tables within the limits of W&B."""
 
-from __future__ import annotations
-
 import contextlib
 import re
 import sys
