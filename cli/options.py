@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from common.options import Boolean, flag
-from experiment.settings import Option, Settings, groups_of, options_of
+from common.options import Boolean, Option, flag
+from experiment.settings import Settings, groups_of, options_of
 
 
 class Value(click.ParamType):

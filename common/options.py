@@ -7,7 +7,7 @@ keep, and raises ``InputError`` with what is allowed and an example.
 import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field
 from typing import Any, ClassVar
 
@@ -23,37 +23,44 @@ class OptionGroup:
     section: ClassVar[str]  # heading in --help
 
 
+@dataclass(frozen=True)
+class Option:
+    """An option of the command line, and a key of ``run.config``.
+
+    ``neutral`` is the default that the option was born with; it never changes, because a run's
+    identity holds just the options that differ from it. To change what the values mean, raise
+    ``version``. ``identity=False`` marks an option that cannot change the results.
+    ``only_if=("conv", "select")`` limits the option's effect to that value of another option.
+    ``section`` overrides the group's heading in --help. ``name`` and ``default`` are filled in for
+    each command.
+    """
+
+    neutral: Any
+    read: Callable[[str, Any], Any]
+    help: str
+    section: str = ""
+    version: int = 1
+    identity: bool = True
+    only_if: tuple[str, Any] | None = None
+    name: str = ""
+    default: Any = None
+
+    def has_effect(self, values: Mapping[str, Any]) -> bool:
+        """Whether the option acts beside the other options' ``values``."""
+        return not self.only_if or values.get(self.only_if[0]) == self.only_if[1]
+
+
 def option(
     neutral: Any,
     read: Callable[[str, Any], Any],
     help: str,
     *,
     default: Any = MISSING,
-    section: str | None = None,
-    version: int = 1,
-    identity: bool = True,
-    only_if: tuple[str, Any] | None = None,
+    **about: Any,
 ) -> Any:
-    """A field of an ``OptionGroup`` that is also a command-line option and a key of ``run.config``.
-
-    ``neutral`` is the default that the option was born with; it never changes, because a run's
-    identity holds just the options that differ from it. To change the default, give ``default``.
-    To change what the values mean, raise ``version``. ``identity=False`` marks an option that
-    cannot change the results. ``only_if=("conv", "select")`` limits the option's effect to that
-    value of another option. ``section`` overrides the group's heading in --help.
-    """
-    return field(
-        default=neutral if default is MISSING else default,
-        metadata={
-            "neutral": neutral,
-            "read": read,
-            "help": help,
-            "section": section,
-            "version": version,
-            "identity": identity,
-            "only_if": only_if,
-        },
-    )
+    """A field of an ``OptionGroup``: an ``Option``, whose ``default`` may have left ``neutral``."""
+    chosen = neutral if default is MISSING else default
+    return field(default=chosen, metadata={"option": Option(neutral, read, help, **about)})
 
 
 def flag(name: str) -> str:

@@ -5,13 +5,13 @@ Nothing heavy is imported here: --help and wrong input are answered without torc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import Any, ClassVar
 
 from common.errors import InputError, nearest, one_of
-from common.options import Choice, Interval, OptionGroup, Seconds, Text, option
+from common.options import Choice, Interval, Option, OptionGroup, Seconds, Text, option
 from data.settings import DataSettings
 from models.registry import NETS, NetSettings, command_of
 from tasks.settings import ClassificationSettings, RestorationSettings
@@ -57,26 +57,6 @@ class RunSettings(OptionGroup):
     runs_dir: str = option("runs", Text(path=True), "Where run folders are made.", identity=False)
 
 
-@dataclass(frozen=True)
-class Option:
-    """One option of one command, with the group it belongs to."""
-
-    name: str
-    group: str  # attribute of ``Settings``
-    section: str
-    default: Any
-    neutral: Any
-    read: Callable[[str, Any], Any]
-    help: str
-    version: int
-    identity: bool
-    only_if: tuple[str, Any] | None
-
-    def has_effect(self, values: Mapping[str, Any]) -> bool:
-        """Whether the option acts beside the other options' ``values``."""
-        return not self.only_if or values.get(self.only_if[0]) == self.only_if[1]
-
-
 def groups_of(command: str) -> dict[str, type[OptionGroup]]:
     """The settings group of each attribute of ``Settings``. Raises ``InputError``."""
     if command not in NETS:
@@ -95,21 +75,21 @@ def groups_of(command: str) -> dict[str, type[OptionGroup]]:
 
 def options_of(command: str) -> dict[str, Option]:
     """Every option of ``command`` by name. Raises ``InputError`` for an unknown command."""
-    return _options_of(tuple(groups_of(command).items()), tuple(NETS[command].defaults.items()))
+    return _options_of(tuple(groups_of(command).values()), tuple(NETS[command].defaults.items()))
 
 
 @cache
 def _options_of(
-    groups: tuple[tuple[str, type[OptionGroup]], ...], defaults: tuple[tuple[str, Any], ...]
+    groups: tuple[type[OptionGroup], ...], defaults: tuple[tuple[str, Any], ...]
 ) -> dict[str, Option]:
     """Cached, because a sweep parses thousands of settings."""
     found = {}
-    for group, cls in groups:
+    for cls in groups:
         for f in fields(cls):
             default = dict(defaults).get(f.name, f.default)
-            about = dict(f.metadata)
-            section = about.pop("section") or cls.section
-            found[f.name] = Option(f.name, group, section, default, **about)
+            option: Option = f.metadata["option"]
+            section = option.section or cls.section
+            found[f.name] = replace(option, name=f.name, default=default, section=section)
     return dict(sorted(found.items(), key=lambda item: SECTIONS.index(item[1].section)))
 
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from common.errors import InputError, nearest
+from common.options import Option
 from experiment.describe import command_line
-from experiment.settings import Option, options_of
+from experiment.settings import options_of
 from models.registry import NETS
 from reports.csv_files import CsvRun
 from tracking.record import RunRecord

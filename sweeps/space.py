@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import InputError
-from common.options import NONE_SPELLINGS
+from common.options import NONE_SPELLINGS, Option
 from data.registry import folder_val_images
 from experiment.identity import identity, legacy_identity
-from experiment.settings import Option, Settings, options_of
+from experiment.settings import Settings, options_of
 from sweeps.parameters import Parameter
 from tasks.metrics import Goal
 from tracking.folder import RunFolder
