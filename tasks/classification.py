@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image, ImageOps
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -248,8 +249,4 @@ def logits_of(images: Tensor, forward: Forward, device: torch.device, *, mirror:
 
 def _framed(pixels: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
     """uint8 [h w] or [h w 3] with a frame of two pixels: [h+4 w+4 3]."""
-    rgb = pixels if pixels.ndim == 3 else np.repeat(pixels[:, :, None], 3, axis=2)
-    sheet = np.empty((rgb.shape[0] + 4, rgb.shape[1] + 4, 3), dtype=np.uint8)
-    sheet[:] = colour
-    sheet[2:-2, 2:-2] = rgb
-    return sheet
+    return np.asarray(ImageOps.expand(Image.fromarray(pixels).convert("RGB"), 2, colour))
