@@ -25,13 +25,11 @@ def write_atomically(
 
     A reader, and a process killed at any moment, sees the old file or the new one, never a part.
     With ``previous`` the old file is kept under that name (killed in between, only there).
-    ``durable`` waits for the disk, so that the file also survives a power cut.
+    ``durable`` waits for the disk, so that the file also survives a power cut; without it a power
+    cut may leave an empty file under that name.
     Raises ``OSError`` (disk full, no permission) with ``path`` untouched.
     """
-    new = not path.parent.exists()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if new and durable:
-        fsync_folder(path.parent.parent)
+    make_folder(path.parent)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with open(part, "wb") as file:
@@ -48,12 +46,20 @@ def write_atomically(
     finally:
         part.unlink(missing_ok=True)
     if durable:
-        fsync_folder(path.parent)
+        fsync(path.parent)
 
 
-def fsync_folder(folder: Path) -> None:
-    """Make renames in ``folder`` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def make_folder(path: Path) -> None:
+    """Make ``path``, with the folders above it, such that a new one survives a power cut."""
+    new = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in new:
+        fsync(folder.parent)
+
+
+def fsync(path: Path) -> None:
+    """Make a file's content, or a folder's new names, survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

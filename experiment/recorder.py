@@ -151,10 +151,15 @@ class Recorder:
                 "times": self.times,
                 "metrics": self._metrics.checksum,
             }
-            self._metrics.to_disk()
+            self._to_disk()
             last, previous = (self.folder.checkpoints / f"{n}.pt" for n in ("last", "previous"))
             checkpoints.save(last, self._weights(trainer) | state, previous)
             self.saves.saved(trainer.images_seen)
+
+    def _to_disk(self) -> None:
+        """fsync what a checkpoint or the last summary, which must not be newer, is about."""
+        self._metrics.to_disk()
+        self.folder.to_disk()
 
     def _weights(self, trainer: BaseTrainer) -> dict[str, Any]:
         """Config and the evaluated weights: enough to rebuild the network."""
@@ -235,6 +240,8 @@ class Recorder:
         self, trainer: BaseTrainer, state: str, exit_code: int = 0, reason: str | None = None
     ) -> dict[str, Any]:
         """Write the last summary, close W&B, release the folder; returns the summary."""
+        if state != "failed":
+            self._to_disk()
         summary = self.write_summary(trainer, state, reason)
         if self.metrics:
             self.metrics.close()

@@ -176,7 +176,7 @@ def _load_last(
     path, saved, problems = checkpoints.load_first(files, resumed.config["run_id"])
     best = folder.checkpoints / "best.pt"
     resumed.check_config(saved["config"] if path else None)
-    if path and saved["best"] and best.exists():  # reported now, not after the whole training
+    if path and saved["best"]:  # reported now, not after the whole training
         checkpoints.check_best(best, resumed.config["run_id"], saved["best"])
     for problem in problems:
         log.warning(problem)

@@ -15,6 +15,7 @@ from optuna.storages.journal import JournalFileBackend, JournalStorage
 from optuna.storages.journal._file import BaseJournalFileLock
 
 from common.errors import InputError, RunError
+from common.files import fsync, make_folder
 from common.log import log
 
 RETRY_SECONDS = 60  # for a database server that is being restarted
@@ -54,7 +55,7 @@ def _open_journal(path: Path, read_only: bool) -> Any:
     where, path = str(path), path.resolve()
     try:
         if not read_only:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
         lock = FileLock(path)
         backend = JournalFileBackend(str(path), lock_obj=lock)
         with open(path, "rb") as file:
@@ -67,6 +68,7 @@ def _open_journal(path: Path, read_only: bool) -> Any:
         if not read_only:
             lock.acquire()
             lock.release()
+            fsync(path.parent)  # what is recorded next must survive a power cut
         return JournalStorage(backend)
     except OSError as error:
         raise InputError(f"{where}: {error.strerror}") from None

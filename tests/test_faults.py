@@ -1,4 +1,4 @@
-"""Damaged files of runs: a part of ``python -m tests.faults.corrupt``, and any bytes to readers."""
+"""A part of ``tests/faults``: damage, crashes, power cuts; and any bytes given to the readers."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from common.errors import InputError, RunError
 from experiment import checkpoints
 from sweeps.sweep_file import read_sweep
 from tests.faults.corrupt import corruptions, flipped
+from tests.faults.crash import crashes
+from tests.faults.power import cut_runs, cut_sweeps
 from tracking.folder import read_config, state_of
 from tracking.metrics_file import MetricsFile
 
@@ -25,6 +27,22 @@ ROWS = b"step,images_seen,epoch,train/l1\n1,16,0.1,0.5\n2,32,0.2,0.25\n"
 @pytest.mark.slow
 def test_corruptions_are_recovered_from_or_refused_and_none_is_trained_on(tmp_path):
     assert sum(corruptions(60, 1, tmp_path).values()) == 60
+
+
+@pytest.mark.slow
+def test_a_process_killed_at_any_writing_call_is_gone_on_with_bit_by_bit(tmp_path):
+    assert crashes(5, 1, tmp_path, ("sweep", "classify")).startswith("5 crashes")
+
+
+def test_a_power_cut_loses_no_recorded_point_of_a_sweep(tmp_path):
+    assert sum(cut_sweeps(12, 1, tmp_path).values()) == 12
+
+
+@pytest.mark.slow
+def test_a_power_cut_loses_nothing_that_a_run_reported_as_saved(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    outcomes = cut_runs(40, 1, tmp_path, resumed=0.1)
+    assert outcomes["resumed"] > 20 and outcomes["finished"] and outcomes["identical at the end"]
 
 
 def checkpoint_bytes() -> bytes:

@@ -19,7 +19,14 @@ from typing import Any
 import yaml
 
 from common.errors import InputError
-from common.files import encodable, fsync_folder, json_text, write_atomically, write_text_atomically
+from common.files import (
+    encodable,
+    fsync,
+    json_text,
+    make_folder,
+    write_atomically,
+    write_text_atomically,
+)
 from common.media import Picture, Table
 
 ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
@@ -102,6 +109,7 @@ class RunFolder:
         self.pictures = path / "pictures"
         self.tables = path / "tables"
         self._lock: int | None = None
+        self._unsynced: list[Path] = []
 
     @staticmethod
     def safe_name(name: str) -> str:
@@ -122,7 +130,8 @@ class RunFolder:
         config["started_at"] = utc_now()
         hidden = cls(path.with_name(f".{path.name}"))
         try:
-            hidden.path.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
+            hidden.path.mkdir(exist_ok=True)
             hidden.lock()
             hidden.write_config(config)
             hidden.path.rename(path)
@@ -135,7 +144,7 @@ class RunFolder:
                 "give a folder you can write to, for example --runs-dir runs"
             ) from None
         folder = cls(path)
-        fsync_folder(path.parent)  # else a power cut could leave it under its hidden name
+        fsync(path.parent)  # else a power cut could leave it under its hidden name
         folder._lock = hidden._lock
         return folder
 
@@ -196,10 +205,12 @@ class RunFolder:
 
     def write_table(self, table: Table) -> None:
         """Write ``tables/<name>.csv``; pictures become PNG files, named in their cells."""
-        self.tables.mkdir(exist_ok=True)
+        make_folder(self.tables)
         rows = [[self._cell(cell) for cell in row] for row in table.rows]
-        with open(self.tables / f"{table.name}.csv", "w", newline="", encoding="utf-8") as file:
+        path = self.tables / f"{table.name}.csv"
+        with open(path, "w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows(encodable([table.columns, *rows]))
+        self._unsynced.append(path)
 
     def _cell(self, cell: Any) -> Any:
         if not isinstance(cell, Picture):
@@ -213,4 +224,11 @@ class RunFolder:
         path = self.pictures / folder / f"{name or picture.name}.png"
         image = Image.fromarray(picture.pixels)
         write_atomically(path, lambda file: image.save(file, format="PNG"), durable=False)
+        self._unsynced.append(path)
         return path
+
+    def to_disk(self) -> None:
+        """fsync the tables and pictures that are new: together, which disks do much faster."""
+        for path in {*self._unsynced, *(path.parent for path in self._unsynced)}:
+            fsync(path)
+        self._unsynced = []

@@ -87,7 +87,7 @@ class MetricsFile:
         self._count(row)
 
     def to_disk(self) -> None:
-        """fsync: a checkpoint must never be newer than its metrics."""
+        """fsync what was written."""
         os.fsync(self.file.fileno())
 
     def close(self) -> None:

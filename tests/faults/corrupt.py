@@ -70,7 +70,13 @@ def zeroed(data: bytes, chance: random.Random) -> bytes:
     return data[:start] + bytes(length) + data[start + length :]
 
 
-DAMAGES: tuple[Callable[[bytes, random.Random], bytes], ...] = (flipped, cut_off, zeroed)
+def removed(data: bytes, chance: random.Random) -> None:
+    """The file is gone."""
+
+
+DAMAGES: tuple[Callable[[bytes, random.Random], bytes | None], ...] = (
+    flipped, cut_off, zeroed, removed,
+)  # fmt: skip
 
 
 def what_resumes(folder: Path) -> dict[str, Any]:
@@ -89,7 +95,7 @@ def what_resumes(folder: Path) -> dict[str, Any]:
         metrics.close()
         return {
             "settings": settings.replace(resume=None).flat(), "saved": saved, "rows": rows,
-            "best": run.checkpoints.load(best)["model"] if saved else {},
+            "best": run.checkpoints.load(best)["model"] if saved.get("best") else {},
             "config": {k: v for k, v in resumed.config.items() if k != "started_at"},
         }  # fmt: skip
     finally:
@@ -121,7 +127,9 @@ def corruptions(count: int, seed: int, folder: Path) -> Counter[str]:
             damage = chance.choice(DAMAGES)
             kind, data = damage.__name__, damage((copy / file).read_bytes(), chance)
         same = data == (copy / file).read_bytes()
-        (copy / file).write_bytes(data)
+        (copy / file).unlink()
+        if data is not None:
+            (copy / file).write_bytes(data)
         try:
             found = what_resumes(copy)
         except InputError as error:
