@@ -138,7 +138,7 @@ def _named(settings: Settings, resume: str) -> ResumedRun:
 def _newest(settings: Settings, run_id: str | None) -> ResumedRun | None:
     wanted = identity(settings)
     found = []
-    for path in Path(settings.run.runs_dir).glob("*/config.yaml"):
+    for path in Path(settings.run.runs_dir).glob("[!.]*/config.yaml"):
         if state_of(path.parent) in TERMINAL_STATES:
             continue
         try:

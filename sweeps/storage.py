@@ -4,7 +4,8 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator
+import zlib
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -57,7 +58,7 @@ def _open_journal(path: Path, read_only: bool) -> Any:
         if not read_only:
             make_folder(path.parent)
         lock = FileLock(path)
-        backend = JournalFileBackend(str(path), lock_obj=lock)
+        backend = CheckedJournal(str(path), lock_obj=lock)
         with open(path, "rb") as file:
             first = file.readline()
         torn = not first.endswith(b"\n") and TORN_START.startswith(
@@ -72,6 +73,8 @@ def _open_journal(path: Path, read_only: bool) -> Any:
         return JournalStorage(backend)
     except OSError as error:
         raise InputError(f"{where}: {error.strerror}") from None
+    except InputError:
+        raise
     except (ValueError, KeyError, TypeError):
         raise InputError(f"{where}: not an Optuna journal; give another file") from None
 
@@ -150,14 +153,54 @@ def _without_password(url: str) -> str:
 
 
 def _cut_torn_line(path: Path) -> None:
-    """A process killed while it wrote may leave half a line, which Optuna cannot read past."""
+    """Cut off a last line that is not whole, as a kill or a power cut leaves it.
+
+    Optuna could not read past it. Nothing in it was reported as recorded.
+    """
     with open(path, "rb+") as file:
         size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - 1))
-        if file.read() not in (b"", b"\n"):
-            file.seek(max(0, size - 1_000_000))
+        length, tail, start = 4096, b"", -1
+        while start < 0 and len(tail) < size:  # to the end of the line before
+            file.seek(max(0, size - length))
             tail = file.read()
-            file.truncate(size - len(tail) + tail.rfind(b"\n") + 1)
+            start = tail.rfind(b"\n", 0, -1)
+            length *= 16
+        if size and not _is_whole(tail[start + 1 :]):
+            file.truncate(size - len(tail) + start + 1)
+
+
+def _is_whole(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict) and line.endswith(b"\n")
+    except ValueError:
+        return False
+
+
+class CheckedJournal(JournalFileBackend):
+    """A journal whose lines carry a checksum; those of earlier versions are read without one."""
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Write a line for each of ``logs``, and wait for the disk."""
+        super().append_logs([log | {"crc": _checksum(log)} for log in logs])
+
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any]]:
+        """What stands from a line on. Raises ``InputError`` for a line that is damaged."""
+        number = log_number_from
+        try:
+            for log in super().read_logs(log_number_from):
+                if log.pop("crc", None) not in (None, _checksum(log)):
+                    raise ValueError
+                number += 1
+                yield log
+        except (ValueError, AttributeError):  # no JSON, not an object
+            raise InputError(
+                f"{self._file_path}: line {number + 1} is damaged; put back a copy of the file, or "
+                "give another"
+            ) from None
+
+
+def _checksum(log: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(log).encode())
 
 
 class FileLock(BaseJournalFileLock):

@@ -21,9 +21,9 @@ FORKS.set_forkserver_preload(["experiment.run", "torch._dynamo"])
 def run_in_child(task: str, options: dict[str, Any], place: str = "", count: int = 0) -> int:
     """Run in a child; it gets SIGKILL at the ``count``-th ``place``. Returns its exit code.
 
-    Places: after a ``step``, after a metrics ``row``, before a ``replace`` of an atomic write,
-    after a checkpoint is ``saved``, at the ``end`` after the last checkpoint. After a step also
-    SIGTERM (``term``), or SIGINT and then one more (``interrupt``).
+    Places: after a ``step``, after a metrics ``row``, before a ``replace`` of an atomic write or
+    the ``rename`` of a new folder, after a checkpoint is ``saved``, at the ``end`` after the last
+    checkpoint. After a step also SIGTERM (``term``), or SIGINT and then one more (``interrupt``).
     """
     child = start_child(task, options, place, count)
     child.join(120)
@@ -55,6 +55,7 @@ def _child(task: str, options: dict, place: str, count: int, folder: str, env: d
         "interrupt": (runs.Recorder, "after_step", True),
         "row": (recorder.MetricsFile, "write", True),
         "replace": (os, "replace", False),
+        "rename": (os, "rename", False),
         "saved": (runs.Recorder, "save", True),
         "end": (runs.Recorder, "conclude", True),
     }

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from common.errors import InputError, RunError
 from experiment import checkpoints
 from sweeps.sweep_file import read_sweep
-from tests.faults.corrupt import corruptions, flipped
+from tests.faults.corrupt import corruptions
 from tests.faults.crash import crashes
+from tests.faults.damage import flipped
+from tests.faults.journal import journal_corruptions
 from tests.faults.power import cut_runs, cut_sweeps
 from tracking.folder import read_config, state_of
 from tracking.metrics_file import MetricsFile
@@ -32,6 +34,10 @@ def test_corruptions_are_recovered_from_or_refused_and_none_is_trained_on(tmp_pa
 @pytest.mark.slow
 def test_a_process_killed_at_any_writing_call_is_gone_on_with_bit_by_bit(tmp_path):
     assert crashes(5, 1, tmp_path, ("sweep", "classify")).startswith("5 crashes")
+
+
+def test_a_damaged_journal_is_recovered_from_or_refused_and_never_believed(tmp_path):
+    assert sum(journal_corruptions(40, 1, tmp_path).values()) == 40
 
 
 def test_a_power_cut_loses_no_recorded_point_of_a_sweep(tmp_path):

@@ -171,6 +171,15 @@ def test_a_run_is_gone_on_with_by_folder_or_id_and_only_as_what_it_was(cli, tmp_
     assert "the run is finished" in cli("resconv", "--resume", folder).err
 
 
+def test_a_run_killed_before_its_folder_had_its_name_is_begun_anew(tmp_path):
+    options = RESCONV | {"runs_dir": str(tmp_path), "resume": "auto"}
+    assert run_in_child("resconv", options, "rename", 1) == -9
+    [hidden] = tmp_path.iterdir()
+    assert hidden.name.startswith(".") and (hidden / "config.yaml").exists()
+    assert run_in_child("resconv", options) == 0
+    assert json.loads((only_run(tmp_path) / "summary.json").read_text())["state"] == "finished"
+
+
 def test_a_checkpoint_is_due_by_images_or_by_minutes(monkeypatch):
     now = 0.0
     monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now)

@@ -56,7 +56,8 @@ def find_run_folder(run: str, runs_dir: Path) -> Path | None:
     for path in (Path(run), runs_dir / run):
         if (path / "config.yaml").is_file():
             return path
-    found = [p.parent for p in runs_dir.glob("*/config.yaml") if p.parent.name.endswith(f"-{run}")]
+    folders = (path.parent for path in runs_dir.glob("[!.]*/config.yaml"))
+    found = [folder for folder in folders if folder.name.endswith(f"-{run}")]
     return found[0] if len(found) == 1 else None
 
 
@@ -125,7 +126,7 @@ class RunFolder:
         ``InputError`` where it cannot be made, and for an id that another run has already.
         """
         path = Path(runs_dir) / f"{cls.safe_name(name)}-{run_id}"
-        for other in Path(runs_dir).glob(f"*-{run_id}/config.yaml"):
+        for other in Path(runs_dir).glob(f"[!.]*-{run_id}/config.yaml"):
             raise cls._id_taken(run_id, other.parent)
         config["started_at"] = utc_now()
         hidden = cls(path.with_name(f".{path.name}"))
@@ -137,7 +138,7 @@ class RunFolder:
             hidden.path.rename(path)
         except OSError as error:
             shutil.rmtree(hidden.path, ignore_errors=True)
-            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST) and path.exists():
                 raise cls._id_taken(run_id, path) from None
             raise InputError(
                 f"--runs-dir {runs_dir}: cannot make {path.name} there ({error.strerror}); "

@@ -119,7 +119,7 @@ def _try_lock(folder: Path) -> bool:
 def _run_folders(source: Path) -> list[Path]:
     if (source / "config.yaml").is_file():
         return [source]
-    found = sorted(path.parent for path in source.glob("*/config.yaml"))
+    found = sorted(path.parent for path in source.glob("[!.]*/config.yaml"))
     if not found:
         raise InputError(
             f"{source}: no run there; give run folders or a folder of them, for example runs"

@@ -1,4 +1,4 @@
-"""Corruptions of a run folder: each is recovered from or refused in one line, none trained on.
+"""Corruptions of a run or a journal: each is recovered from or refused in one line, none used.
 
 ``python -m tests.faults.corrupt --count 1600`` by hand; ``test_faults.py`` does some of them.
 """
@@ -11,7 +11,6 @@ import random
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,8 @@ from experiment.settings import Settings
 from experiment.stop import StopRequest
 from tasks.registry import make_task
 from tests.cut import assert_same_tensors, only_run
+from tests.faults.damage import damaged
+from tests.faults.journal import journal_corruptions
 from tests.test_resume import CLASSIFY
 from tracking.metrics_file import MetricsFile
 
@@ -51,32 +52,6 @@ def make_runs(folder: Path) -> tuple[Path, Path]:
         assert run.run(settings, observer=observe, stop=stop).state == "preempted"
         found.append(only_run(runs))
     return found[0], found[1]
-
-
-def flipped(data: bytes, chance: random.Random) -> bytes:
-    damaged = bytearray(data)
-    for _ in range(chance.choice((1, 1, 8))):
-        damaged[chance.randrange(len(damaged))] ^= 1 << chance.randrange(8)
-    return bytes(damaged)
-
-
-def cut_off(data: bytes, chance: random.Random) -> bytes:
-    return data[: chance.randrange(len(data))]
-
-
-def zeroed(data: bytes, chance: random.Random) -> bytes:
-    start = chance.randrange(len(data))
-    length = min(chance.choice((1, 16, 512, 4096)), len(data) - start)
-    return data[:start] + bytes(length) + data[start + length :]
-
-
-def removed(data: bytes, chance: random.Random) -> None:
-    """The file is gone."""
-
-
-DAMAGES: tuple[Callable[[bytes, random.Random], bytes | None], ...] = (
-    flipped, cut_off, zeroed, removed,
-)  # fmt: skip
 
 
 def what_resumes(folder: Path) -> dict[str, Any]:
@@ -124,8 +99,7 @@ def corruptions(count: int, seed: int, folder: Path) -> Counter[str]:
             source = chance.choice((whole, other)) / chance.choice(FILES)
             kind, data = f"swapped with {source}", source.read_bytes()
         else:
-            damage = chance.choice(DAMAGES)
-            kind, data = damage.__name__, damage((copy / file).read_bytes(), chance)
+            kind, data = damaged((copy / file).read_bytes(), chance)
         same = data == (copy / file).read_bytes()
         (copy / file).unlink()
         if data is not None:
@@ -157,7 +131,9 @@ def main() -> None:
     options = parser.parse_args()
     log.setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as folder:
-        print(dict(corruptions(options.count, options.seed, Path(folder))))
+        quarter = options.count // 4
+        print(dict(journal_corruptions(quarter, options.seed, Path(folder))), flush=True)
+        print(dict(corruptions(options.count - quarter, options.seed, Path(folder))))
 
 
 if __name__ == "__main__":
