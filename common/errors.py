@@ -4,11 +4,18 @@ import difflib
 from collections.abc import Iterable
 
 
-class InputError(ValueError):
+class _OneLine(Exception):
+    """An error whose text stays one line, also where it quotes a file that holds line breaks."""
+
+    def __init__(self, text: object = "") -> None:
+        super().__init__(" ".join(str(text).splitlines()))
+
+
+class InputError(_OneLine, ValueError):
     """Wrong input: one line that says what was wrong, what is allowed, and an example."""
 
 
-class RunError(RuntimeError):
+class RunError(_OneLine, RuntimeError):
     """A run that started and failed: one line with the reason."""
 
 

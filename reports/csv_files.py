@@ -1,6 +1,7 @@
 """Results in CSV files, such as those of results/ and of ``compare --out x.csv``, as runs."""
 
 import csv
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,7 +88,7 @@ def _record(
         url=None,
         metric=ranked_by,
         spreads=stds,
-        seeds=int(filled.get("runs") or filled.get("seeds") or 1),
+        seeds=_count(filled.get("runs") or filled.get("seeds")),
     )
 
 
@@ -97,6 +98,10 @@ def _is_result(name: str, texts: set[str]) -> bool:
 
     options = {option for command in NETS for option in options_of(command)}
     return name not in texts and name.replace("-", "_") not in (*options, "sweep")
+
+
+def _count(value: Any) -> int:
+    return int(value) if isinstance(value, (int, float)) and math.isfinite(value) else 1
 
 
 def _is_std(name: str, row: Mapping[str, str]) -> bool:

@@ -75,7 +75,7 @@ def _open_journal(path: Path, read_only: bool) -> Any:
         raise InputError(f"{where}: {error.strerror}") from None
     except InputError:
         raise
-    except (ValueError, KeyError, TypeError):
+    except Exception:  # Optuna's reader raises nearly anything for lines that it did not write
         raise InputError(f"{where}: not an Optuna journal; give another file") from None
 
 

@@ -11,7 +11,15 @@ from typing import Any
 
 from common.errors import InputError
 from common.files import encodable
-from tracking.record import PICTURE_KINDS, DemoPicture, RunRecord, command_of, demo_picture
+from tracking.record import (
+    PICTURE_KINDS,
+    DemoPicture,
+    RunRecord,
+    check_shape,
+    command_of,
+    demo_picture,
+    read_all,
+)
 from tracking.server import key_problem, wandb_settings
 from tracking.values import MAX_NAME
 
@@ -120,7 +128,7 @@ def wandb_records(source: str) -> list[WandbRun]:
     with translate_errors(source):
         runs = [run for run in _find(client, parts) if "dataset" in run.config]  # not a report
         sweeps: dict[str, tuple[str, str]] = {}
-        return [_record(client, run, sweeps) for run in runs]
+        return read_all(runs, lambda run: _record(client, run, sweeps))
 
 
 def _path_parts(source: str) -> list[str]:
@@ -152,6 +160,7 @@ def _find(client: Any, parts: list[str]) -> list[Any]:
 
 
 def _record(client: Any, run: Any, sweeps: dict[str, tuple[str, str]]) -> WandbRun:
+    check_shape(f"{run.entity}/{run.project}/{run.id}", run.config, {})
     sweep = run.config.get("sweep") or {}
     name, description = sweep.get("name"), ""
     if name is None and run.sweep_name:

@@ -2,16 +2,18 @@
 
 import csv
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from common.errors import InputError
 from models.registry import command_of
 from tracking.folder import read_config, read_summary, recorded_time
 
 PICTURE_KINDS = ("input", "output", "target", "error")
+Source = TypeVar("Source")
+Run = TypeVar("Run")
 COSTS = ("parameters", "receptive_field", "multiply_adds", "seconds", "images_per_second")
 
 
@@ -152,6 +154,7 @@ def read_run_folder(folder: Path) -> FolderRun:
             f"{folder}: summary.json cannot be read, or is not of this project; take the folder "
             "out, or train it again"
         )
+    check_shape(str(folder), config, summary)
     sweep = config.get("sweep") or {}
     return FolderRun(
         id=str(summary["run_id"]),
@@ -160,7 +163,7 @@ def read_run_folder(folder: Path) -> FolderRun:
         state=str(summary.get("state")),
         config=config,
         summary=summary,
-        project="/".join(filter(None, (config.get("entity"), config.get("project")))),
+        project="/".join(str(config[key]) for key in ("entity", "project") if config.get(key)),
         sweep=sweep.get("name"),
         sweep_file=sweep.get("file"),
         order=recorded_time(config, summary, folder / "summary.json"),
@@ -169,15 +172,29 @@ def read_run_folder(folder: Path) -> FolderRun:
     )
 
 
+def check_shape(where: str, config: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
+    """Raises ``InputError`` where a group of values is none, as in runs of other programs."""
+    for holder, names in ((config, ("dataset", "network", "sweep")),
+                          (summary, ("last", "best", "wandb"))):  # fmt: skip
+        for name in names:
+            if holder.get(name) and not isinstance(holder[name], Mapping):
+                raise InputError(f"{where}: not a run of this project ({name} is no group)")
+
+
 def read_run_folders(folders: Iterable[Path]) -> list[FolderRun]:
+    """``read_all`` of run folders."""
+    return read_all(folders, read_run_folder)
+
+
+def read_all(sources: Iterable[Source], read: Callable[[Source], Run]) -> list[Run]:
     """The runs found in a search; damaged ones are left out, with a line on stderr each.
 
     Raises ``InputError`` where all are damaged.
     """
     runs, problems = [], []
-    for folder in folders:
+    for source in sources:
         try:
-            runs.append(read_run_folder(folder))
+            runs.append(read(source))
         except InputError as error:
             problems.append(error)
     if problems and not runs:
