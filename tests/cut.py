@@ -15,7 +15,8 @@ from tests.conftest import ROOT
 
 # Children are forked from a server that has imported torch but never computed: quick and clean.
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["experiment.run", "torch._dynamo"])
+PRELOADED = ["experiment.run", "torch._dynamo"]
+FORKS.set_forkserver_preload(PRELOADED)
 
 
 def run_in_child(task: str, options: dict[str, Any], place: str = "", count: int = 0) -> int:

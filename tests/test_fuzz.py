@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ from sweeps.sweep_file import read_sweep
 from tests.fake_runs import fake_run
 from tests.faults.damage import flipped
 from tests.faults.journal import do_points, study_in
-from tracking.api import wandb_records
+from tracking import api
 from tracking.folder import read_config, state_of
 from tracking.metrics_file import MetricsFile
 from tracking.record import RunRecord, read_run_folder
@@ -187,5 +188,6 @@ def test_a_server_that_answers_with_any_value(data):
             answer[name] = {"dataset": answer[name]}
     run = SimpleNamespace(**answer)
     client = SimpleNamespace(runs=lambda *args, **options: [run])
-    for record in one_line(wandb_records, "e/p", lambda: client) or []:
-        use(record)
+    with mock.patch.object(api, "connect", lambda: client):
+        for record in one_line(api.wandb_records, "e/p") or []:
+            use(record)

@@ -17,14 +17,16 @@ from typing import Any
 
 from common.log import log
 from experiment.resume import state_of
-from tests.cut import FORKS, ROOT, only_run
+from tests.cut import FORKS, PRELOADED, ROOT, only_run
 from tests.faults.calls import Count, Crash, intercepted
 from tests.test_resume import CLASSIFY, RESCONV, assert_same_runs
 from tracking.folder import read_config
 
+# Children are forked from a server that has imported what they need.
+FORKS.set_forkserver_preload(["tests.faults.crash", "sweeps.worker", *PRELOADED])
 KILLS = 6  # of a trial, at most
 # The precision that --precision auto takes may change with the machine's load.
-SMALL = {"train_images": 64, "val_images": 12, "images": 128, "batch_size": 16,
+SMALL = {"train_images": 48, "val_images": 4, "images": 96, "batch_size": 16,
          "checkpoint_every": 32, "precision": "fp32"}  # fmt: skip
 SWEEP = {
     "name": "crashes", "method": "grid", "program": "train.py",
@@ -131,5 +133,6 @@ def crashes(count: int, seed: int, folder: Path, tasks: tuple[str, ...] = tuple(
         for point, run in runs_of(task, trial).items():
             assert_same_runs(run, wholes[task][point])
         shutil.rmtree(trial)
+        print(f"trial {trials} ({task}): identical, {killed} crashes so far", flush=True)
     made = ", ".join(f"{task} {calls[task]}" for task in tasks)
     return f"{killed} crashes in {trials} trials, all identical (writing calls: {made})"
