@@ -26,7 +26,7 @@ from tracking.folder import read_config
 FORKS.set_forkserver_preload(["tests.faults.crash", "sweeps.worker", *PRELOADED])
 KILLS = 6  # of a trial, at most
 # The precision that --precision auto takes may change with the machine's load.
-SMALL = {"train_images": 48, "val_images": 4, "images": 96, "batch_size": 16,
+SMALL = {"train_images": 48, "val_images": 10, "images": 96, "batch_size": 16,
          "checkpoint_every": 32, "precision": "fp32"}  # fmt: skip
 SWEEP = {
     "name": "crashes", "method": "grid", "program": "train.py",
