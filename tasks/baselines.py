@@ -115,8 +115,9 @@ class Baseline(nn.Module):
         if self.method == "mirror":
             return _mirrored(images, inputs[:, self.image_channels :] > 0.5)
         outputs = images.flatten(1).clamp(0, 1).contiguous()
-        for rows, known, visible, filled in self._groups(inputs):
-            outputs[rows[:, None], filled] = self._fill(known, visible, filled)
+        with torch.autocast(inputs.device.type, enabled=False):  # distances and sums need float32
+            for rows, known, visible, filled in self._groups(inputs):
+                outputs[rows[:, None], filled] = self._fill(known, visible, filled)
         return outputs.view(images.shape)
 
     def _groups(self, inputs: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:

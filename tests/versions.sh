@@ -6,9 +6,9 @@ set -euo pipefail
 folder=$(realpath "${1:?give a folder for the environments}")
 cd "$(dirname "$0")/.."
 
-python3 -m venv "$folder/lock" && "$folder/lock/bin/pip" install -q -r requirements.lock
+python3 -m venv "$folder/lock" && "$folder/lock/bin/pip" install -q --require-hashes -r requirements.lock
 python3 -m venv "$folder/oldest"
-sed -nE 's/^(torch|torchvision|wandb|optuna|wandb-workspaces)>=([0-9.]+)$/\1==\2/p' requirements.txt \
+sed -nE 's/^([a-z0-9-]+)>=([0-9.]+)$/\1==\2/p' requirements.txt \
     >"$folder/oldest.txt"
 "$folder/oldest/bin/pip" install -q -r requirements.txt -c "$folder/oldest.txt"
 
