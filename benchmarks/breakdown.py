@@ -51,7 +51,7 @@ def errors_of(run: Path) -> tuple[Tensor, Restoration]:
         trainer.train_step()
     else:
         best = checkpoints.load(run / "checkpoints" / "best.pt")
-        trainer.evaluated_net.load_state_dict(best["model"])
+        trainer.net.load_state_dict(best["model"])
     with trainer.evaluating():
         parts = list(task.outputs(trainer.forward, trainer.hardware.device))
     errors = [total / terms for total, terms in (l1_composite(*part) for part in parts)]

@@ -163,7 +163,7 @@ class Recorder:
 
     def _weights(self, trainer: BaseTrainer) -> dict[str, Any]:
         """Config and the evaluated weights: enough to rebuild the network."""
-        return {"config": self.info.config, "model": trainer.evaluated_net.state_dict()}
+        return {"config": self.info.config, "model": trainer.net.state_dict()}
 
     @property
     def seconds(self) -> float:
@@ -181,7 +181,7 @@ class Recorder:
         task, device = trainer.task, trainer.hardware.device
         if task.ends_with_best:
             best = checkpoints.load(self.folder.checkpoints / "best.pt")
-            trainer.evaluated_net.load_state_dict(best["model"])
+            trainer.net.load_state_dict(best["model"])
         with trainer.evaluating():
             metrics = task.final(trainer.forward, device, self._metrics.read())
         if metrics:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import math
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from common.errors import InputError
-from experiment import checkpoints
 from experiment.run import run
 from experiment.settings import Settings
 from experiment.stop import StopRequest
@@ -28,7 +26,7 @@ from training.settings import TrainingSettings
 from training.trainer import NonFiniteLoss, Trainer
 
 WIDE = {"ch": 8, "precision": "fp32"}  # enough channels for Muon
-ALL = WIDE | {"optimizer": "muon", "average": 0.1, "clip_norm": 1.0, "decay": "weights"}
+ALL = WIDE | {"optimizer": "muon", "clip_norm": 1.0, "decay": "weights"}
 
 
 def optimizer_gradients(training: Trainer) -> list[float]:
@@ -71,27 +69,6 @@ def test_an_interval_begun_before_the_norm_was_logged_ends_without_it():
     assert "train/grad_norm" not in row
     again.train_step()
     assert again.read_row()["train/grad_norm"] > 0
-
-
-def test_the_average_has_the_weights_of_its_formula_and_is_what_is_validated():
-    age, steps = 0.2, 6
-    training = make_training(average=age, lr=0.01, precision="fp32")
-    states = []
-    for _ in range(steps):
-        training.train_step()
-        states.append(copy.deepcopy(training.net.state_dict()))
-    shares = [(t / steps) ** (1 / age - 1) for t in range(steps + 1)]
-    weights = [b - a for a, b in itertools.pairwise(shares)]
-    assert sum(weights) == pytest.approx(1)
-    average = training.evaluated_net.state_dict()
-    for name, value in average.items():
-        if value.is_floating_point():
-            expected = sum(w * state[name] for w, state in zip(weights, states, strict=True))
-            torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-6)
-    plain = make_training(precision="fp32")
-    plain.net.load_state_dict(average)
-    assert training.validate() == plain.validate() != make_training(precision="fp32").validate()
-    assert training.net.training and not training.evaluated_net.training
 
 
 def orthogonalized(matrix: Tensor) -> Tensor:
@@ -220,11 +197,11 @@ def test_each_group_has_its_rate_and_the_log_has_that_of_adamw():
 
 
 @pytest.mark.slow
-def test_with_every_lever_a_run_resumes_exactly_and_saves_the_average(tmp_path):
+def test_with_every_lever_a_run_resumes_exactly(tmp_path):
     options = {
         "data": "garments", "train_images": 64, "val_images": 20, "images": 192, "size": 12,
         "batch_size": 16, "log_every": 3, "width": 8, "precision": "fp32", "mode": "disabled",
-        "device": "cpu", "scheduler": "wsd", "optimizer": "muon", "average": 0.1,
+        "device": "cpu", "scheduler": "wsd", "optimizer": "muon",
         "clip_norm": 1.0, "decay": "weights",
     }  # fmt: skip
     stop = StopRequest()
@@ -239,9 +216,3 @@ def test_with_every_lever_a_run_resumes_exactly_and_saves_the_average(tmp_path):
     rest = run(Settings.parse("unet", options | {"resume": str(part.folder)}))
     assert (part.state, rest.state, rest.folder) == ("preempted", "finished", part.folder)
     assert_same_runs(rest.folder, whole.folder)
-    last, best = (checkpoints.load(next(whole.folder.rglob(f"{n}.pt"))) for n in ("last", "best"))
-    average, trained = last["training"]["average"], last["training"]["model"]
-    assert all(torch.equal(value, average[name]) for name, value in last["model"].items())
-    assert not torch.equal(average["stem.weight"], trained["stem.weight"])
-    assert best["best"]["images_seen"] == 192, "the last average is the best one here"
-    assert torch.equal(best["model"]["stem.weight"], average["stem.weight"])

@@ -177,7 +177,7 @@ def test_a_step_needs_no_value_and_mixes_no_devices(command, options, monkeypatc
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
-@pytest.mark.parametrize("options", [{}, {"optimizer": "muon", "average": 0.1, "clip_norm": 1.0}])
+@pytest.mark.parametrize("options", [{}, {"optimizer": "muon", "clip_norm": 1.0}])
 def test_a_step_never_waits_for_cuda(options):
     training = make_training(device="cuda", ch=8, **options)
     training.train_step()

@@ -44,8 +44,6 @@ class BaseTrainer(ABC):
     """A task's net on its device: evaluation, clocks, and the interface that the loop uses.
 
     ``step`` counts the steps done, of ``steps``.
-    ``net`` is trained; ``evaluated_net``, the same unless weights are averaged, is validated and
-    saved.
     """
 
     steps: int
@@ -70,7 +68,6 @@ class BaseTrainer(ABC):
         self.ranks = ranks or DistributedContext()
         self.net = hardware.prepare(self.ranks.prepare(net, hardware.device))
         self.compiled_net = hardware.compiled(self.net)
-        self.evaluated_net, self.compiled_evaluated = self.net, self.compiled_net
         self.timer = Stopwatch()  # runs during training steps
         self.validation_timer = Stopwatch()
         self.phase = "train"  # or "validate": what the display shows
@@ -127,13 +124,13 @@ class BaseTrainer(ABC):
     def forward(self, inputs: Tensor) -> Tensor:
         """The evaluated net's outputs in float32, in its arithmetic."""
         with self.hardware.autocast():
-            return self.compiled_evaluated(inputs).float()
+            return self.compiled_net(inputs).float()
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
         """``with``: evaluation mode without gradients; training mode again after it."""
         self.phase = "validate"
-        self.evaluated_net.eval()
+        self.net.eval()
         self.validation_timer.start()
         try:
             with torch.no_grad():

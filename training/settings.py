@@ -41,12 +41,6 @@ class TrainingSettings(OptionGroup):
         Real(0, example="1.0"),
         "Scale a gradient with a larger norm down to this norm; 0 for no clipping.",
     )
-    average: float = option(
-        0.0,
-        Real(0, 0.5, example="0.05"),
-        "Validate and save an average of the weights whose mean age is this share of the training "
-        "so far; 0 for the weights themselves.",
-    )
     optimizer: str = option(
         "adamw",
         Choice(("adamw", "adam", "sgd", "muon")),

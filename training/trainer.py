@@ -11,7 +11,6 @@ from torch import Tensor
 
 from common.errors import InputError, RunError
 from data.batches import BatchStream
-from training.averaging import WeightAverage
 from training.base import BaseTrainer, Row, Stopwatch
 from training.checks import LearningCheck
 from training.cuda_graphs import record
@@ -54,10 +53,6 @@ class Trainer(BaseTrainer):
         task, settings, device = self.task, self.settings, self.hardware.device
         self.trained_net = self.ranks.wrap_ddp(self.compiled_net)
         self.optimizer = make_optimizer(settings, self.net)
-        self.average = WeightAverage(self.net, settings.average) if settings.average else None
-        if self.average:
-            self.evaluated_net = self.average.net
-            self.compiled_evaluated = self.hardware.compiled(self.average.net)
         # Fused optimizers skip a step on the device where this is 1: no sync to watch the loss.
         self.found_inf = torch.zeros((), device=device)
         self.skipped_steps = torch.zeros((), device=device)
@@ -152,8 +147,6 @@ class Trainer(BaseTrainer):
         self.optimizer.zero_grad(set_to_none=True)
         self.meter.add(losses | {"grad_norm": norm})
         self.step += 1
-        if self.average:
-            self.average.update(self.step)
 
     def validate(self) -> Row:
         """The same; the first time it also warns of parameters that have not learnt."""
@@ -220,7 +213,6 @@ class Trainer(BaseTrainer):
             "seconds": self.timer.seconds,
             "validation_seconds": self.validation_timer.seconds,
             "model": self.net.state_dict(),
-            "average": self.average.net.state_dict() if self.average else None,
             "optimizer": self.optimizer.state_dict(),
             "meter": {
                 "names": list(self.meter.names),
@@ -247,8 +239,6 @@ class Trainer(BaseTrainer):
         self.timer = Stopwatch(state["seconds"])
         self.validation_timer = Stopwatch(state.get("validation_seconds", 0.0))
         self.net.load_state_dict(state["model"])
-        if self.average:
-            self.average.net.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         meter = state["meter"]
         self.meter.names, self.meter.count = tuple(meter["names"]), meter["count"]
