@@ -38,7 +38,7 @@ def build_net(config: dict[str, Any], classes: int, channels: int) -> nn.Module:
     command = config["command"]
     known = Settings.parse(command, {}).flat()
     settings: Any = Settings.parse(command, {k: v for k, v in config.items() if k in known})
-    size = (int(config["size"]),) * 2
+    size = int(config["size"]), int(config["size"])
     if command == "classify":
         return classification.build_net(settings.net, classes, (channels, *size))
     return restoration.build_net(command, settings.net, settings.task, channels, size)

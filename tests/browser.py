@@ -82,7 +82,7 @@ def browser() -> Iterator[Browser]:
     )
     try:
         line = next(line for line in driver.stdout or () if "successfully" in line)
-        port = int(re.search(r"port (\d+)", line)[1])
+        port = int(re.findall(r"port (\d+)", line)[0])
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
             session = Browser(port, profile)
             try:

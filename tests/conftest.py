@@ -88,11 +88,11 @@ def alone(
     monkeypatch.setenv("NETRC", str(home / "netrc"))
     monkeypatch.chdir(work)
     yield
-    wandb = sys.modules.get("wandb")
+    wandb: Any = sys.modules.get("wandb")
     if wandb and wandb.run:
         wandb.teardown(exit_code=1)
         wandb.run = None  # a run whose W&B process was killed is still named there
-    setup = sys.modules.get("wandb.sdk.wandb_setup")
+    setup: Any = sys.modules.get("wandb.sdk.wandb_setup")
     if setup and setup._singleton:
         setup._singleton._settings = None  # the next test has settings of its own
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+from typing import Any
 
 import pytest
 import torch
@@ -62,7 +63,7 @@ def test_implementations_are_the_same_function_forward_and_backward(
     fed = x.contiguous(memory_format=torch.channels_last) if channels_last else x
 
     plain = nn.ConvTranspose2d if transposed else nn.Conv2d
-    dense = plain(inputs, outputs, kernel, **pairs, bias=bias, dtype=torch.float64)
+    dense: Any = plain(inputs, outputs, kernel, **pairs, bias=bias, dtype=torch.float64)
     with torch.no_grad():
         weight = torch.einsum("roi,rohw->oihw", layer.select, layer.kernel)
         dense.weight.copy_(weight.transpose(0, 1) if transposed else weight)
@@ -84,7 +85,7 @@ def test_implementations_are_the_same_function_forward_and_backward(
 def test_full_rank_reproduces_any_dense_conv(inputs, outputs, kernel):
     height, width = kernel
     dense = nn.Conv2d(inputs, outputs, kernel, padding=1, dtype=torch.float64)
-    layer = ChannelSelectionConv2d(
+    layer: Any = ChannelSelectionConv2d(
         inputs, outputs, kernel, padding=1, rank=height * width, dtype=torch.float64
     )
     with torch.no_grad():
@@ -214,7 +215,7 @@ def hooked(module: nn.Module) -> nn.Module:
     return module
 
 
-def with_tensor_hook(module: nn.Module) -> nn.Module:
+def with_tensor_hook(module: nn.Conv2d) -> nn.Conv2d:
     module.weight.register_hook(lambda gradient: gradient)
     return module
 
@@ -258,7 +259,7 @@ def test_convs_that_share_weights_are_left_alone():
 
 def test_frozen_and_shared_layers_stay_so_in_both_directions():
     frozen, half_frozen = conv().requires_grad_(False), conv()
-    half_frozen.bias.requires_grad_(False)
+    dict(half_frozen.named_parameters())["bias"].requires_grad_(False)
     net = nn.Sequential(frozen, half_frozen, frozen, nn.Conv2d(4, 4, 1, bias=False))
     states = [[p.requires_grad for p in layer.parameters()] for layer in net]
     assert replace_convs(net) == Replaced(3, 0)
@@ -309,5 +310,6 @@ def test_per_sample_gradients_trace_and_export(implementation):
     per_sample = vmap(grad(loss), in_dims=(None, 0))(dict(net.named_parameters()), x)
     loss(dict(net.named_parameters()), x[0]).backward()
     torch.testing.assert_close(per_sample["0.select"][0], layer.select.grad, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(torch.jit.trace(net, x)(x), net(x))
+    traced: Any = torch.jit.trace(net, x)
+    torch.testing.assert_close(traced(x), net(x))
     torch.testing.assert_close(torch.export.export(net, (x,)).module()(x), net(x))

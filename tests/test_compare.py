@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ def refused(*arguments: object) -> str:
     return message
 
 
-def logbook_rows() -> list[dict[str, str]]:
+def logbook_rows() -> list[dict[str, Any]]:
     with open(FOLDER / "resconv.csv", newline="") as file:
         return list(csv.DictReader(file))
 
@@ -240,7 +241,7 @@ def test_a_published_value_stands_only_beside_its_own_setting(tmp_path, capsys) 
     assert [row.get("published") for row in folder["rows"]] == [None]
 
     net = {"layers": 15, "ch": 32, "residual_weight": 0.1, "bn_last": True, "size": 32}
-    nets = ({}, {"conv": "select"}, {"groups": 2}, {"stride": 2}, {"padding": 0, "size": 64})
+    nets: Any = ({}, {"conv": "select"}, {"groups": 2}, {"stride": 2}, {"padding": 0, "size": 64})
     for number, other in enumerate(nets):
         sweep = "layers-64" if "size" in other else "layers-32"
         fake_run(tmp_path / "r", f"r{number}", 0.05 + number / 1000, sweep=sweep, **(net | other))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -80,7 +81,7 @@ def test_seeds_that_were_stopped_early_are_named_beside_the_mean_of_the_others(
 
 
 def test_runs_named_one_by_one_stand_in_one_table_a_data_set(tmp_path, capsys) -> None:
-    net = {"layers": 15, "ch": 32, "residual_weight": 0.1, "bn_last": True, "size": 32}
+    net: Any = {"layers": 15, "ch": 32, "residual_weight": 0.1, "bn_last": True, "size": 32}
     swept = fake_run(tmp_path, "a", 0.05, sweep="layers-32", **net)
     alone = fake_run(tmp_path, "b", 0.06, **(net | {"layers": 19}))
     other = fake_run(tmp_path, "c", 0.01, dataset="garments", **net)

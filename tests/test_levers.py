@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -173,7 +174,7 @@ def test_with_every_lever_a_step_never_waits_and_a_broken_loss_changes_no_weight
         training.train_step()
     assert syncs.count == 0
     kept = [p.detach().clone() for p in training.net.parameters()]
-    task = training.task
+    task: Any = training.task
     losses = task.losses
     task.losses = lambda out, target: {k: v * math.nan for k, v in losses(out, target).items()}
     training.train_step()
@@ -206,7 +207,7 @@ def test_with_every_lever_a_run_resumes_exactly(tmp_path):
     }  # fmt: skip
     stop = StopRequest()
 
-    def after_some_images(row: dict) -> None:
+    def after_some_images(row: Mapping[str, Any]) -> None:
         if 64 < row.get("images_seen", 0) < 192:
             stop.request("asked by the test", preempted=True)
 

@@ -7,6 +7,7 @@ import math
 import resource
 import shutil
 from contextlib import nullcontext
+from typing import Any
 
 import pytest
 import torch
@@ -24,13 +25,13 @@ from training.distributed import DistributedContext
 from training.hardware import Hardware, choose_hardware
 from training.schedule import learning_rate
 from training.settings import HardwareSettings
-from training.trainer import NonFiniteLoss, Trainer
+from training.trainer import NonFiniteLoss
 
 NEEDS_COMPILER = pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs g++")
 OPTIONS = {k[2:]: v for k, v in zip(TINY[::2], TINY[1::2], strict=True)}
 
 
-def make_training(**options: object) -> Trainer:
+def make_training(**options: object) -> Any:
     settings = Settings.parse("resconv", OPTIONS | options)
     return make_trainer(settings, choose_hardware(settings.hardware))
 
@@ -84,7 +85,7 @@ def test_the_ranks_average_is_the_gradient_of_the_whole_batch():
     settings = Settings.parse("resconv", OPTIONS | plain)
 
     def gradients(rank: int, size: int) -> list[torch.Tensor]:
-        trainer = make_trainer(settings, choose_hardware(settings.hardware), Apart(rank, size))
+        trainer: Any = make_trainer(settings, choose_hardware(settings.hardware), Apart(rank, size))
         found: list[torch.Tensor] = []
         trainer.optimizer.register_step_pre_hook(
             lambda *_: found.extend(p.grad.clone() for p in trainer.net.parameters())
@@ -151,7 +152,7 @@ class PlainDescent(torch.optim.Optimizer):
         super().__init__(model.parameters(), {"lr": 0.1})
 
     @torch.no_grad()
-    def step(self):
+    def step(self, closure: None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         for group in self.param_groups:
             for parameter in group["params"]:
                 parameter.add_(parameter.grad, alpha=-group["lr"])
@@ -167,7 +168,7 @@ def test_a_step_needs_no_value_and_mixes_no_devices(command, options, monkeypatc
     monkeypatch.setattr(Hardware, "autocast", lambda self: nullcontext())  # has no meta device
     given = OPTIONS | options if command == "resconv" else {"mode": "disabled"} | options
     hardware = Hardware(torch.device("meta"), torch.float32, compile=False)
-    training = make_trainer(Settings.parse(command, given), hardware)
+    training: Any = make_trainer(Settings.parse(command, given), hardware)
     for _ in range(3):
         training.train_step()
     assert {p.device.type for p in training.net.parameters()} == {"meta"}
@@ -265,7 +266,7 @@ def test_a_broken_loss_changes_no_weight(optimizer):
     for _ in range(2):
         training.train_step()
     kept = [p.detach().clone() for p in training.net.parameters()]
-    task = training.task
+    task: Any = training.task
     losses = task.losses
     task.losses = lambda out, target: {k: v * math.inf for k, v in losses(out, target).items()}
     training.train_step()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 import torch
 from PIL import Image
@@ -34,7 +37,7 @@ COUNTS = {
 }  # fmt: skip
 
 
-def make(command: str, channels: int = 1, size=(28, 28), **options: object) -> torch.nn.Module:
+def make(command: str, channels: int = 1, size=(28, 28), **options: Any) -> Any:
     settings = Settings.parse(command, SMALL[command] | options)
     assert isinstance(settings.task, RestorationSettings)
     torch.manual_seed(0)
@@ -169,7 +172,7 @@ def test_each_net_resumes_exactly(command, tmp_path):
     }  # fmt: skip
     stop = StopRequest()
 
-    def after_some_images(row: dict) -> None:
+    def after_some_images(row: Mapping[str, Any]) -> None:
         if 0 < row.get("images_seen", 0) < 128:
             stop.request("asked by the test", preempted=True)
 
@@ -184,7 +187,8 @@ def test_each_net_resumes_exactly(command, tmp_path):
 
 @pytest.mark.parametrize("command", TRAINED)
 def test_decay_of_weights_spares_biases_norms_slopes_and_scales(command):
-    net = make(command, **{"act": "prelu", "conv": "select"} if command == "resconv" else {})
+    more: dict[str, Any] = {"act": "prelu", "conv": "select"} if command == "resconv" else {}
+    net = make(command, **more)
     settings = TrainingSettings(weight_decay=0.3, decay="weights")
     decayed, spared = make_optimizer(settings, net).param_groups
     assert (decayed["weight_decay"], spared["weight_decay"]) == (0.3, 0.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,10 +19,10 @@ from tests.conftest import TINY, run_folder
 from training.hardware import choose_hardware
 from training.trainer import NonFiniteLoss
 
-OPTIONS = {k[2:]: v for k, v in zip(TINY[::2], TINY[1::2], strict=True)}
+OPTIONS: dict[str, Any] = {k[2:]: v for k, v in zip(TINY[::2], TINY[1::2], strict=True)}
 
 
-def trainer_of(command: str = "resconv", **options: object):
+def trainer_of(command: str = "resconv", **options: Any) -> Any:
     settings = Settings.parse(command, options)
     return make_trainer(settings, choose_hardware(settings.hardware))
 
@@ -52,7 +53,7 @@ def test_metrics_count_parts_of_images_by_their_size():
 
 def test_a_budget_meant_as_endless_takes_no_memory_and_validates_by_epoch():
     tracemalloc.start()
-    trainer = trainer_of(**OPTIONS | {"images": 10**15})
+    trainer = trainer_of("resconv", **OPTIONS | {"images": 10**15})
     assert tracemalloc.get_traced_memory()[1] < 200 * 2**20
     tracemalloc.stop()
     validated = []

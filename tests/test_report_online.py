@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import wandb
+from wandb.errors import CommError
 
 from common.errors import InputError
-from tests.conftest import IN_ONE_PROCESS, outcomes
+from tests.conftest import IN_ONE_PROCESS, Outcome, outcomes
 from tests.wandb_server import WandbServer
 from tracking.api import translate_errors
 
@@ -61,7 +61,7 @@ class Online:
         assert done.returncode == 0, done.stderr + done.stdout
         return done.stdout
 
-    def commands(self, *commands: tuple[object, ...], **variables: str) -> list[tuple]:
+    def commands(self, *commands: tuple[object, ...], **variables: str) -> list[Outcome]:
         """Exit code, stdout and stderr of each command, all in one process."""
         words = json.dumps([[str(word) for word in command] for command in commands])
         return outcomes(self.python(IN_ONE_PROCESS, words, **variables))
@@ -172,5 +172,5 @@ def test_wrong_paths_and_keys_are_one_line(online: Online) -> None:
 )
 def test_errors_of_the_client_are_explained(text: str, said: str) -> None:
     with pytest.raises(InputError) as error, translate_errors("me/secret"):
-        raise wandb.errors.CommError(text)
+        raise CommError(text)
     assert said in str(error.value) and "\n" not in str(error.value)

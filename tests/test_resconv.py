@@ -63,11 +63,12 @@ def test_the_output_has_the_size_of_the_input_and_lies_in_the_unit_interval(size
 def test_a_decoder_conv_with_stride_1_is_a_transposed_conv(padding):
     deconv = Deconv(6, 4, 3, stride=1, padding=padding, groups=2, rank=0).double()
     x = torch.rand(2, 6, 9, 7, dtype=torch.float64)
-    kernel = deconv.conv.weight.view(2, 2, 3, 3, 3).transpose(1, 2).reshape(6, 2, 3, 3).flip(2, 3)
-    expected = F.conv_transpose2d(x, kernel, deconv.conv.bias, padding=padding, groups=2)
+    weight, bias = deconv.conv.get_parameter("weight"), deconv.conv.get_parameter("bias")
+    kernel = weight.view(2, 2, 3, 3, 3).transpose(1, 2).reshape(6, 2, 3, 3).flip(2, 3)
+    expected = F.conv_transpose2d(x, kernel, bias, padding=padding, groups=2)
     torch.testing.assert_close(deconv(x, expected.shape[-2:]), expected, rtol=0, atol=1e-12)
     bound = 1 / (2 * 9) ** 0.5  # nn.ConvTranspose2d's start, from its output channels
-    assert bound * 0.8 < deconv.conv.weight.abs().max() <= bound
+    assert bound * 0.8 < weight.abs().max() <= bound
 
 
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
@@ -192,7 +193,8 @@ def test_per_sample_gradients_trace_and_export(conv):
     loss(dict(net.named_parameters()), x[0]).backward()
     for name, parameter in net.named_parameters():
         torch.testing.assert_close(per_sample[name][0], parameter.grad, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(torch.jit.trace(net, x)(x), net(x))
+    traced: Any = torch.jit.trace(net, x)
+    torch.testing.assert_close(traced(x), net(x))
     torch.testing.assert_close(torch.export.export(net, (x,)).module()(x), net(x))
 
 

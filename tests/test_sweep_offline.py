@@ -112,7 +112,7 @@ def test_killed_halfway_and_started_again_each_point_is_done_exactly_once(cli):
     assert not any(map(alive, workers)), "workers must not outlive their sweep"
 
     status = cli("sweep", file, "--status")
-    done = int(re.search(r"(\d) done, 0 running, 0 failed", status.out)[1])
+    done = int(re.findall(r"(\d) done, 0 running, 0 failed", status.out)[0])
     assert status.code == 0 and 3 <= done < 6
 
     again = Command(file)

@@ -111,6 +111,7 @@ def corruptions(count: int, seed: int, folder: Path) -> Counter[str]:
             assert "\n" not in str(error), f"{file} {kind}: more than one line: {error}"
             outcomes["refused"] += 1
         else:
+            reason = None
             for expected in allowed:
                 try:
                     assert_same_tensors(found, expected, f"{file} {kind}: ")
