@@ -39,7 +39,9 @@ CONFIG = b"task: resconv\nrun_id: a\ndataset: {checksum: x}\nlayers: 2\nlr: 0.1\
 SWEEP = b"program: train.py\nmethod: grid\nparameters:\n  lr: {values: [0.1, 0.2]}\n"
 ROWS = b"step,images_seen,epoch,train/l1\n1,16,0.1,0.5\n2,32,0.2,0.25\n"
 RESULTS = b"layers,ks,val/l1,val/l1_std,minutes,runs\n3,3:9,0.05,0.001,2,3\n5,3,0.04,,1,1\n"
-BOUNDED = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+IGNORED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.filter_too_much]
+IGNORED += [HealthCheck.data_too_large, HealthCheck.differing_executors]
+BOUNDED = settings(max_examples=40, deadline=None, suppress_health_check=IGNORED)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=6), inner),

@@ -83,7 +83,7 @@ def in_child(task: str, folder: Path, last: int = 0) -> tuple[int, int]:
     """Exit code of a child that is killed at its ``last``-th writing call, and how many it made."""
     os.environ["PYTHONPATH"] = str(ROOT)  # of the server that forks
     counted = FORKS.Value("i", 0)
-    child = FORKS.Process(target=_child, args=(task, folder, last, counted))
+    child: Any = FORKS.Process(target=_child, args=(task, folder, last, counted))
     child.start()
     child.join(300)
     return child.exitcode, counted.value

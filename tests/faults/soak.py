@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from common.log import log
 from experiment.resume import state_of
@@ -115,7 +116,7 @@ def one_in(seconds: float, count: int, checkpoint: int, images: int, folder: Pat
     command = [sys.executable, str(ROOT / "train.py"), *MEASURED, "--images", str(images)]
     command += ["--checkpoint-every", str(checkpoint), "--resume", "auto"]
     whole, runs = folder / "whole", folder / "runs"
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     subprocess.run([*command, "--runs-dir", str(whole)], check=True, **quiet)
     started, kills, code = time.monotonic(), 0, None
     while code is None:
