@@ -117,13 +117,14 @@ def compare(
 @click.command(epilog=SOURCES_HELP)
 @_SOURCES
 @click.option("--html", metavar="FILE", help="Write one self-contained page instead.")
+@click.option("--workspace", is_flag=True, help="Save a W&B workspace of the runs instead.")
 @click.option("--share", is_flag=True, help="Make a link that anyone can open (W&B Report).")
 @_METRIC
 @_ALL
 @_RUNS_DIR
 def report(
-    sources: tuple[str, ...], html: str | None, share: bool, metric: str | None, all_runs: bool,
-    runs_dir: str,
+    sources: tuple[str, ...], html: str | None, workspace: bool, share: bool, metric: str | None,
+    all_runs: bool, runs_dir: str,
 ) -> int:  # fmt: skip
     """Make a W&B Report of a comparison, or with --html a page that needs no server.
 
@@ -131,6 +132,8 @@ def report(
     """
     if html and share:
         raise InputError("--share: a page is a file that you send; leave out --share or --html")
+    if workspace and (html or share):
+        raise InputError("--workspace: leave out --html and --share, which make something else")
     from reports.collect import collect
     from reports.comparison import tables_of
 
@@ -143,6 +146,12 @@ def report(
         from reports.page import page
 
         _write(Path(html), page(tables))
+        return 0
+    if workspace:
+        from reports.workspace import save_workspace
+
+        url, updated = save_workspace(tables)
+        click.echo(f"{'Updated' if updated else 'Created'} {url}")
         return 0
     from reports.online import publish
 

@@ -36,10 +36,9 @@ def publish(tables: Sequence[Table], *, share: bool = False) -> Published:
     ``share`` makes a link with which anyone can read it without an account. Raises ``InputError``
     for runs that are not on a W&B server, and where the server does not let us.
     """
-    entity, project = _home_of([run for table in tables for row in table.rows for run in row.runs])
+    entity, project = home_of([run for table in tables for row in table.rows for run in row.runs])
     client = connect()
-    name = tables[0].name if len(tables) == 1 else f"{len(tables)} sweeps"
-    heading = f"Comparison of {name}"[:128]  # W&B's limit
+    heading = heading_of(tables)
     with translate_errors(f"{entity}/{project}"):
         old = [r for r in client.reports(f"{entity}/{project}") if r.display_name == heading]
         data = {_key(table): _columns_and_rows(table) for table in tables}
@@ -58,7 +57,13 @@ def publish(tables: Sequence[Table], *, share: bool = False) -> Published:
     return Published(report.url, run_url, bool(old), link)
 
 
-def _home_of(runs: Sequence[RunRecord]) -> tuple[str, str]:
+def heading_of(tables: Sequence[Table]) -> str:
+    """The title of the comparison, within W&B's limit."""
+    name = tables[0].name if len(tables) == 1 else f"{len(tables)} sweeps"
+    return f"Comparison of {name}"[:128]
+
+
+def home_of(runs: Sequence[RunRecord]) -> tuple[str, str]:
     """Entity and project of the runs, which must be on a server."""
     offline = [run for run in runs if run.url is None]
     if offline:
@@ -124,7 +129,7 @@ def _run_panels(table: Table, entity: str, project: str) -> Any:
             columns=columns, title="Settings and result", layout=at(0, 18, 12, 9)
         ),
         wr.ParameterImportancePlot(f"{table.metric}.last", layout=at(12, 18, 12, 9)),
-        *_system_panels([at(8 * n, 27, 8, 8) for n in range(3)]),
+        *system_panels([at(8 * n, 27, 8, 8) for n in range(3)]),
     ]  # fmt: skip
     if table.task == "restoration":
         panels.append(
@@ -155,13 +160,14 @@ def _cost_panels(metric: str, layouts: Sequence[Any]) -> list[Any]:
     ]  # fmt: skip
 
 
-def _system_panels(layouts: Sequence[Any]) -> list[Any]:
+def system_panels(layouts: Sequence[Any] = ()) -> list[Any]:
     """CPU, memory and GPU over the runs' time."""
     keys = {"CPU, %": "system/cpu", "Memory, %": "system/memory_percent",
             "GPU, %": "system/gpu.0.gpu"}  # fmt: skip
+    places = layouts or [wr.Layout()] * len(keys)
     return [
-        wr.LinePlot(title=name, x="_runtime", y=[key], layout=layout)
-        for (name, key), layout in zip(keys.items(), layouts, strict=True)
+        wr.LinePlot(title=name, x="_runtime", y=[key], layout=place)
+        for (name, key), place in zip(keys.items(), places, strict=True)
     ]
 
 

@@ -112,14 +112,22 @@ def test_report_is_made_then_updated_and_its_run_is_no_result(online: Online) ->
     compared_ids = [run.id for run in online.server.runs if not run.sweep]
     trained_here = [f"tester/convtune/{run_id}" for run_id in compared_ids]
     offline = {"WANDB_MODE": "offline"}  # for training; a report is online by its nature
-    first, again, compared = online.commands(
+    first, again, saved, resaved, compared = online.commands(
         ("report", *trained_here),
         ("report", online.runs, "--share"),
+        ("report", *trained_here, "--workspace"),
+        ("report", *trained_here, "--workspace"),
         ("compare", "tester/convtune", "--format", "json"),
         **offline,
     )
     assert first[0] == again[0] == 0, (first, again)
-    (report,) = online.server.reports
+    report, workspace = online.server.reports
+    assert saved[0] == resaved[0] == 0, (saved, resaved)
+    assert saved[1].startswith("Created http") and resaved[1].startswith("Updated http")
+    assert (workspace.type, workspace.title) == (
+        "project-view", "Comparison of layers-32-images-64",
+    )  # fmt: skip
+    assert "demo/7" in json.dumps(workspace.spec)
     assert first[0] == 0 and first[1].startswith("Created http") and "--share" in first[1]
     assert again[0] == 0 and again[1].startswith("Updated http")
     assert report.id in first[1] and report.id in again[1]
