@@ -188,7 +188,7 @@ def repeat(track: str, folder: Path, out: Path, device: str, turn: int, trial: b
     for settings in () if trial else runs:
         rule.check(settings)
     if (folder / "record.csv").exists():
-        with open(folder / "record.csv", newline="") as file:
+        with open(folder / "record.csv", newline="", encoding="utf-8") as file:
             stored = list(csv.DictReader(file))
     table = measure(rule, runs, device, turn)
     lines = verdict(rule, [dict(zip(COLUMNS, row, strict=True)) for row in table.rows], stored)

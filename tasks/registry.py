@@ -16,18 +16,24 @@ TASKS = {
 
 @dataclass(frozen=True)
 class CorruptionEntry:
-    """A corruption's class and the reader of its strength; None where it takes none."""
+    """A corruption's class, the reader of its strength (None where it takes none), its help."""
 
     path: str
     strength: Callable[[str, Any], Any] | None = None
     example: str = ""
+    what: str = ""
 
 
 CORRUPTIONS = {
-    "half": CorruptionEntry("tasks.corruptions:Half"),
-    "noise": CorruptionEntry("tasks.corruptions:Noise", Real(0, 255, above=True), "noise:25"),
-    "squares": CorruptionEntry("tasks.corruptions:Squares", Integer(1, 100), "squares:4"),
-}
+    "half": CorruptionEntry("tasks.corruptions:Half", example="half", what="one half erased"),
+    "noise": CorruptionEntry(
+        "tasks.corruptions:Noise", Real(0, 255, above=True), "noise:25",
+        "Gaussian, sigma on the scale 0-255",
+    ),
+    "squares": CorruptionEntry(
+        "tasks.corruptions:Squares", Integer(1, 100), "squares:4", "number of squares erased"
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ class Restoration:
         if self.options.composite:
             outputs = outputs.where(mask, sample.inputs[:, : targets.shape[1]])
         if self.options.loss_region == "corrupted":
-            share = mask.expand_as(targets).float().mean()
+            share = mask.float().mean().clamp(min=1 / mask.numel())  # nothing damaged: loss 0
             outputs, targets = outputs * mask, targets * mask
         else:
             share = 1.0

@@ -6,7 +6,7 @@ from typing import ClassVar
 from common.errors import InputError
 from common.options import Boolean, Choice, Integer, OptionGroup, Real, option
 from data.settings import DataSettings
-from tasks.registry import CorruptionName
+from tasks.registry import CORRUPTIONS, CorruptionName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,8 +18,9 @@ class RestorationSettings(OptionGroup):
     corruption: str = option(
         "half",
         CorruptionName(),
-        "Damage done to the images: half (one half erased), noise:SIGMA (Gaussian, on the scale "
-        "0-255) or squares:N (N squares erased).",
+        "Damage done to the images, such as "
+        + ", ".join(f"{entry.example} ({entry.what})" for entry in CORRUPTIONS.values())
+        + ".",
     )
     mask_input: bool = option(
         False, Boolean(), "Give the net the mask of damaged pixels as an input channel."
