@@ -31,7 +31,9 @@ class Net(nn.Module):
     def forward(self, x):
         bf16 = torch.is_autocast_enabled("cpu")
         if self.training and self.slow == ("bf16" if bf16 else "fp32"):
-            time.sleep(0.1)
+            end = time.process_time() + 0.1
+            while time.process_time() < end:
+                pass
         return self.layers(x) * (1 + self.error * bf16)
 
 
