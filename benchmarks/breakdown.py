@@ -50,8 +50,7 @@ def errors_of(run: Path) -> tuple[Tensor, Restoration]:
     if isinstance(trainer, Fitter):
         trainer.train_step()
     else:
-        best = checkpoints.load(run / "checkpoints" / "best.pt")
-        trainer.net.load_state_dict(best["model"])
+        trainer.net.load_state_dict(checkpoints.load(run / "checkpoints" / "best.pt")["model"])
     with trainer.evaluating():
         parts = list(task.outputs(trainer.forward, trainer.hardware.device))
     errors = [total / terms for total, terms in (l1_composite(*part) for part in parts)]

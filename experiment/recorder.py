@@ -162,7 +162,7 @@ class Recorder:
         self.folder.to_disk()
 
     def _weights(self, trainer: BaseTrainer) -> dict[str, Any]:
-        """Config and the evaluated weights: enough to rebuild the network."""
+        """Config and weights: enough to rebuild the network."""
         return {"config": self.info.config, "model": trainer.net.state_dict()}
 
     @property

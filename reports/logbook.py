@@ -53,20 +53,26 @@ def table_rows(runs: dict[tuple[Any, ...], list[FolderRun]], table: str) -> list
     return sorted(rows, key=lambda row: row["val/l1"])
 
 
+def means(rows: list[dict[str, Any]]) -> dict[float, float]:
+    """The loss here, mean over seeds, by the published loss, which tells a table's rows apart."""
+    losses: dict[float, list[float]] = defaultdict(list)
+    for row in rows:
+        losses[row["published val/l1"]].append(row["val/l1"])
+    return {published: sum(seeds) / len(seeds) for published, seeds in losses.items()}
+
+
 def ranking(rows: list[dict[str, Any]]) -> list[str]:
     """Markdown: what differs between the rows, both losses and both places, ours best first."""
     columns = [k for k in KEYS if len({row[k] for row in rows}) > 1]
-    by_loss: dict[float, list[dict[str, Any]]] = defaultdict(list)
-    for row in rows:
-        by_loss[row["published val/l1"]].append(row)
-    ours = {loss: sum(r["val/l1"] for r in seeds) / len(seeds) for loss, seeds in by_loss.items()}
+    row_of = {row["published val/l1"]: row for row in rows}
+    ours = means(rows)
     place = {loss: number for number, loss in enumerate(sorted(ours), 1)}
     lines = [
         "| " + " | ".join([*columns, "published", "place", "here", "place", "difference"]) + " |",
         "|" + " --- |" * (len(columns) + 5),
     ]
     for number, loss in enumerate(sorted(ours, key=ours.__getitem__), 1):
-        cells = [str(by_loss[loss][0][k]) for k in columns]
+        cells = [str(row_of[loss][k]) for k in columns]
         cells += [f"{loss:.4f}", str(place[loss]), f"{ours[loss]:.4f}", str(number)]
         lines.append("| " + " | ".join([*cells, f"{ours[loss] / loss - 1:+.0%}"]) + " |")
     return lines
@@ -100,12 +106,9 @@ def main(folders: tuple[Path, ...], out: Path) -> None:
             out.mkdir(parents=True, exist_ok=True)
             write_output(out / f"{table}-{images}.csv", csv_text(rows))
             page += [f"## {table}, {images:,} images", "", *ranking(rows), ""]
-            losses: dict[float, list[float]] = defaultdict(list)  # of the seeds, by published row
-            for row in rows:
-                losses[row["published val/l1"]].append(row["val/l1"])
-            ours = [sum(values) / len(values) for values in losses.values()]
-            close = sum(abs(a / b - 1) <= CLOSE for a, b in zip(ours, losses, strict=True))
-            found = correlation(ours, list(losses))
+            ours = means(rows)
+            close = sum(abs(here / loss - 1) <= CLOSE for loss, here in ours.items())
+            found = correlation(list(ours.values()), list(ours))
             lines.append(
                 f"| {table} | {images:,} | {len(ours)} of {len(published)} | {found} | {close} |"
             )

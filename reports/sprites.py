@@ -46,7 +46,7 @@ class Sprites:
 
 
 def pictures_of(table: Table, sprites: Sprites) -> dict[str, Any] | None:
-    """The demo pictures by row and seed, best rows first as long as there is room for them.
+    """The demo pictures by row and seed, best rows first up to the size limit.
 
     The final pictures of all rows go before other seeds, and those before earlier steps.
     """

@@ -10,14 +10,10 @@ import json
 import pytest
 import torch
 
-from experiment.run import run
-from experiment.settings import Settings
-from experiment.stop import StopRequest
 from models.registry import NETS
 from tests.adapters import Trainer
 from tests.conftest import run_folder
-from tests.cut import only_run
-from tests.test_resume import CLASSIFY, RESCONV, assert_same_runs
+from tests.test_state import assert_stopped_twice_ends_as_left_alone
 
 pytestmark = [
     pytest.mark.slow,
@@ -52,24 +48,7 @@ def test_the_first_steps_are_those_of_the_cpu(command, graphs, tiny_data):
 
 @pytest.mark.parametrize("command", ["resconv", "classify"])
 def test_a_run_stopped_twice_ends_as_the_one_left_alone(command, tmp_path):
-    options = {"resconv": RESCONV, "classify": CLASSIFY}[command]
-    options = options | {"train_images": 64, "val_images": 20, "images": 128, "batch_size": 16}
-    options |= {"log_every": 1, "checkpoint_every": "none", "resume": "auto"}
-    options |= {"device": "cuda", "deterministic": True}
-
-    def train(folder: str, last_step: int) -> str:
-        stop = StopRequest()
-
-        def observe(row) -> None:
-            if row.get("step") == last_step:
-                stop.request("enough", preempted=True)
-
-        settings = Settings.parse(command, options | {"runs_dir": str(tmp_path / folder)})
-        return run(settings, observer=observe, stop=stop).state
-
-    assert train("whole", 0) == "finished"
-    assert [train("cut", step) for step in (3, 6, 0)] == ["preempted", "preempted", "finished"]
-    assert_same_runs(only_run(tmp_path / "cut"), only_run(tmp_path / "whole"))
+    assert_stopped_twice_ends_as_left_alone(command, tmp_path, device="cuda", deterministic=True)
 
 
 def test_a_net_that_cannot_be_recorded_is_trained_all_the_same(tiny_data, capfd):

@@ -33,12 +33,11 @@ def test_training_goes_on_from_its_state_bit_by_bit(command, tiny_data):
         assert torch.equal(second.net.state_dict()[name], value), name
 
 
-@pytest.mark.parametrize("command", ["resconv", "classify"])
-def test_a_run_stopped_twice_ends_as_the_one_left_alone(command, tmp_path):
+def assert_stopped_twice_ends_as_left_alone(command, tmp_path, **changes):
     """Schedule, order, optimizer, random numbers, best weights and rows, at tolerance 0."""
     options = {"resconv": RESCONV, "classify": CLASSIFY}[command]
     options = options | {"train_images": 64, "val_images": 20, "images": 128, "batch_size": 16}
-    options |= {"log_every": 1, "checkpoint_every": "none", "resume": "auto"}
+    options |= {"log_every": 1, "checkpoint_every": "none", "resume": "auto"} | changes
 
     def train(folder: str, last_step: int) -> str:
         stop = StopRequest()
@@ -53,3 +52,8 @@ def test_a_run_stopped_twice_ends_as_the_one_left_alone(command, tmp_path):
     assert train("whole", 0) == "finished"
     assert [train("cut", step) for step in (3, 6, 0)] == ["preempted", "preempted", "finished"]
     assert_same_runs(only_run(tmp_path / "cut"), only_run(tmp_path / "whole"))
+
+
+@pytest.mark.parametrize("command", ["resconv", "classify"])
+def test_a_run_stopped_twice_ends_as_the_one_left_alone(command, tmp_path):
+    assert_stopped_twice_ends_as_left_alone(command, tmp_path)

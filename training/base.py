@@ -122,7 +122,7 @@ class BaseTrainer(ABC):
             return self.task.validate(self.forward, self.hardware.device)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """The evaluated net's outputs in float32, in its arithmetic."""
+        """The net's outputs in float32, in its arithmetic."""
         with self.hardware.autocast():
             return self.compiled_net(inputs).float()
 
