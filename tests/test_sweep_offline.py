@@ -158,7 +158,7 @@ def test_two_commands_in_two_folders_share_one_journal(tmp_path):
 def test_ctrl_c_twice_stops_now_once_finishes_the_runs_in_hand():
     file = write(
         MINI.replace("[1, 2, 3]", "[1, 2]").replace(
-            "images: {value: 256}\n  ch", "images: {value: 8192}\n  ch"
+            "images: {value: 256}\n  ch", "images: {value: 32768}\n  ch"
         )
     )
     hasty = Command(file, "--mode", "disabled")
