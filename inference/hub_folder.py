@@ -1,6 +1,5 @@
 """A trained net as a folder to publish: weights, settings, model card. Nothing is uploaded."""
 
-import json
 import shlex
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,8 @@ on {data} ({size}; SHA-256 of its images {checksum}).
 {picture}
 ## Metrics
 
+| metric | value |
+|---|---:|
 {table}
 
 The weights are those of the best validation; `test/` metrics were taken once, with these weights.
@@ -53,81 +54,52 @@ net.load_state_dict(load_file("model.safetensors"))
 def write_hub_folder(run: Path, folder: Path) -> None:
     """Write ``model.safetensors``, ``config.json``, ``README.md`` and ``examples.png``.
 
-    Raises ``InputError`` for what is no finished run's folder and for an existing target.
+    No path of this machine is in them. Raises ``InputError`` for what is no finished run's folder
+    and for an existing target.
     """
     if not run.is_dir():
         raise InputError(f"{run}: not a run folder; give one, for example runs/NAME-ID")
-    record = read_run_folder(run)
-    trained = load_trained(run, None, "")
-    weights = {name: x.contiguous() for name, x in trained.net.state_dict().items()}
-    files = {
-        "model.safetensors": save(weights, metadata={"format": "pt"}),
-        "config.json": json_text(_config(trained), indent=2).encode(),
-    }
-    picture = run / "pictures" / "final.png"
-    if picture.is_file():
-        files["examples.png"] = picture.read_bytes()
-    files["README.md"] = _card(record, trained, "examples.png" in files).encode()
-    write_folder(folder, files)
-
-
-def _config(trained: TrainedNet) -> dict[str, Any]:
-    """What rebuilds the net and repeats its training, without paths of this machine."""
-    dataset = trained.config["dataset"]
+    record, trained = read_run_folder(run), load_trained(run, None, "")
+    dataset, options = trained.config["dataset"], options_of(trained.settings.command)
+    values = {k: v for k, v in trained.settings.flat().items() if options[k].identity}
+    values["data"] = dataset["name"]
     kept = ("name", "checksum", "image_channels", "classes")
-    return json.loads(json_text(_settings(trained))) | {
+    config = values | {
         "command": trained.settings.command,
         "task": trained.settings.task_name,
         "dataset": {key: dataset.get(key) for key in kept},
     }
-
-
-def _settings(trained: TrainedNet) -> dict[str, Any]:
-    options, values = options_of(trained.settings.command), trained.settings.flat()
-    known = {name: value for name, value in values.items() if options[name].identity}
-    return known | {"data": trained.config["dataset"]["name"]}
-
-
-def _card(record: FolderRun, trained: TrainedNet, with_picture: bool) -> str:
-    settings, dataset = trained.settings, trained.config["dataset"]
-    restores = settings.task_name == "restoration"
-    best = {k: v for k, v in record.best.items() if find(k)} or dict(record.last)
-    figures = best | {k: v for k, v in record.last.items() if k.startswith("test/")}
-    kind = "image-to-image" if restores else "image-classification"
-    head = {
-        "library_name": "pytorch",
-        "pipeline_tag": kind,
-        "datasets": [dataset["name"]],
-        "model-index": [
-            {
-                "name": record.name,
-                "results": [
-                    {
-                        "task": {"type": kind},
-                        "dataset": {"name": dataset["name"], "type": dataset["name"]},
-                        "metrics": [
-                            {"type": key.partition("/")[2], "name": key, "value": float(value)}
-                            for key, value in figures.items()
-                        ],
-                    }
-                ],
-            }
-        ],
+    weights = {name: x.contiguous() for name, x in trained.net.state_dict().items()}
+    files = {
+        "model.safetensors": save(weights, metadata={"format": "pt"}),
+        "config.json": json_text(config, indent=2).encode(),
     }
-    what = (
-        f"A `{settings.command}` net of {record.costs.get('parameters', 0):,} parameters that "
-        + (f"restores images damaged by `{trained.settings.flat()['corruption']}`."
-           if restores else f"tells {', '.join(trained.class_names)} apart.")
-    )  # fmt: skip
-    rows = [f"| `{key}` | {format_value(key, value)} |" for key, value in figures.items()]
+    picture = run / "pictures" / "final.png"
+    if picture.is_file():
+        files["examples.png"] = picture.read_bytes()
+    files["README.md"] = _card(record, trained, values, picture.is_file()).encode()
+    write_folder(folder, files)
+
+
+def _card(
+    record: FolderRun, trained: TrainedNet, values: dict[str, Any], with_picture: bool
+) -> str:
+    settings, dataset = trained.settings, trained.config["dataset"]
+    figures = {k: v for k, v in record.best.items() if find(k)} or dict(record.last)
+    figures |= {k: v for k, v in record.last.items() if k.startswith("test/")}
+    kind, does = "image-classification", f"tells {', '.join(trained.class_names)} apart"
+    if settings.task_name == "restoration":
+        kind, does = "image-to-image", f"restores images damaged by `{values['corruption']}`"
+    head = {"library_name": "pytorch", "pipeline_tag": kind, "datasets": [dataset["name"]]}
     return CARD.format(
         head=yaml.safe_dump(head, sort_keys=False, allow_unicode=True),
         name=record.name,
-        what=what,
-        command=command_line(settings.command, _settings(trained)),
+        what=f"A `{settings.command}` net of {record.costs.get('parameters', 0):,} parameters "
+        f"that {does}.",
+        command=command_line(settings.command, values),
         data=f"`{shlex.quote(dataset['name'])}`",
         size="x".join(map(str, settings.data.height_width)) + " pixels",
         checksum=str(dataset.get("checksum"))[:12],
         picture="\n![Input, output, target, error](examples.png)\n" if with_picture else "",
-        table="\n".join(["| metric | value |", "|---|---:|", *rows]),
+        table="\n".join(f"| `{key}` | {format_value(key, v)} |" for key, v in figures.items()),
     )

@@ -47,9 +47,8 @@ def load_trained(path: Path, task: str | None, hint: str) -> TrainedNet:
     path = path / "checkpoints" / "best.pt" if path.is_dir() else path
     contents = checkpoints.load(path)
     config = contents["config"]
-    command = command_of(config)
-    if task and NETS[command].task != task:
-        raise InputError(f"{path}: a checkpoint of {command}, not of {task}; {hint}")
+    if task and NETS[command_of(config)].task != task:
+        raise InputError(f"{path}: a checkpoint of {command_of(config)}, not of {task}; {hint}")
     settings, net = net_of(config)
     try:
         net.load_state_dict(contents["model"])

@@ -1,14 +1,12 @@
 """Label a folder of images with a trained classifier: the logbook's submission file."""
 
-import csv
-import io
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from common.errors import InputError
-from common.files import write_output
+from common.files import csv_text, write_output
 from data.folder import read_unlabelled
 from inference.load import TrainedNet, load_trained
 from models.channel_selection import to_plain_convs
@@ -34,8 +32,8 @@ def predict_folder(path: Path, folder: Path, out: Path, *, device: str = "auto")
     Returns one line for the user. Raises ``InputError`` for a bad checkpoint, folder or ``out``.
     """
     classifier = load_classifier(path)
-    settings, options = classifier.settings, classifier.settings.task
-    mirror = isinstance(options, ClassificationSettings) and options.mirror_eval
+    settings, classes = classifier.settings, classifier.class_names
+    mirror = isinstance(settings.task, ClassificationSettings) and settings.task.mirror_eval
     hardware = choose_hardware(replace(settings.hardware, device=device, compile=False))
     names, images, remarks = read_unlabelled(
         folder, settings.data.height_width, channels=classifier.channels
@@ -44,19 +42,18 @@ def predict_folder(path: Path, folder: Path, out: Path, *, device: str = "auto")
     with torch.no_grad(), hardware.autocast():
         logits = logits_of(images, net, hardware.device, mirror=mirror)
     probabilities = logits.softmax(1).cpu()
-    predictions = probabilities.argmax(1).tolist()
-    labels = [classifier.class_names[prediction] for prediction in predictions]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["id", "label", *(f"p_{name}" for name in classifier.class_names)])
-    for name, label, row in zip(names, labels, probabilities.tolist(), strict=True):
-        writer.writerow([name, label, *(f"{probability:.6f}" for probability in row)])
+    labels = [classes[best] for best in probabilities.argmax(1).tolist()]
+    rows = [
+        {"id": name, "label": label}
+        | {f"p_{c}": f"{p:.6f}" for c, p in zip(classes, row, strict=True)}
+        for name, label, row in zip(names, labels, probabilities.tolist(), strict=True)
+    ]
     try:
-        write_output(out, text.getvalue())
+        write_output(out, csv_text(rows))
     except OSError as error:
         raise InputError(
             f"--out {out}: cannot be written ({error.strerror}), for example --out submission.csv"
         ) from error
-    counts = ", ".join(f"{name} {labels.count(name):,}" for name in classifier.class_names)
+    counts = ", ".join(f"{name} {labels.count(name):,}" for name in classes)
     aside = "".join(f"; {remark}" for remark in remarks)
     return f"{len(names):,} images labelled ({counts}){aside}: {out}"

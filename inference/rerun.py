@@ -28,17 +28,16 @@ def rerun(source: str, given: Mapping[str, str], say: Callable[[str], None]) -> 
     before = _one_run(source, Path(given.get("runs_dir", "runs")))
     settings = settings_of(before.config, given)
     _check_data(before, settings)
-    extra = {"rerun_of": before.id}
     say(f"training {before.name} ({before.id}) again")
-    result = run(settings, extra_config=extra)
+    result = run(settings, extra_config={"rerun_of": before.id})
     if result.state != "finished":
         return result.exit_code
     after = read_run_folder(result.folder)
     now, then = after.config["environment"], before.config.get("environment", {})
     for line in differences(then, now) or ["nothing: same code, libraries and device"]:
         say(f"differs   {line}")
-    verdict, worst, exact = compare(before.summary["last"], after.summary["last"])
-    for line in exact:
+    verdict, worst, lines = compare(before.last, after.last)
+    for line in lines:
         say(line)
     say(f"the numbers {verdict}{f' (largest relative difference {worst:.2g})' if worst else ''}")
     return 0 if worst <= NOISE else 1
@@ -68,10 +67,12 @@ def compare(
         worst = max(worst, difference if math.isfinite(difference) else math.inf)
         lines.append(f"{key:<14} was {a:.8g}, is {b:.8g}")
     if not keys:
-        return "cannot be compared: the run recorded none", worst, lines
-    if worst == 0:
-        return "match exactly", worst, lines
-    return ("match within float noise" if worst <= NOISE else "do NOT match"), worst, lines
+        verdict = "cannot be compared: the run recorded none"
+    elif worst == 0:
+        verdict = "match exactly"
+    else:
+        verdict = "match within float noise" if worst <= NOISE else "do NOT match"
+    return verdict, worst, lines
 
 
 def _one_run(source: str, runs_dir: Path) -> RunRecord:
@@ -79,23 +80,21 @@ def _one_run(source: str, runs_dir: Path) -> RunRecord:
     if len(records) != 1:
         raise InputError(f"{source}: {len(records)} runs; give one, for example runs/NAME-ID")
     [record] = records
-    if record.state != "finished" or not record.summary.get("last"):
+    if record.state != "finished" or not record.last:
         state = "without figures" if record.state == "finished" else record.state
-        reason, over = record.reason, record.state in TERMINAL_STATES
-        raise InputError(
-            f"{source}: the run is {state}{f' ({reason})' if reason else ''}, not finished; "
-            f"{'train another one' if over else 'continue it'} with python train.py "
-            f"{record.command}{'' if over else f' --resume {record.id}'}"
-        )
+        reason = f" ({record.reason})" if record.reason else ""
+        advice = f"continue it with python train.py {record.command} --resume {record.id}"
+        if record.state in TERMINAL_STATES:
+            advice = f"train another one with python train.py {record.command}"
+        raise InputError(f"{source}: the run is {state}{reason}, not finished; {advice}")
     return record
 
 
 def _check_data(before: RunRecord, settings: Settings) -> None:
-    wanted = before.config.get("dataset", {}).get("checksum")
-    found = make_task(settings).data
+    wanted, found = before.dataset.get("checksum"), make_task(settings).data
     if wanted and wanted != found.checksum:
         raise InputError(
             f"the data are not those of {before.id} (checksum {found.checksum[:12]} of "
-            f"{found.source}, was {wanted[:12]} of {before.config['dataset'].get('source')}); say "
+            f"{found.source}, was {wanted[:12]} of {before.dataset.get('source')}); say "
             "where they are with --data-root"
         )

@@ -1,12 +1,12 @@
 """Restore image files of any size with a trained net."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from einops import rearrange
 from PIL import Image
 from torch import Tensor, nn
 
@@ -20,7 +20,7 @@ from inference.load import load_trained
 from tasks.corruptions import SIDES, half_mask
 from tasks.restoration import net_inputs
 from tasks.settings import RestorationSettings
-from training.hardware import Hardware, choose_hardware
+from training.hardware import choose_hardware
 
 TILE = 384  # pixels a side of the part of a larger image that is computed at once
 ENDING = "-restored.png"
@@ -36,7 +36,7 @@ class Restorer:
     """
 
     net: nn.Module
-    hardware: Hardware
+    device: torch.device
     options: RestorationSettings
     channels: int
     halo: int | None
@@ -54,62 +54,51 @@ class Restorer:
                 "the net was trained with --mask-input: say what to restore, for example "
                 "--erase right or --mask mask.png"
             )
-        images, pixels = to_float(images, self.hardware.device), images
-        known = images if mask is None else images * ~mask.to(images.device)
-        given = mask if mask is not None else images.new_zeros(1, dtype=torch.bool)
-        given = given.expand(len(images), 1, *images.shape[-2:]).to(images.device)
+        pixels, shape = to_float(images, self.device), images.shape
+        damaged = torch.zeros(1, 1, 1, 1, dtype=torch.bool) if mask is None else mask
+        damaged = damaged.expand(len(images), 1, *shape[-2:]).to(pixels.device)
         with torch.no_grad():
-            outputs = self._tiled(net_inputs(known, given, self.options), images.shape)
-        if mask is None or raw:
-            return outputs
-        return outputs.where(mask.cpu(), pixels.cpu() / 255)
+            outputs = self._tiled(net_inputs(pixels * ~damaged, damaged, self.options), shape)
+        return outputs if mask is None or raw else outputs.where(mask.cpu(), images.cpu() / 255)
 
     def _tiled(self, inputs: Tensor, shape: torch.Size) -> Tensor:
-        height, width = shape[-2:]
-        if self.halo is None and (height > self.train_size[0] or width > self.train_size[1]):
-            return self._windows(inputs, shape)
-        if self.halo is None or max(height, width) <= TILE:
-            return self.net(inputs).cpu()
-        whole = torch.empty(shape)
-        for top in range(0, height, TILE):
-            for left in range(0, width, TILE):
-                self._tile(inputs, whole, top, left, self.halo)
-        return whole
-
-    def _windows(self, inputs: Tensor, shape: torch.Size) -> Tensor:
-        """Windows of the training size that overlap by half, blended without visible seams."""
-        height, width = (min(t, s) for t, s in zip(self.train_size, shape[-2:], strict=True))
-        weight = (_ramp(height)[:, None] * _ramp(width)).to(inputs.device)
-        whole = torch.zeros(shape, device=inputs.device)
-        total = torch.zeros(shape[-2:], device=inputs.device)
-        for top in _starts(shape[-2], height):
-            for left in _starts(shape[-1], width):
-                rows, columns = slice(top, top + height), slice(left, left + width)
-                whole[..., rows, columns] += weight * self.net(inputs[..., rows, columns])
-                total[rows, columns] += weight
-        return (whole / total).cpu()
-
-    def _tile(self, inputs: Tensor, whole: Tensor, top: int, left: int, halo: int) -> None:
-        """Compute one tile with everything it depends on, so that no seam is visible."""
-        first_row, first_column = max(0, top - halo), max(0, left - halo)
-        rows = slice(first_row, top + TILE + halo)
-        columns = slice(first_column, left + TILE + halo)
-        inner = whole[..., top : top + TILE, left : left + TILE]
-        output = self.net(inputs[..., rows, columns])
-        y, x = top - first_row, left - first_column
-        inner.copy_(output[..., y : y + inner.shape[-2], x : x + inner.shape[-1]])
+        """The net's output, computed in parts and blended without visible seams."""
+        halo = self.halo
+        rows, columns = (
+            _windows(size, window) if halo is None else _tiles(size, halo)
+            for size, window in zip(shape[-2:], self.train_size, strict=True)
+        )
+        whole, total = torch.zeros(shape), torch.zeros(shape[-2:])
+        for y, down in rows:
+            for x, across in columns:
+                weight = down[:, None] * across
+                whole[..., y, x] += weight * self.net(inputs[..., y, x]).cpu()
+                total[y, x] += weight
+        return whole / total
 
 
-def _ramp(n: int) -> Tensor:
-    """Weights that rise to the middle of a window and fall again, above 0: [n]."""
-    position = torch.arange(n) + 0.5
-    return torch.minimum(position, n - position)
+Part = tuple[slice, Tensor]  # of one axis: what is computed at once, and the weight of each result
 
 
-def _starts(size: int, window: int) -> list[int]:
-    """Where windows start that overlap by half and cover ``size``."""
-    last = size - window
-    return [*range(0, last, max(1, window // 2)), last]
+def _tiles(size: int, halo: int) -> list[Part]:
+    """Tiles with all that they depend on; results in the halo do not count."""
+    parts = []
+    for start in range(0, size, TILE):
+        first, last = max(0, start - halo), min(size, start + TILE + halo)
+        weight = torch.zeros(last - first)
+        weight[start - first : start - first + TILE] = 1
+        parts.append((slice(first, last), weight))
+    return parts
+
+
+def _windows(size: int, window: int) -> list[Part]:
+    """Windows that overlap by half; the weight falls from the middle of each to its ends."""
+    if size <= window:
+        return [(slice(size), torch.ones(size))]
+    position = torch.arange(window) + 0.5
+    starts = [*range(0, size - window, max(1, window // 2)), size - window]
+    weight = torch.minimum(position, window - position)
+    return [(slice(start, start + window), weight) for start in starts]
 
 
 def load_restorer(path: Path, device: str = "auto") -> Restorer:
@@ -118,17 +107,23 @@ def load_restorer(path: Path, device: str = "auto") -> Restorer:
     Raises ``InputError`` for a checkpoint of another task or with weights of another net.
     """
     trained = load_trained(path, "restoration", "label images with python train.py predict")
-    settings = replace(trained.settings.hardware, device=device, precision="fp32", compile=False)
-    hardware = choose_hardware(settings)
-    net, options = trained.net, trained.settings.task
-    if not isinstance(options, RestorationSettings):
-        raise TypeError(f"settings of a restoration have task options {type(options).__name__}")
+    settings, net = trained.settings, trained.net
+    hardware = choose_hardware(
+        replace(settings.hardware, device=device, precision="fp32", compile=False)
+    )
+    if not isinstance(settings.task, RestorationSettings):
+        raise TypeError(f"a restoration has task options {type(settings.task).__name__}")
     field = net.receptive_field()  # pyright: ignore[reportCallIssue]
     if getattr(net, "stride", 1) > 1:
         field = None  # a tile's phase would matter
-    halo = None if field is None else int(field) // 2
-    size = trained.settings.data.height_width
-    return Restorer(hardware.prepare(net), hardware, options, trained.channels, halo, size)
+    return Restorer(
+        net=hardware.prepare(net),
+        device=hardware.device,
+        options=settings.task,
+        channels=trained.channels,
+        halo=None if field is None else int(field) // 2,
+        train_size=settings.data.height_width,
+    )
 
 
 @dataclass(frozen=True)
@@ -160,21 +155,21 @@ def restore_files(
 ) -> Iterator[str]:
     """Restore each image of ``paths`` (files and folders); yields a line for each.
 
-    The result goes beside the image, or to ``out``. Damaged files and files of a folder that are
-    not images are skipped and counted; a file given by name raises ``InputError`` at the end.
+    The result goes beside the image, or to ``out``. Files of a folder that are damaged or not
+    images are skipped and counted; a damaged file given by name raises ``InputError`` at the end.
     """
     files, skipped = _image_files(paths)
     targets = {file: (out or file.parent) / f"{file.stem}{ENDING}" for file in files}
     _check_targets(targets)
-    unreadable: list[str] = []
+    unreadable = []
     for file, target in targets.items():
         try:
             image, note = _read(file, restorer.channels)
         except InputError as error:
-            skipped += file not in paths
             unreadable += [str(error)] if file in paths else []
-            continue
-        yield _restore_one(restorer, job, file, image, target) + note + f" -> {target}"
+            skipped += file not in paths
+        else:
+            yield _restore_one(restorer, job, file, image, target) + f"{note} -> {target}"
     if skipped:
         yield f"{skipped:,} files skipped: not images, or damaged"
     if unreadable:
@@ -182,10 +177,9 @@ def restore_files(
 
 
 def _check_targets(targets: dict[Path, Path]) -> None:
-    seen: dict[Path, Path] = {}
     inputs = {file.resolve() for file in targets}
-    for file, target in targets.items():
-        if target in seen:
+    for target, number in Counter(targets.values()).items():
+        if number > 1:
             raise InputError(
                 f"several images would become {target}; restore them one by one, each with an "
                 "--out of its own"
@@ -194,22 +188,21 @@ def _check_targets(targets: dict[Path, Path]) -> None:
             raise InputError(
                 f"{target}: is given as an image and would be overwritten; give --out FOLDER"
             )
-        seen[target] = file
 
 
 def _restore_one(restorer: Restorer, job: Job, file: Path, image: Tensor, target: Path) -> str:
     height, width = image.shape[-2:]
     mask = job.mask_for(height, width)
+    quality = ""
     try:
         output = restorer(image[None], mask, raw=job.raw)[0]
+    except InputError:
+        raise
     except (ValueError, RuntimeError) as error:
-        if isinstance(error, InputError):
-            raise
         reason = str(error).splitlines()[0]
         raise InputError(f"{file}: {height}x{width} does not fit the net ({reason})") from None
     pixels = Image.fromarray(to_pixels(output))
     write_output(target, lambda f: pixels.save(f, format="PNG"))
-    quality = ""
     if job.side in SIDES and mask is not None and mask.any():
         error = (output - image / 255).abs()
         erased = error[mask[0].expand_as(error)].mean()
@@ -222,11 +215,10 @@ def _image_files(paths: Sequence[Path]) -> tuple[list[Path], int]:
     files: list[Path] = []
     skipped = 0
     for path in paths:
-        if not path.is_dir():
-            files.append(path)
-            continue
-        inside = [p for p in sorted(path.iterdir()) if p.is_file() and not p.name.endswith(ENDING)]
-        images = [p for p in inside if not why_no_image(p)]
+        inside = [path]
+        if path.is_dir():
+            inside = [p for p in path.iterdir() if p.is_file() and not p.name.endswith(ENDING)]
+        images = [p for p in sorted(inside) if p == path or not why_no_image(p)]
         if not images:
             raise InputError(f"{path}: no images in this folder, such as photo.png")
         files += images
@@ -245,10 +237,12 @@ def _read(path: Path, channels: int) -> tuple[Tensor, str]:
     """An image as uint8 [c h w] with the net's channels, and a note on how it was converted."""
     picture, remark = _open(path)
     note = f" ({remark})" if remark else ""
-    if channels == 1 and picture.mode != "L":
-        note += " (in colour; the net was trained on grey, so it was made grey)"
-    if channels == 3 and picture.mode == "L":
-        note += " (grey; the net was trained on RGB, so the grey was repeated)"
-    pixels = np.array(picture.convert("L" if channels == 1 else "RGB"))
-    pixels = pixels[None] if channels == 1 else rearrange(pixels, "h w c -> c h w")
-    return torch.from_numpy(np.ascontiguousarray(pixels)), note
+    mode = "L" if channels == 1 else "RGB"
+    if picture.mode != mode:
+        note += (
+            " (in colour; the net was trained on grey, so it was made grey)"
+            if channels == 1
+            else " (grey; the net was trained on RGB, so the grey was repeated)"
+        )
+    pixels = np.atleast_3d(np.array(picture.convert(mode)))
+    return torch.from_numpy(pixels).permute(2, 0, 1), note
