@@ -5,8 +5,6 @@ python -m benchmarks.ablation
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,28 +14,20 @@ import click
 import torch
 from torch import nn
 
-from benchmarks.common import benchmark, interleave, make_trainer, ratios, write
+import training.hardware
+from benchmarks.common import RemoteStep, benchmark, interleave, make_trainer, ratios, write
 from benchmarks.textbook import shuffled_batches, use_conv_transpose
 from common.media import Table
 from models.layers import GELU, Layer
 from tasks.base import Sample
 from tracking.api import offline_run
-from training.hardware import Hardware
 from training.trainer import Trainer
 
 CLAIM = (
     "How many times as long a step (or the validation of 500 images) takes with one thing "
     "switched off (median and range over the rounds, in which all took turns)."
 )
-ROOT = Path(__file__).resolve().parent.parent
 Step = Callable[[], object]
-
-
-class Contiguous(Hardware):
-    """The same in PyTorch's default memory layout."""
-
-    def prepare(self, model: nn.Module) -> nn.Module:
-        return model.to(self.device)
 
 
 def gelus_of_pytorch(model: nn.Module) -> None:
@@ -47,10 +37,10 @@ def gelus_of_pytorch(model: nn.Module) -> None:
             layer.act = nn.GELU()
 
 
-def with_loader(training: Trainer) -> Step:
+def with_loader(trainer: Trainer) -> Step:
     """Batches from a ``DataLoader`` with two workers and transforms per image."""
-    batches = shuffled_batches(training.task.data.train.images, training.settings.batch_size)
-    device = training.hardware.device
+    batches = shuffled_batches(trainer.task.data.train.images, trainer.settings.batch_size)
+    device = trainer.hardware.device
 
     def prepare(batch: object) -> Sample:
         inputs, targets = (
@@ -58,33 +48,33 @@ def with_loader(training: Trainer) -> Step:
         )
         return Sample(inputs, targets, torch.empty(0, dtype=torch.bool))
 
-    training.task.prepare = prepare
-    return training.train_step
+    trainer.task.prepare = prepare
+    return trainer.train_step
 
 
-def with_optimizer(training: Trainer, **options: Any) -> Step:
+def with_optimizer(trainer: Trainer, **options: Any) -> Step:
     """Another implementation of AdamW."""
-    settings = training.settings
-    training.optimizer = torch.optim.AdamW(
-        training.net.parameters(), settings.lr, weight_decay=settings.weight_decay, **options
+    settings = trainer.settings
+    trainer.optimizer = torch.optim.AdamW(
+        trainer.net.parameters(), settings.lr, weight_decay=settings.weight_decay, **options
     )
-    return training.train_step
+    return trainer.train_step
 
 
-def with_zeroed_gradients(training: Trainer) -> Step:
+def with_zeroed_gradients(trainer: Trainer) -> Step:
     """Gradients filled with zeros in place of being dropped."""
-    optimizer: Any = training.optimizer
+    optimizer: Any = trainer.optimizer
     zero = optimizer.zero_grad
     optimizer.zero_grad = lambda set_to_none: zero(set_to_none=False)
-    return training.train_step
+    return trainer.train_step
 
 
-def with_log_every_step(training: Trainer, log: Callable[[dict[str, float]], object]) -> Step:
+def with_log_every_step(trainer: Trainer, log: Callable[[dict[str, float]], object]) -> Step:
     """The loss read and logged every step."""
 
     def step() -> None:
-        training.train_step()
-        log(training.meter.read())
+        trainer.train_step()
+        log(trainer.meter.read())
 
     return step
 
@@ -95,14 +85,15 @@ def variants(options: dict[str, Any], log: Callable[[dict[str, float]], object])
     def make(**changes: Any) -> Trainer:
         return make_trainer(**options | changes)
 
-    plain = {"change_hardware": lambda hardware: Contiguous(**vars(hardware))}
+    contiguous = make()
+    contiguous.net.to(memory_format=torch.contiguous_format)
     on_cuda: dict[str, Step] = {}
     if torch.cuda.is_available():
         on_cuda["CUDA graphs off"] = make(cuda_graphs=False).train_step
     return on_cuda | {
         "as it is": make().train_step,
         "fp32 (bf16 off)": make(precision="fp32").train_step,
-        "contiguous (channels_last off)": make(**plain).train_step,
+        "contiguous (channels_last off)": contiguous.train_step,
         "ConvTranspose2d (plain conv off)": make(change_model=use_conv_transpose).train_step,
         "nn.GELU (oneDNN's kernel off)": make(change_model=gelus_of_pytorch).train_step,
         "DataLoader (data on the device off)": with_loader(make()),
@@ -113,51 +104,24 @@ def variants(options: dict[str, Any], log: Callable[[dict[str, float]], object])
     }
 
 
-# A process of its own, because memory once kept is used again whatever the thresholds are.
-ALLOCATOR = """
-import sys, time
-from training import hardware
-from benchmarks.common import make_trainer
-if sys.argv[1] == "off":
-    hardware._keep_freed_memory = lambda: None
-for precision in sys.argv[4:]:
-    training = make_trainer(
-        layers=3, size=sys.argv[2], batch_size=int(sys.argv[3]), precision=precision, device="cpu"
-    )
-    for step in range(2):
-        training.train_step()
-    start = time.perf_counter()
-    for step in range(4):
-        training.train_step()
-    print((time.perf_counter() - start) / 4)
-"""
+def allocator_step(kept: bool, options: dict[str, Any]) -> Step:
+    """A step with glibc keeping freed memory, or with glibc as it comes.
+
+    For a process of its own: memory once kept is used again whatever the thresholds are.
+    """
+    if not kept:
+        training.hardware._keep_freed_memory = lambda: None
+    return make_trainer(**options).train_step
 
 
-def allocator(
-    size: int, batch_size: int, precisions: list[str], rounds: int
-) -> dict[str, dict[str, list[float]]]:
-    """Seconds a step of three layers with and without glibc keeping freed memory, on CPU."""
-    names = {"on": "as it is", "off": "glibc as it comes (allocator off)"}
-    seconds = {p: {name: [] for name in names.values()} for p in precisions}
-    for _ in range(rounds):
-        for switch, name in names.items():
-            command = [sys.executable, "-c", ALLOCATOR, switch, str(size), str(batch_size)]
-            done = subprocess.run(
-                [*command, *precisions], cwd=ROOT, capture_output=True, text=True, check=True
-            )
-            for precision, line in zip(precisions, done.stdout.split(), strict=True):
-                seconds[precision][name].append(float(line))
-    return seconds
-
-
-def validation(training: Trainer, *, gradients: bool) -> Step:
+def validation(trainer: Trainer, *, gradients: bool) -> Step:
     """One validation, with or without what a backward pass would need."""
 
     def step() -> None:
-        training.net.eval()
+        trainer.net.eval()
         with torch.set_grad_enabled(gradients):
-            training.task.validate(training.forward, training.hardware.device)
-        training.net.train()
+            trainer.task.validate(trainer.forward, trainer.hardware.device)
+        trainer.net.train()
 
     return step
 
@@ -181,21 +145,27 @@ def main(
             middle = sorted(mine)[len(mine) // 2]
             rows.append((where, name, round(middle * 1000, 1), *ratios(mine, seconds["as it is"])))
 
-    training = make_trainer(**options)
-    hardware = training.hardware
-    where = f"{layers} layers, {'x'.join(map(str, training.task.data.train.images.shape[2:]))}"
+    trainer = make_trainer(**options)
+    hardware = trainer.hardware
+    timing = {"rounds": rounds, "device": hardware.device}
+    where = f"{layers} layers, {'x'.join(map(str, trainer.task.data.train.images.shape[2:]))}"
     with tempfile.TemporaryDirectory() as folder:
         run = offline_run(folder, "ablation")
-        steps = variants(options, run.log)
-        timing = {"rounds": rounds, "device": hardware.device}
-        compare(f"step, {where}", interleave(steps, turn=turn, **timing))
+        compare(f"step, {where}", interleave(variants(options, run.log), turn=turn, **timing))
         run.finish()
-    steps = {"as it is": validation(training, gradients=False)}
-    steps["gradients on (no_grad off)"] = validation(training, gradients=True)
+    steps = {"as it is": validation(trainer, gradients=False)}
+    steps["gradients on (no_grad off)"] = validation(trainer, gradients=True)
     compare(f"validation, {where}", interleave(steps, turn=1, **timing))
     if hardware.device.type == "cpu":
-        precisions = ["fp32", "bf16"] if hardware.dtype == torch.bfloat16 else ["fp32"]
-        for precision, seconds in allocator(large, batch_size, precisions, rounds).items():
+        options = {"layers": 3, "size": large, "batch_size": batch_size, "device": "cpu"}
+        for precision in ["fp32", "bf16"] if hardware.dtype == torch.bfloat16 else ["fp32"]:
+            options["precision"] = precision
+            with (
+                RemoteStep(hardware.device, allocator_step, True, options) as kept,
+                RemoteStep(hardware.device, allocator_step, False, options) as freed,
+            ):
+                both = {"as it is": kept, "glibc as it comes (allocator off)": freed}
+                seconds = interleave(both, turn=4, **timing)
             compare(f"step, 3 layers, {large}x{large}, {precision}", seconds)
     columns = ("what", "variant", "milliseconds", "times_as_long", "range")
     click.echo(write(out, "ablation", Table("ablation", columns, rows), hardware, CLAIM))

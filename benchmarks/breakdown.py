@@ -29,6 +29,7 @@ from tasks.restoration import Restoration
 from tracking.folder import read_config
 from training.fitter import Fitter
 from training.hardware import choose_hardware
+from training.settings import HardwareSettings
 
 DUPLICATE = 0.02
 CHUNK = 250
@@ -91,8 +92,8 @@ def main(runs: tuple[Path, ...], out: Path) -> None:
         for name, group in groups_of(tasks[0]).items()
     ]
     table = Table("breakdown", ("group", "images", *found), rows)
-    settings = Settings.parse("baseline", {"device": "cpu"})
-    click.echo(write(out, "breakdown", table, choose_hardware(settings.hardware), CLAIM))
+    hardware = choose_hardware(HardwareSettings(device="cpu"))
+    click.echo(write(out, "breakdown", table, hardware, CLAIM))
 
 
 if __name__ == "__main__":

@@ -6,17 +6,15 @@ affects them alike; ratios are medians over the rounds.
 
 from __future__ import annotations
 
-import csv
 import datetime
-import io
 import multiprocessing
 import os
 import shlex
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -25,7 +23,7 @@ import click
 import torch
 from torch import Tensor
 
-from common.files import write_output
+from common.files import csv_text, write_output
 from common.media import Table
 from data.images import ImageData
 from data.load import load_data
@@ -56,10 +54,7 @@ def images(height: int, width: int, count: int | None = 6_400) -> ImageData:
 
 
 def make_trainer(
-    *,
-    change_model: Callable[[torch.nn.Module], object] = lambda model: None,
-    change_hardware: Callable[[Hardware], Hardware] = lambda hardware: hardware,
-    **options: Any,
+    *, change_model: Callable[[torch.nn.Module], object] = lambda model: None, **options: Any
 ) -> Trainer:
     """The project's loop for the logbook's task, seed 0, with a million steps ahead of it."""
     settings = Settings.parse("resconv", {"images": 10**8} | options)
@@ -70,17 +65,21 @@ def make_trainer(
     torch.manual_seed(settings.training.seed)
     model = task.build_net()
     change_model(model)
-    hardware = change_hardware(choose_hardware(settings.hardware))
-    every = settings.tracking.log_every
+    hardware, every = choose_hardware(settings.hardware), settings.tracking.log_every
     training = Trainer(task, model, settings.training, hardware, log_every=every)
     training.net.train()
     return training
 
 
-def wait(device: torch.device) -> None:
-    """Until all work handed to the device is done."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+def seconds_of(step: Callable[[], object], device: torch.device, steps: int) -> float:
+    """How long so many steps take, until all work handed to the device is done."""
+    wait = partial(torch.cuda.synchronize, device) if device.type == "cuda" else lambda: None
+    wait()
+    start = time.perf_counter()
+    for _ in range(steps):
+        step()
+    wait()
+    return time.perf_counter() - start
 
 
 class RemoteStep:
@@ -105,28 +104,12 @@ class RemoteStep:
         self.process.join()
 
 
-class LocalStep:
-    """A step in this process, on ``device``."""
-
-    def __init__(self, device: torch.device, step: Callable[[], object]) -> None:
-        self.device, self.step = device, step
-
-    def seconds(self, steps: int) -> float:
-        """How long so many steps take."""
-        wait(self.device)
-        start = time.perf_counter()
-        for _ in range(steps):
-            self.step()
-        wait(self.device)
-        return time.perf_counter() - start
-
-
 def _serve(
     pipe: Connection, device: torch.device, make: Callable[..., Any], arguments: tuple[Any, ...]
 ) -> None:
-    local = LocalStep(device, make(*arguments))
+    step = make(*arguments)
     while steps := pipe.recv():
-        pipe.send(local.seconds(steps))
+        pipe.send(seconds_of(step, device, steps))
 
 
 def interleave(
@@ -143,89 +126,65 @@ def interleave(
     The first ``warm_up`` steps do not count, nor the first ``run_in`` of each turn, which use up
     the batches that workers have prefetched meanwhile.
     """
-    timed = {n: s if isinstance(s, RemoteStep) else LocalStep(device, s) for n, s in steps.items()}
-    for step in timed.values():
-        step.seconds(warm_up)
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    timed = {
+        name: step.seconds if isinstance(step, RemoteStep) else partial(seconds_of, step, device)
+        for name, step in steps.items()
+    }
+    for seconds in timed.values():
+        seconds(warm_up)
+    found: dict[str, list[float]] = {name: [] for name in steps}
     order = list(steps)
     for _ in range(rounds):
         for name in order:
             if run_in:
-                timed[name].seconds(run_in)
-            seconds[name].append(timed[name].seconds(turn) / turn)
+                timed[name](run_in)
+            found[name].append(timed[name](turn) / turn)
         order.reverse()
-    return seconds
+    return found
 
 
-def ratios(seconds: list[float], other: list[float]) -> tuple[float, str]:
+def ratios(seconds: Sequence[float], other: Sequence[float]) -> tuple[float, str]:
     """How many times as long as ``other``: median over the rounds, and the range."""
     each = [mine / its for mine, its in zip(seconds, other, strict=True)]
     return round(statistics.median(each), 3), f"{min(each):.2f}-{max(each):.2f}"
 
 
-class SavedBytes:
-    """``with``: counts the bytes of different storages that autograd keeps for the backward pass.
-
-    Parameters count too. Of a checkpointed layer its input is kept, and counted.
-    """
-
-    def __init__(self) -> None:
-        self.kept: dict[int, int] = {}
-        self.hooks = torch.autograd.graph.saved_tensors_hooks(self._note, lambda tensor: tensor)
-
-    def _note(self, tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        self.kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    def __enter__(self) -> SavedBytes:
-        self.hooks.__enter__()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self.hooks.__exit__(*error)
-
-    @property
-    def mib(self) -> float:
-        return sum(self.kept.values()) / 2**20
-
-
 def step_memory_mib(step: Callable[[], object], device: torch.device) -> float:
-    """Memory of one step: peak allocated on CUDA, saved for the backward pass on CPU."""
+    """Memory of one step: peak allocated on CUDA, saved for the backward pass on CPU.
+
+    The latter counts each storage once, parameters too; of a checkpointed layer, its input.
+    """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         step()
         return torch.cuda.max_memory_allocated(device) / 2**20
-    with SavedBytes() as saved:
+    saved: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        saved[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         step()
-    return saved.mib
+    return sum(saved.values()) / 2**20
 
 
-def command_line() -> str:
-    """The command of this process, as a user would type it."""
-    return shlex.join(["python", *sys.orig_argv[1:]])
+def write(out: Path, name: str, table: Table, hardware: Hardware, claim: str) -> str:
+    """Write ``out``/``name``.csv and .md; returns the latter's text.
 
-
-def markdown(table: Table, about: dict[str, Any], claim: str, command: str) -> str:
-    """The table with its claim, command, machine and versions."""
+    It has the claim, the command, machine, versions and load averages, and the table.
+    """
+    rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    load = "{:.1f} {:.1f} {:.1f}".format(*os.getloadavg())
+    about = {"date": datetime.date.today()} | environment(hardware) | {"load": load}
     text = ", ".join(f"{k} {v}" for k, v in about.items() if v is not None)
+    command = shlex.join(["python", *sys.orig_argv[1:]])
     lines = [f"# {table.name}", "", claim, "", f"`{command}`", "", f"{text}.", ""]
     lines += ["| " + " | ".join(table.columns) + " |", "|" + " --- |" * len(table.columns)]
     for row in table.rows:
         lines.append("| " + " | ".join("" if cell is None else str(cell) for cell in row) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def write(
-    out: Path, name: str, table: Table, hardware: Hardware, claim: str, command: str | None = None
-) -> str:
-    """Write ``out``/``name``.csv and .md, with the load averages; returns the latter's text."""
-    out.mkdir(parents=True, exist_ok=True)
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([table.columns, *table.rows])
-    write_output(out / f"{name}.csv", text.getvalue())
-    load = "{:.1f} {:.1f} {:.1f}".format(*os.getloadavg())
-    about = {"date": datetime.date.today()} | environment(hardware) | {"load": load}
-    page = markdown(table, about, claim, command or command_line())
+    page = "\n".join(lines) + "\n"
+    write_output(out / f"{name}.csv", csv_text(rows))
     write_output(out / f"{name}.md", page)
     return page

@@ -14,14 +14,14 @@ import itertools
 import math
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.common import interleave, step_memory_mib, write
+from benchmarks.common import interleave, ratios, step_memory_mib, write
 from common.files import require_writable_folder
 from common.media import Examples, Table
 from models.channel_selection import IMPLEMENTATIONS, ChannelSelectionConv2d
@@ -36,35 +36,42 @@ from training.settings import HardwareSettings
 SHAPE = (3, 32, 32)
 FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 TURN = 10  # steps of one variant before the next has its turn
-
-
-Batches = Sequence[tuple[Tensor, Tensor]]
+COLUMNS = (
+    "conv", "implementation", "memory", "precision", "compiled", "images_per_second",
+    "ratio_to_full", "ratio_range", "peak_memory_mib", "seconds_per_10_epochs",
+    "seconds_of_runs", "note",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
+class Plan:
+    """How much to train: ``runs`` times ``epochs`` passes over ``images`` random images."""
+
+    epochs: int
+    runs: int
+    images: int
+    batch_size: int
+    rank: int
+    compiled: bool
+
+
+@dataclass
 class Variant:
-    """One column of settings and one implementation of the convs."""
+    """One implementation of the convs under some settings, and what was measured of it."""
 
     conv: str  # "full" or "select"
     implementation: str  # "-" for full
     memory: str  # "contiguous" or "channels_last"
     precision: str  # "fp32" or "bf16"
     compiled: bool = False
+    seconds: list[float] = field(default_factory=list)  # of each run
+    peak_memory_mib: float = math.nan  # of a step
+    failed: str = ""
 
     @property
     def settings(self) -> tuple[str, str, bool]:
-        """What a variant shares with the full conv it is compared with."""
+        """What it shares with the full conv that it is compared with."""
         return self.memory, self.precision, self.compiled
-
-
-@dataclass
-class Result:
-    """Seconds of each run, and the memory of a step."""
-
-    variant: Variant
-    seconds: list[float] = field(default_factory=list)
-    peak_memory_mib: float = math.nan
-    failed: str = ""
 
 
 def variants(*, bf16: bool, compiled: bool) -> list[Variant]:
@@ -75,59 +82,40 @@ def variants(*, bf16: bool, compiled: bool) -> list[Variant]:
     for memory, precision in columns:
         table.append(Variant("full", "-", memory, precision))
         table += [Variant("select", i, memory, precision) for i in (*IMPLEMENTATIONS, "auto")]
-    if compiled:
-        for memory, precision in columns[1:]:
-            table.append(Variant("full", "-", memory, precision, True))
-            table.append(Variant("select", "auto", memory, precision, True))
+    for memory, precision in columns[1:] if compiled else ():
+        table.append(Variant("full", "-", memory, precision, True))
+        table.append(Variant("select", "auto", memory, precision, True))
     return table
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How much to train: ``runs`` times ``epochs`` passes over ``images`` random images."""
+def step_of(
+    variant: Variant, rank: int, batches: Sequence[tuple[Tensor, Tensor]], device: torch.device
+) -> Callable[[], None]:
+    """A training step of the small net (SGD with Nesterov momentum), batch after batch."""
+    torch.manual_seed(0)
+    net = build_classifier(model="small", classes=3, shape=SHAPE, conv=variant.conv, rank=rank)
+    for layer in net.modules():
+        if isinstance(layer, ChannelSelectionConv2d):
+            layer.implementation = variant.implementation
+    net = net.to(device).to(memory_format=FORMATS[variant.memory])
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, nesterov=True)
+    model = torch.compile(net) if variant.compiled else net
+    endless = itertools.cycle(batches)
 
-    epochs: int = 10
-    runs: int = 5
-    images: int = 12_000
-    batch_size: int = 128
-    rank: int = 1
-    bf16: bool = True
-    compiled: bool = False
-
-    @property
-    def steps(self) -> int:
-        """Steps of a run."""
-        return self.epochs * -(-self.images // self.batch_size)
-
-
-class Training:
-    """A net of one variant with its optimizer (SGD with Nesterov momentum) and its batches."""
-
-    def __init__(self, variant: Variant, rank: int, batches: Batches, device: torch.device) -> None:
-        torch.manual_seed(0)
-        self.variant, self.device = variant, device
-        self.batches = itertools.cycle(batches)
-        net = build_classifier(model="small", classes=3, shape=SHAPE, conv=variant.conv, rank=rank)
-        for layer in net.modules():
-            if isinstance(layer, ChannelSelectionConv2d):
-                layer.implementation = variant.implementation
-        net = net.to(device).to(memory_format=FORMATS[variant.memory])
-        self.optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, nesterov=True)
-        self.model: Callable[[Tensor], Tensor] = torch.compile(net) if variant.compiled else net
-
-    def step(self) -> None:
-        """Train on the next batch."""
-        images, labels = next(self.batches)
-        bf16 = self.variant.precision == "bf16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            loss = F.cross_entropy(self.model(images), labels)
-        self.optimizer.zero_grad()
+    def step() -> None:
+        images, labels = next(endless)
+        bf16 = variant.precision == "bf16"
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            loss = F.cross_entropy(model(images), labels)
+        optimizer.zero_grad()
         loss.backward()
-        self.optimizer.step()
+        optimizer.step()
+
+    return step
 
 
-def measure(plan: Plan, device: torch.device) -> list[Result]:
-    """Train every variant in turns of ``TURN`` steps."""
+def measure(plan: Plan, table: list[Variant], device: torch.device) -> None:
+    """Train every variant of ``table`` in turns of ``TURN`` steps."""
     images = torch.rand(plan.images, *SHAPE, generator=torch.Generator().manual_seed(0)).to(device)
     labels = (torch.arange(plan.images, device=device) % 3).split(plan.batch_size)
     batches = {
@@ -136,90 +124,66 @@ def measure(plan: Plan, device: torch.device) -> list[Result]:
         )
         for name, f in FORMATS.items()
     }
-    results = [Result(v) for v in variants(bf16=plan.bf16, compiled=plan.compiled)]
     steps = {}
-    for number, result in enumerate(results):
-        variant = result.variant
-        training = Training(variant, plan.rank, batches[variant.memory], device)
+    for number, variant in enumerate(table):
+        step = step_of(variant, plan.rank, batches[variant.memory], device)
         try:
-            training.step()
+            step()
             if device.type == "cuda" or not variant.compiled:
-                result.peak_memory_mib = step_memory_mib(training.step, device)
+                variant.peak_memory_mib = step_memory_mib(step, device)
         except Exception as error:  # a missing compiler, say: the other variants still count
             if not variant.compiled:
                 raise
-            result.failed = str(error).strip().splitlines()[0][:120]
+            variant.failed = str(error).strip().splitlines()[0][:120]
         else:
-            steps[str(number)] = training.step
-    turn = min(TURN, plan.steps)
-    each = interleave(steps, rounds=plan.runs * (plan.steps // turn), turn=turn, device=device)
-    for number, seconds in each.items():
-        parts = zip(*[iter(seconds)] * (plan.steps // turn), strict=True)
-        results[int(number)].seconds = [statistics.fmean(part) * plan.steps for part in parts]
-    return results
+            steps[str(number)] = step
+    each = plan.epochs * len(labels)
+    turn = min(TURN, each)
+    turns = each // turn  # of a run
+    found = interleave(steps, rounds=plan.runs * turns, turn=turn, device=device)
+    for number, seconds in found.items():
+        runs = zip(*[iter(seconds)] * turns, strict=True)
+        table[int(number)].seconds = [statistics.fmean(run) * each for run in runs]
 
 
-def table_of(results: list[Result], plan: Plan) -> Table:
-    """One row a variant: medians over runs, and the ratio to the full conv of its settings.
-
-    The ratio is the median of the per-run ratios of times, each pair having run in turns.
-    """
-    full = {r.variant.settings: r for r in results if r.variant.conv == "full"}
-    rows = []
-    for result in results:
-        v = result.variant
-        cells = (v.conv, v.implementation, v.memory, v.precision, "yes" if v.compiled else "no")
-        if result.failed:
-            rows.append((*cells, *[None] * 6, result.failed))
-            continue
-        pairs = zip(result.seconds, full[v.settings].seconds, strict=False)
-        ratios = [mine / other for mine, other in pairs] or [math.nan]
-        middle = statistics.median(result.seconds)
-        rows.append(
-            (
-                *cells,
-                round(plan.epochs * plan.images / middle, 1),
-                round(statistics.median(ratios), 3),
-                f"{min(ratios):.2f}-{max(ratios):.2f}",
-                round(result.peak_memory_mib, 1),
-                round(middle * 10 / plan.epochs, 3),
-                " ".join(f"{seconds:.3f}" for seconds in result.seconds),
-                "",
-            )
-        )
-    columns = (
-        "conv", "implementation", "memory", "precision", "compiled", "images_per_second",
-        "ratio_to_full", "ratio_range", "peak_memory_mib", "seconds_per_10_epochs",
-        "seconds_of_runs", "note",
-    )  # fmt: skip
-    return Table("bench_conv", columns, rows)
+def row_of(variant: Variant, full: Variant, plan: Plan) -> tuple[object, ...]:
+    """Medians over runs, and of the runs' ratios to the ``full`` conv of the same settings."""
+    v = variant
+    settings = (v.conv, v.implementation, v.memory, v.precision, "yes" if v.compiled else "no")
+    if v.failed or full.failed:
+        return *settings, *[None] * 6, v.failed or full.failed
+    middle = statistics.median(v.seconds)
+    return (
+        *settings,
+        round(plan.epochs * plan.images / middle, 1),
+        *ratios(v.seconds, full.seconds),
+        round(v.peak_memory_mib, 1),
+        round(middle * 10 / plan.epochs, 3),
+        " ".join(f"{seconds:.3f}" for seconds in v.seconds),
+        "",
+    )
 
 
-def command_of(plan: Plan) -> str:
-    """The command that measures this again."""
-    command = f"python train.py bench conv --epochs {plan.epochs} --runs {plan.runs}"
-    command += f" --images {plan.images} --batch-size {plan.batch_size} --rank {plan.rank}"
-    return command + (" --compile" if plan.compiled else "")
-
-
-def bench(plan: Plan, *, device: str, out: Path, mode: str | None, project: str | None) -> Table:
+def bench(plan: Plan, *, device: str, out: Path, mode: str | None, project: str | None) -> str:
     """Measure, then write ``out``/conv.csv and conv.md and one W&B run with the table.
 
-    bf16 is left out where the device has none. Raises ``InputError`` for a wrong device or rank.
+    bf16 is left out where the device has none. Returns the text of conv.md. Raises ``InputError``
+    for a wrong device or rank.
     """
     require_writable_folder(out, "--out")
     connection = choose_connection(mode, project)
     hardware = choose_hardware(HardwareSettings(device=device))
-    plan = replace(plan, bf16=hardware.dtype == torch.bfloat16)
-    table = table_of(measure(plan, hardware.device), plan)
-    about = environment(hardware)
+    measured = variants(bf16=hardware.dtype == torch.bfloat16, compiled=plan.compiled)
+    measure(plan, measured, hardware.device)
+    full = {v.settings: v for v in measured if v.conv == "full"}
+    table = Table("bench_conv", COLUMNS, [row_of(v, full[v.settings], plan) for v in measured])
     claim = f"Medians over the runs; ten epochs here are {10 * plan.images:,} images."
-    write(out, "conv", table, hardware, claim, command_of(plan))
+    page = write(out, "conv", table, hardware, claim)
     tracker = Tracker(TrackingSettings(mode=mode, project=project), connection, out, "bench")
-    config = asdict(plan) | {"task": "bench", "environment": about}
+    config = asdict(plan) | {"task": "bench", "environment": environment(hardware)}
     tracker.start(
         run_id=new_run_id(), name="bench-conv", config=config, tags=["bench"], resumed=False
     )
     tracker.log_examples(Examples([table]), step=0)
     tracker.finish(0, {})
-    return table
+    return page

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import click
 
@@ -46,37 +47,35 @@ def loopback_server() -> Iterator[None]:
     """W&B's address and key in the environment, as long as the server runs."""
     command = [sys.executable, "-m", "tests.wandb_server"]
     server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    before = dict(os.environ)
-    for line in server.stdout or ():
-        found = re.fullmatch(r"export (\w+)=(\S+)\n", line)
-        if not found:
-            break
-        os.environ[found[1]] = found[2].strip("'")
-    try:
-        yield
-    finally:
-        server.terminate()
-        os.environ.clear()
-        os.environ.update(before)
+    with patch.dict(os.environ):
+        for line in server.stdout or ():
+            found = re.fullmatch(r"export (\w+)=(\S+)\n", line)
+            if not found:
+                break
+            os.environ[found[1]] = found[2].strip("'")
+        try:
+            yield
+        finally:
+            server.terminate()
 
 
-@contextmanager
-def timed_loop(seconds: list[float], processor: list[float]) -> Iterator[None]:
-    """Note how long each training takes from its first step to its last row, by both clocks."""
+def timed_run(options: dict[str, Any]) -> tuple[float, float, float]:
+    """Seconds of a run: its loop from the first step to the last row, by the clock and of the
+    processor, and the rest of the run."""
+    seconds: list[float] = []
     train = experiment.run.train
 
     def timed(*arguments: Any) -> bool:
         start, work = time.perf_counter(), time.process_time()
         complete = train(*arguments)
-        seconds.append(time.perf_counter() - start)
-        processor.append(time.process_time() - work)
+        seconds.extend([time.perf_counter() - start, time.process_time() - work])
         return complete
 
-    experiment.run.train = timed
-    try:
-        yield
-    finally:
-        experiment.run.train = train
+    start = time.perf_counter()
+    with patch.object(experiment.run, "train", timed):
+        run(Settings.parse("resconv", options), observer=lambda row: None)
+    loop, processor = seconds
+    return loop, processor, time.perf_counter() - start - loop
 
 
 @benchmark
@@ -86,34 +85,27 @@ def timed_loop(seconds: list[float], processor: list[float]) -> Iterator[None]:
 def main(layers: int, images: int, val_images: int, device: str, out: Path, rounds: int) -> None:
     """What W&B logging costs, offline and online, against none."""
     modes = ("disabled", "offline", "online")
-    loops, processor, around = ({mode: [] for mode in modes} for _ in range(3))
-
-    def one(mode: str, folder: str) -> None:
-        options = {"layers": layers, "images": images, "val_images": val_images, "data": "auto",
-                   "device": device, "mode": mode, "runs_dir": folder}  # fmt: skip
-        start = time.perf_counter()
-        with timed_loop(loops[mode], processor[mode]):
-            run(Settings.parse("resconv", options), observer=lambda row: None)
-        around[mode].append(time.perf_counter() - start - loops[mode][-1])
-
+    options = {"layers": layers, "images": images, "val_images": val_images, "data": "auto",
+               "device": device}  # fmt: skip
+    found: dict[str, list[tuple[float, float, float]]] = {mode: [] for mode in modes}
     with loopback_server(), tempfile.TemporaryDirectory() as folder:
-        one("online", folder)  # imports and first allocations
-        for kept in (loops, processor, around):
-            kept["online"].clear()
+        options["runs_dir"] = folder
+        timed_run(options | {"mode": "online"})  # imports and first allocations
         for number in range(rounds):
             for mode in modes if number % 2 else reversed(modes):
-                one(mode, folder)
-    rows = [
-        (
+                found[mode].append(timed_run(options | {"mode": mode}))
+    rows = []
+    kinds = {mode: list(zip(*runs, strict=True)) for mode, runs in found.items()}
+    for mode, (loops, processor, around) in kinds.items():
+        plain_loops, plain_processor, _ = kinds["disabled"]
+        rows.append((
             mode,
-            round(statistics.median(loops[mode]), 2),
-            *ratios(loops[mode], loops["disabled"]),
-            round(statistics.median(processor[mode]), 2),
-            *ratios(processor[mode], processor["disabled"]),
-            round(statistics.median(around[mode]), 2),
-        )
-        for mode in modes
-    ]
+            round(statistics.median(loops), 2),
+            *ratios(loops, plain_loops),
+            round(statistics.median(processor), 2),
+            *ratios(processor, plain_processor),
+            round(statistics.median(around), 2),
+        ))  # fmt: skip
     columns = ("mode", "loop_seconds", "times_disabled", "range", "processor_seconds",
                "times_disabled_processor", "range_processor", "around_seconds")  # fmt: skip
     hardware = choose_hardware(HardwareSettings(device=device))

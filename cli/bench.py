@@ -33,20 +33,6 @@ def conv(device: str, out: Path, project: str | None, mode: str | None, **plan: 
 
     python train.py bench conv --epochs 1 --images 2560
     """
-    from rich.console import Console
-    from rich.table import Table
-
     from benchmarks.conv import Plan, bench
 
-    table = bench(Plan(**plan), device=device, out=out, mode=mode, project=project)
-    title = f"Time as a share of the full conv's; also in {out / 'conv.md'}"
-    shown = Table(title=title, title_justify="left")
-    for column in ("conv", "settings", "images/s", "of full", "MiB"):
-        shown.add_column(column, no_wrap=True)
-    for row in (dict(zip(table.columns, row, strict=True)) for row in table.rows):
-        name = "full" if row["conv"] == "full" else f"select, {row['implementation']}"
-        settings = f"{row['memory']} {row['precision']}"
-        settings += " compiled" if row["compiled"] == "yes" else ""
-        figures = [row[c] for c in ("images_per_second", "ratio_to_full", "peak_memory_mib")]
-        shown.add_row(name, settings, *(map(str, figures) if not row["note"] else [row["note"]]))
-    Console().print(shown)
+    click.echo(bench(Plan(**plan), device=device, out=out, mode=mode, project=project))

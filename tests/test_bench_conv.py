@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import sys
 
 import pytest
 
@@ -10,10 +11,11 @@ from models.channel_selection import IMPLEMENTATIONS
 from train import main
 
 
-def test_bench_conv_writes_a_row_for_every_implementation(capsys, tmp_path):
+def test_bench_conv_writes_a_row_for_every_implementation(capsys, tmp_path, monkeypatch):
+    words = "bench conv --epochs 1 --runs 2 --images 4 --batch-size 2 --device cpu --mode disabled"
+    monkeypatch.setattr(sys, "orig_argv", ["python", "train.py", *words.split()])
     with pytest.raises(SystemExit) as stop:
-        main(["bench", "conv", "--epochs", "1", "--runs", "2", "--images", "4", "--batch-size",
-              "2", "--device", "cpu", "--mode", "disabled", "--out", str(tmp_path)])  # fmt: skip
+        main([*words.split(), "--out", str(tmp_path)])
     assert stop.value.code == 0, capsys.readouterr().err
     with open(tmp_path / "conv.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -27,7 +29,7 @@ def test_bench_conv_writes_a_row_for_every_implementation(capsys, tmp_path):
         memory = {r["implementation"]: float(r["peak_memory_mib"]) for r in mine}
         assert memory["merged"] < memory["pointwise"]  # no selected channels to keep
     text = (tmp_path / "conv.md").read_text()
-    assert "python train.py bench conv --epochs 1 --runs 2 --images 4 --batch-size 2" in text
+    assert f"`python train.py {words}`" in text
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_measured(cli, tmp_path):
