@@ -6,12 +6,10 @@
 * Values of more than 8 bits are scaled by the range that all images together use.
 """
 
-import hashlib
 import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -33,17 +31,16 @@ Decoded = tuple[list[np.ndarray], list[ImageFile]]
 
 
 class _Reader:
-    """Decodes files to one size and counts what it cannot use."""
+    """Decodes files to one size; counts those it cannot use beside those ``left_out`` before."""
 
-    def __init__(self, size: tuple[int, int], channels: int | None) -> None:
-        self.size, self.channels = size, channels
+    def __init__(self, size: tuple[int, int], channels: int | None, left_out: Counter[str]) -> None:
+        self.size, self.channels, self.left_out = size, channels, left_out
         self.scales = {int: FULL_16_BIT, float: Levels(0, 1)}
         self.found: dict[type, Levels] = {}  # the range of the values of deep images
         self.unreadable: set[Path] = set()
 
-    def read(self, parts: Iterable[tuple[list[ImageFile], int | None]]) -> list[Decoded]:
+    def read(self, *parts: tuple[list[ImageFile], int | None]) -> list[Decoded]:
         """The first N readable images of each part, ``[h w]`` or ``[h w 3]``, and their files."""
-        parts = list(parts)
         decoded = [self.decode(*part) for part in parts]
         scales = self.scales | {kind: found.scale() for kind, found in self.found.items()}
         if scales != self.scales:
@@ -88,13 +85,15 @@ class _Reader:
         for slot, image in zip(out, images, strict=True):
             slot[:] = image if image.ndim == 2 else image.transpose(2, 0, 1)
         labels = torch.tensor([file.label for file in files], dtype=torch.int64)
-        return Split(torch.from_numpy(out), labels)
+        return Split(torch.from_numpy(out), labels, tuple(file.name for file in files))
 
-    def remarks(self, left_out: Counter[str]) -> list[str]:
+    def unused(self) -> str:
+        reasons = self.left_out + Counter({"damaged or too large": len(self.unreadable)})
+        return ", ".join(f"{reason} ({count:,})" for reason, count in reasons.most_common(8))
+
+    def remarks(self) -> list[str]:
         """What was not used and how deep values were scaled."""
-        reasons = left_out + Counter({"damaged or too large": len(self.unreadable)})
-        unused = ", ".join(f"{reason} ({count:,})" for reason, count in reasons.most_common(8))
-        remarks = [f"not used: {unused}"] if unused else []
+        remarks = [f"not used: {self.unused()}"] if self.unused() else []
         for kind, found in self.found.items():
             scale = self.scales[kind]
             remarks.append(
@@ -111,22 +110,21 @@ def load(request: Request) -> Source:
     """
     root = Path(os.path.realpath(os.path.expanduser(request.name)))
     files = find_files(root)
-    reader = _Reader(request.size, request.channels)
-    limits = (request.train_images, request.val_images, None)
-    parts = reader.read(zip((files.train, files.val, files.test), limits, strict=True))
-    skipped = files.left_out.total() + len(reader.unreadable)
+    reader = _Reader(request.size, request.channels, files.left_out)
+    parts = reader.read(
+        (files.train, request.train_images), (files.val, request.val_images), (files.test, None)
+    )
     for kind, (images, _) in zip(("training", "validation"), parts, strict=False):
         if not images:
             raise InputError(
                 f"{printable(root)} holds no readable images for {kind} "
-                f"({_unused(reader, files.left_out)}); at least two {NEEDED} images of a class "
-                "are needed."
+                f"(not used: {reader.unused() or 'none'}); at least two {NEEDED} images of a "
+                "class are needed."
             )
     grey, colour = (sum(i.ndim == n for images, _ in parts for i in images) for n in (2, 3))
-    remarks = files.remarks + reader.remarks(files.left_out)
+    remarks = files.remarks + reader.remarks()
     if grey and colour:
         remarks.append(f"{grey:,} grey images repeated as RGB beside {colour:,} in colour")
-    remarks += _copies(parts, root)
     channels = request.channels or (3 if colour else 1)
     train, val, test = (reader.stack(part, channels) for part in parts)
     # W&B's artifact names allow no other characters.
@@ -138,7 +136,7 @@ def load(request: Request) -> Source:
         test=test if len(test) else None,
         class_names=files.class_names,
         source=printable(root),
-        skipped=skipped,
+        skipped=files.left_out.total() + len(reader.unreadable),
         remarks=tuple(remarks),
     )
 
@@ -156,15 +154,15 @@ def read_unlabelled(
             f"{printable(root)} is not a folder: name one that holds images, for example photos."
         )
     files, left_out = find_unlabelled(root)
-    reader = _Reader(size, channels)
-    [(images, used)] = reader.read([(files, None)])
-    if not images:
+    reader = _Reader(size, channels, left_out)
+    [decoded] = reader.read((files, None))
+    split = reader.stack(decoded, channels)
+    if not len(split):
         raise InputError(
-            f"{printable(root)} holds no readable images ({_unused(reader, left_out)}); at least "
-            f"one {NEEDED} image is needed."
+            f"{printable(root)} holds no readable images (not used: {reader.unused() or 'none'}); "
+            f"at least one {NEEDED} image is needed."
         )
-    stacked = reader.stack((images, used), channels).images
-    return [file.name for file in used], stacked, reader.remarks(left_out)
+    return list(split.names), split.images, reader.remarks()
 
 
 def fit(image: Image.Image, size: tuple[int, int], channels: int | None) -> np.ndarray:
@@ -175,28 +173,3 @@ def fit(image: Image.Image, size: tuple[int, int], channels: int | None) -> np.n
     shrinking = image.width > width and image.height > height
     method = Image.Resampling.BILINEAR if shrinking else Image.Resampling.NEAREST
     return np.asarray(ImageOps.fit(image, (width, height), method=method))
-
-
-def _unused(reader: _Reader, left_out: Counter[str]) -> str:
-    return ", ".join(reader.remarks(left_out)) or "not used: none"
-
-
-def _copies(parts: list[Decoded], root: Path) -> list[str]:
-    """Counts the held-out images whose pixels are those of a training image, with an example."""
-    train: dict[bytes, ImageFile] = {}
-    for image, file in zip(*parts[0], strict=True):
-        train.setdefault(hashlib.blake2b(image.tobytes()).digest(), file)
-    remarks = []
-    for kind, (images, files) in zip(("validation", "test"), parts[1:], strict=True):
-        copies = [
-            (train[key], file)
-            for image, file in zip(images, files, strict=True)
-            if (key := hashlib.blake2b(image.tobytes()).digest()) in train
-        ]
-        if copies:
-            first, file = (printable(os.path.relpath(f.path, root)) for f in copies[0])
-            remarks.append(
-                f"{len(copies):,} of {len(files):,} {kind} images have the same content as a "
-                f"training image, for example {file} and {first}"
-            )
-    return remarks

@@ -1,7 +1,10 @@
 """Types and transforms shared by all data sets."""
 
+from __future__ import annotations
+
 import hashlib
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,9 +21,13 @@ class Split:
 
     images: Tensor
     labels: Tensor
+    names: tuple[str, ...] = ()  # of the files, where each image is one
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def part(self, chosen: slice) -> Split:
+        return Split(self.images[chosen], self.labels[chosen], self.names[chosen])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,16 +103,24 @@ def with_channels(images: Tensor, channels: int) -> Tensor:
     return torch.cat(luma).to(torch.uint8)
 
 
-def content_checksum(splits: list[Split | None]) -> str:
+def content_checksum(splits: Iterable[Split]) -> str:
     """SHA-256 (hex) over shape, image bytes and label bytes of each split in turn."""
     digest = hashlib.sha256()
     for split in splits:
-        if split is None:
-            continue
         digest.update(repr(tuple(split.images.shape)).encode())
         digest.update(split.images.contiguous().numpy().data)
         digest.update(split.labels.numpy().astype("<i8").data)
     return digest.hexdigest()
+
+
+def shared_images(train: Split, other: Split) -> list[tuple[int, int]]:
+    """The images of ``other`` that are training images too: the indices in both splits."""
+    others = [image.tobytes() for image in other.images.numpy()]
+    wanted, found = set(others), dict[bytes, int]()
+    for index, image in enumerate(train.images.numpy()):
+        if (pixels := image.tobytes()) in wanted:
+            found.setdefault(pixels, index)
+    return [(n, found[pixels]) for n, pixels in enumerate(others) if pixels in found]
 
 
 def check_memory(images: int, channels: int, size: tuple[int, int]) -> None:

@@ -1,7 +1,9 @@
 """Load any data set, by name or by folder."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from common.errors import InputError
 from data.images import (
@@ -12,6 +14,7 @@ from data.images import (
     Split,
     content_checksum,
     resize_nearest,
+    shared_images,
     with_channels,
 )
 from data.registry import check_data, load_source
@@ -19,6 +22,7 @@ from data.settings import DataSettings
 
 GREY_DATA_SETS = ("fashion-mnist",)
 NEARLY_BLACK = 20  # of 255
+SHOWN = 5  # images in a remark
 
 
 def load_data(
@@ -51,38 +55,45 @@ def load_data(
         name=auto if name == "auto" else name,
         root=root,
         size=size,
-        train_images=train_images,
-        val_images=val_images,
+        # What is held out are the last of all training images, so all of them are read.
+        train_images=None if holdout else train_images,
+        val_images=None if holdout else val_images,
         channels=channels,
         may_download=name != "auto",
     )
-    # What is held out are the last of all training images, so all of them are read.
-    read = replace(request, train_images=None, val_images=None) if holdout else request
     reason = None
     try:
-        source = _hold_out(load_source(read), holdout)
+        source = load_source(request)
     except NotFoundError as error:
         if name != "auto":
             raise
         reason = str(error)
         colour = channels or (1 if auto in GREY_DATA_SETS else 3)
-        source = load_source(replace(read, name="garments", channels=colour))
+        source = load_source(replace(request, name="garments", channels=colour))
+    if holdout:
         source = _hold_out(source, holdout)
-        request = _at_most(source, request)
-    return _select(source, request, reason)
+    if reason:  # the numbers were meant for another data set
+        train_images = train_images and min(train_images, len(source.train))
+        val_images = val_images and min(val_images, len(source.val))
+    train = _first(source, source.train, train_images, "--train-images", "training")
+    val = _first(source, source.val, val_images, "--val-images", "validation")
+    splits = {"train": train, "val": val} | ({"test": source.test} if source.test else {})
+    fitted = {kind: _fit(split, size, channels) for kind, split in splits.items()}
+    fields: dict[str, Any] = vars(source) | fitted
+    fields["remarks"] = (*source.remarks, *_warnings(train), *_copies(**fitted))
+    checksum = content_checksum(splits.values())
+    return ImageData(**fields, checksum=checksum, fallback_reason=reason)
 
 
-def _hold_out(source: Source, count: int | None) -> Source:
+def _hold_out(source: Source, count: int) -> Source:
     """``source`` with its last ``count`` training images in place of the validation images."""
-    if not count:
-        return source
-    images, labels = source.train.images, source.train.labels
-    if count > len(source.train) - 2:
+    whole = source.train
+    if count > len(whole) - 2:
         raise InputError(
-            f"--holdout {count:,}: {source.name} has {len(source.train):,} training images "
-            f"({source.source}) and two must be left, for example --holdout {len(images) // 6}"
+            f"--holdout {count:,}: {source.name} has {len(whole):,} training images "
+            f"({source.source}) and two must be left, for example --holdout {len(whole) // 6}"
         )
-    train, val = Split(images[:-count], labels[:-count]), Split(images[-count:], labels[-count:])
+    train, val = whole.part(slice(-count)), whole.part(slice(-count, None))
     return replace(source, train=train, val=val, test=None)
 
 
@@ -104,57 +115,45 @@ def require_classes(data: ImageData) -> None:
             )
 
 
-def _at_most(source: Source, request: Request) -> Request:
-    """``request`` for no more images than the fallback has: the numbers fitted another set."""
-    available = {"train_images": len(source.train), "val_images": len(source.val)}
-    wanted = {name: getattr(request, name) for name in available}
-    return replace(request, **{k: n and min(n, available[k]) for k, n in wanted.items()})
-
-
-def _select(source: Source, request: Request, reason: str | None) -> ImageData:
-    train = _first(source, source.train, request.train_images, "--train-images", "training")
-    val = _first(source, source.val, request.val_images, "--val-images", "validation")
-    checksum = content_checksum([train, val, source.test])
-    return ImageData(
-        name=source.name,
-        train=_fit(train, request),
-        val=_fit(val, request),
-        test=source.test and _fit(source.test, request),
-        class_names=source.class_names,
-        checksum=checksum,
-        source=source.source,
-        fallback_reason=reason,
-        skipped=source.skipped,
-        remarks=source.remarks + _warnings(train),
-    )
-
-
-def _warnings(train: Split) -> tuple[str, ...]:
+def _warnings(train: Split) -> Iterator[str]:
     """Remarks on training images that cannot teach a net anything."""
-    images = train.images
+    images, brightest = train.images, int(train.images.max())
     if len(images) > 1 and bool((images[:2] == images[0]).all() and (images == images[0]).all()):
-        return ("all training images are the same picture",)
-    brightest = int(images.max()) if len(images) else 255
-    if brightest < NEARLY_BLACK:
-        return (f"the training images are nearly black: no value is above {brightest} of 255",)
-    return ()
+        yield "all training images are the same picture"
+    elif brightest < NEARLY_BLACK:
+        yield f"the training images are nearly black: no value is above {brightest} of 255"
+
+
+def _copies(train: Split, val: Split, test: Split | None = None) -> Iterator[str]:
+    """Remarks on validation and test images that are training images too, by name or number."""
+    for kind, split in {"validation": val, "test": test}.items():
+        if split and (shared := shared_images(train, split)):
+            pairs = [
+                f"{split.names[n] if split.names else n} is training image "
+                f"{train.names[index] if train.names else index}"
+                for n, index in shared[:SHOWN]
+            ]
+            more = f" and {len(shared) - SHOWN:,} more" if len(shared) > SHOWN else ""
+            yield (
+                f"{len(shared):,} of {len(split):,} {kind} images are also training images, byte "
+                f"for byte: {kind} figures look better than they are ({kind} image "
+                f"{', '.join(pairs)}{more})"
+            )
 
 
 def _first(source: Source, split: Split, count: int | None, option: str, kind: str) -> Split:
-    if count is None:
-        return split
-    if count > len(split):
+    if count is not None and count > len(split):
         raise InputError(
             f"{option} {count:,}: {source.name} has {len(split):,} {kind} images "
             f"({source.source}); ask for at most so many, or leave {option} out for all."
         )
-    return Split(split.images[:count], split.labels[:count])
+    return split.part(slice(count))
 
 
-def _fit(split: Split, request: Request) -> Split:
-    images = resize_nearest(split.images, request.size)
-    images = with_channels(images, request.channels or images.shape[1])
-    return Split(images.contiguous(), split.labels)
+def _fit(split: Split, size: tuple[int, int], channels: int | None) -> Split:
+    images = resize_nearest(split.images, size)
+    images = with_channels(images, channels or images.shape[1])
+    return replace(split, images=images.contiguous())
 
 
 def load_settings(

@@ -1,9 +1,11 @@
-"""Which files and folders below a folder are read as images; everything else is left out."""
+"""The image files below a folder; everything else in it is left out, with a reason."""
 
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+
+from common.errors import InputError
 
 SUFFIXES = {
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm",
@@ -32,80 +34,76 @@ def printable(name: object) -> str:
     return str(name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-class Scanner:
-    """Finds image files; remembers what it leaves out and why, each path once.
+class Tree:
+    """The subfolders and the image files of every folder below ``folder``, by the folder's path.
 
-    Left out: hidden, system and other files, links to files outside, and links to folders except
-    those that the caller asks for with ``subfolders``.
+    ``left_out`` has a reason for each path that is not read: hidden and other files, and links to
+    what lies outside. A link to a folder is followed with ``follow_links``, in the folder itself
+    and in splits, unless that reads images twice; ``system`` holds the names of folders that
+    belong to the system. Raises ``InputError`` for a folder that cannot be listed.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, follow_links: bool = False) -> None:
         self.root = Path(os.path.realpath(folder))
-        self.trees = [self.root]  # the folder and the targets of links to other folders
-        self.links: set[Path] = set()  # links to folders that are read
+        self.follow_links = follow_links
+        self.folders: dict[Path, list[Path]] = {}
+        self.images: dict[Path, list[Path]] = {}
         self.left_out: dict[Path, str] = {}
         self.system: set[str] = set()
+        self._read = [self.root]  # and the targets of the links that are followed
+        pending = [self.root]
+        try:
+            for path in pending:  # grows: folders nearer to the root are listed first
+                pending += self._list(path)
+        except OSError as error:
+            path = printable(error.filename)
+            raise InputError(f"{path} cannot be read: {error.strerror}.") from error
 
-    def subfolders(self, folder: Path) -> list[Path]:
-        """The folders in ``folder`` that are not the system's, and links to folders (see below)."""
-        kept = []
-        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-            path = Path(entry.path)
-            if not os.path.isdir(path):  # unlike entry.is_dir(), False for a link to itself
+    def _list(self, folder: Path) -> list[Path]:
+        """Sort the entries of ``folder`` into the attributes; returns its subfolders."""
+        paths = sorted(Path(entry.path) for entry in os.scandir(folder))
+        # Unlike DirEntry.is_dir(), os.path.isdir() is False for a link to itself.
+        inner = {path for path in paths if os.path.isdir(path)}
+        folders = self.folders[folder] = []
+        for path in sorted(inner):
+            if path.name.startswith((".", "__")) or path.name.lower() in SYSTEM_FOLDERS:
+                self.system.add(path.name)
+            elif path.is_symlink() and not self._follow(path):
+                self.left_out[path] = LINKS
+            else:
+                folders.append(path)
+        images = self.images[folder] = []
+        for path in paths:
+            if path in inner:
                 continue
-            if _is_system(entry.name):
-                self.system.add(entry.name)
-            elif not entry.is_symlink() or self.follow(path):
-                kept.append(path)
-        return kept
+            target = Path(os.path.realpath(path)) if path.is_symlink() else path
+            outside = target != path and not any(map(target.is_relative_to, self._read))
+            if reason := LINKS if outside else why_no_image(path):
+                self.left_out[path] = reason
+            else:
+                images.append(path)
+        return folders
 
-    def follow(self, link: Path) -> bool:
-        """Whether a link to a folder is read: not if that reads images twice or in a circle."""
-        if link in self.links:
-            return True
-        target = Path(os.path.realpath(link))
-        is_read = any(target.is_relative_to(t) or t.is_relative_to(target) for t in self.trees)
-        is_split = link.parent == self.root and split_of(link) is not None
-        if self.root.is_relative_to(target) or (is_read and not is_split):
-            self.left_out[link] = LINKS
+    def _follow(self, link: Path) -> bool:
+        parents = link.relative_to(self.root).parts[:-1]
+        if not self.follow_links or not all(map(split_of, parents)):
             return False
-        self.trees.append(target)
-        self.links.add(link)
+        target = Path(os.path.realpath(link))
+        twice = any(target.is_relative_to(t) or t.is_relative_to(target) for t in self._read)
+        is_split = not parents and split_of(link.name) is not None
+        if self.root.is_relative_to(target) or (twice and not is_split):
+            return False
+        self._read.append(target)
         return True
 
+    def below(self, folder: Path) -> Iterator[Path]:
+        """Every image file below ``folder``."""
+        yield from self.images[folder]
+        for inner in self.folders[folder]:
+            yield from self.below(inner)
+
     def has_images(self, folder: Path) -> bool:
-        return any(True for _ in self.walk(folder))
-
-    def loose_images(self, folder: Path) -> list[Path]:
-        """The image files directly in ``folder``."""
-        return [path for path in _files_in(folder) if not self.why_left_out(path)]
-
-    def leave_out_loose(self, folder: Path) -> None:
-        """Leave out all files directly in ``folder``."""
-        for path in _files_in(folder):
-            self.left_out[path] = self.why_left_out(path) or "images outside the class folders"
-
-    def walk(self, folder: Path) -> Iterator[Path]:
-        """The image files below ``folder``; everything else is recorded as left out."""
-        for parent, folders, names in os.walk(folder, onerror=_raise):
-            self.system |= set(filter(_is_system, folders))
-            folders[:] = sorted(name for name in folders if not _is_system(name))
-            links = {Path(parent, n) for n in folders if os.path.islink(os.path.join(parent, n))}
-            self.left_out |= dict.fromkeys(links - self.links, LINKS)
-            for name in names:
-                path = Path(parent, name)
-                if reason := self.why_left_out(path):
-                    self.left_out[path] = reason
-                else:
-                    yield path
-
-    def why_left_out(self, path: Path) -> str | None:
-        """The reason for leaving a file out; None if it is read."""
-        if path.is_symlink():
-            target = Path(os.path.realpath(path))
-            if not any(target.is_relative_to(tree) for tree in self.trees):
-                return LINKS
-        return why_no_image(path)
+        return any(True for _ in self.below(folder))
 
 
 def why_no_image(path: Path) -> str | None:
@@ -120,29 +118,17 @@ def why_no_image(path: Path) -> str | None:
         return f"{suffix} files" if re.fullmatch(r"\.\w{1,8}", suffix, re.ASCII) else "other files"
     if not os.path.isfile(path):  # opening a pipe would block
         return "not regular files"
-    return None if suffix or _has_signature(path) else "other files without an ending"
-
-
-def split_of(path: Path) -> str | None:
-    name = re.sub(r"[-_ ]", "", path.name.lower())
-    return SPLITS.get(re.sub(r"(?<=.)(set|data|images|split)$", "", name))
-
-
-def _is_system(name: str) -> bool:
-    return name.startswith((".", "__")) or name.lower() in SYSTEM_FOLDERS
-
-
-def _has_signature(path: Path) -> bool:
+    if suffix:
+        return None
     try:
         with open(path, "rb") as file:
-            return file.read(4).startswith(SIGNATURES)
+            known = file.read(4).startswith(SIGNATURES)
     except OSError:
-        return False
+        known = False
+    return None if known else "other files without an ending"
 
 
-def _files_in(folder: Path) -> list[Path]:
-    return [Path(e.path) for e in os.scandir(folder) if not os.path.isdir(e.path)]
-
-
-def _raise(error: OSError) -> None:
-    raise error
+def split_of(name: str) -> str | None:
+    """``train``, ``val`` or ``test`` for a usual spelling of it."""
+    name = re.sub(r"[-_ ]", "", name.lower())
+    return SPLITS.get(re.sub(r"(?<=.)(set|data|images|split)$", "", name))

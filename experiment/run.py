@@ -23,7 +23,6 @@ from tracking import server
 from tracking.folder import RunFolder, new_run_id
 from tracking.tracker import Tracker
 from training.base import BaseTrainer
-from training.checks import warn_of_shared_images
 from training.distributed import DistributedContext
 from training.fitter import Fitter
 from training.hardware import choose_hardware
@@ -140,7 +139,6 @@ def _prepare(
     extra_config: dict[str, Any],
 ) -> tuple[Recorder, Any]:
     """The run's folder, config and recorder; loads the last checkpoint of a resumed run."""
-    warn_of_shared_images(trainer.task.data)
     network, params = trainer.task.describe_net(trainer.net)
     config = run_config(settings, trainer.task.data, trainer.hardware, network) | extra_config
     saved: dict[str, Any] = {}

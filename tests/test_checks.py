@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from common.log import log
-from data.images import Split
+from data import garments
+from data.images import Source, Split, shared_images
+from data.load import load_data
 from tasks.base import RangeCheck
-from tests.adapters import Trainer, image_data
+from tests.adapters import Trainer
 from tests.conftest import rows_of
-from training.checks import shared_images, warn_of_shared_images
 
 
 @pytest.fixture
@@ -41,16 +42,18 @@ def test_a_parameter_that_does_not_learn_is_named_once(command, tiny_data, messa
     assert f"{names[1]} have not changed" in messages[1]
 
 
-def test_images_in_two_splits_are_counted_and_named(tiny_splits, messages):
-    train, val = tiny_splits["train"], tiny_splits["val"]
-    warn_of_shared_images(image_data(train, val, tiny_splits["test"]))
-    assert messages == []
-    images = val[0].clone()
-    images[3], images[7] = train[0][50], train[0][50]
-    assert shared_images(Split(*train), Split(images, val[1])) == [(3, 50), (7, 50)]
-    warn_of_shared_images(image_data(train, (images, val[1])))
-    assert len(messages) == 1 and messages[0].startswith("2 of 40 validation images are also")
-    assert "validation image 3 is training image 50, 7 is training image 50" in messages[0]
+def test_images_in_two_splits_are_counted_and_named(tiny_splits, monkeypatch):
+    train, val, test = (Split(x.clone(), y) for x, y in tiny_splits.values())
+    source = Source(
+        name="s", train=train, val=val, test=test, class_names=("a", "b"), source="memory"
+    )
+    monkeypatch.setattr(garments, "load", lambda request: source)
+    assert load_data("garments", size=(12, 12)).remarks == ()
+    val.images[3] = val.images[7] = train.images[50]
+    assert shared_images(train, val) == [(3, 50), (7, 50)]
+    [remark] = load_data("garments", size=(12, 12)).remarks
+    assert remark.startswith("2 of 40 validation images are also")
+    assert "validation image 3 is training image 50, 7 is training image 50" in remark
 
 
 def test_outputs_out_of_range_are_reported_once(messages):

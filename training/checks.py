@@ -1,4 +1,4 @@
-"""Checks of every training: each parameter learns, and validation images are new."""
+"""A check of every training: each parameter learns."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import torch
 from torch import nn
 
 from common.log import log
-from data.images import ImageData, Split
 
-SHOWN = 5  # names or images in a warning
+SHOWN = 5  # names in a warning
 
 
 class LearningCheck:
@@ -48,24 +47,3 @@ class LearningCheck:
 def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more
-
-
-def shared_images(train: Split, other: Split) -> list[tuple[int, int]]:
-    """The images of ``other`` that are training images too: the indices in both splits."""
-    others = [row.tobytes() for row in other.images.numpy()]
-    wanted, found = set(others), dict[bytes, int]()
-    for index, row in enumerate(train.images.numpy()):
-        if (pixels := row.tobytes()) in wanted:
-            found.setdefault(pixels, index)
-    return [(n, found[pixels]) for n, pixels in enumerate(others) if pixels in found]
-
-
-def warn_of_shared_images(data: ImageData) -> None:
-    """Warn, with their numbers, of validation and test images that are training images too."""
-    for name, split in {"validation": data.val, "test": data.test}.items():
-        if split and (shared := shared_images(data.train, split)):
-            pairs = _listed([f"{n} is training image {index}" for n, index in shared])
-            log.warning(
-                f"{len(shared)} of {len(split)} {name} images are also training images, byte for "
-                f"byte: {name} figures look better than they are ({name} image {pairs})"
-            )
