@@ -15,12 +15,10 @@ SOURCES_HELP = (
     "looked for in --runs-dir), a CSV file of results (compare only), or a W&B path: "
     "entity/project, or that with a run or sweep id."
 )
-FORMATS = ("rich", "markdown", "csv", "tsv", "json", "latex")
-ENDINGS = {
-    ".md": "markdown", ".csv": "csv", ".tsv": "tsv", ".json": "json", ".tex": "latex",
-    ".txt": "rich", "": "rich",
-}  # fmt: skip
-_SOURCES = click.argument("sources", nargs=-1, metavar="SOURCE...")
+FORMATS = {
+    "rich": ".txt", "markdown": ".md", "csv": ".csv", "json": ".json", "latex": ".tex",
+}  # the ending of a file in each form  # fmt: skip
+_SOURCES = click.argument("sources", nargs=-1, metavar="SOURCE...", required=True)
 _ALL = click.option(
     "--all", "all_runs", is_flag=True, help="Also show settings that a sweep file no longer holds."
 )
@@ -81,15 +79,14 @@ def compare(
         raise InputError(f"--format {format_}: {one_of(format_, FORMATS)}")
     from reports.collect import collect
     from reports.comparison import tables_of
-    from reports.formats import FORMATS as WRITERS
-    from reports.formats import to_rich
+    from reports.formats import WRITERS, to_rich
     from reports.selection import select
 
     names, groups = (
         [name.strip() for name in (text or "").split(",") if name.strip()]
         for text in (columns, group_by)
     )
-    runs = collect(_given(sources), Path(runs_dir), all_runs=all_runs, metric=metric)
+    runs = collect(sources, Path(runs_dir), all_runs=all_runs, metric=metric)
     tables = select(
         tables_of(runs, metric=metric, goal=goal, group_by=groups), sort=sort, columns=names,
         where=where, top=1 if best else top, baseline=baseline,
@@ -103,10 +100,7 @@ def compare(
     if plots:
         from reports.plots import save_plots
 
-        paths, without = save_plots(tables, Path(plots))
-        _list("Plots", paths)
-        if without:
-            click.echo(f"No curves of {', '.join(without)}: one validation a run", err=True)
+        _list("Plots", save_plots(tables, Path(plots)))
     if images:
         from reports.pictures import save_sheets
 
@@ -140,7 +134,7 @@ def report(
     for source in sources:
         if Path(source).suffix.lower() == ".csv":
             raise InputError(f"{source}: a results file holds no runs; give their folders")
-    runs = collect(_given(sources), Path(runs_dir), all_runs=all_runs)
+    runs = collect(sources, Path(runs_dir), all_runs=all_runs)
     tables = tables_of(runs, metric=metric)
     if html:
         from reports.page import page
@@ -155,24 +149,20 @@ def report(
         return 0
     from reports.online import publish
 
-    done = publish(tables, share=share)
-    click.echo(f"{'Updated' if done.updated else 'Created'} {done.url}")
-    click.echo(f"The table as data: {done.run_url}")
-    if done.share:
-        click.echo(f"Anyone can open: {done.share}")
-    else:
-        click.echo("Members of its team can open it; --share makes a link for anyone.")
+    for line in publish(tables, share=share):
+        click.echo(line)
     return 0
 
 
 def _format_of(out: Path) -> str:
     """The format that a file's ending names. Raises ``InputError`` for one that names none."""
-    ending = out.suffix.lower()
-    if ending in ENDINGS or (out.exists() and not out.is_file()):
-        return ENDINGS.get(ending, "rich")
+    ending = out.suffix.lower() or ".txt"
+    for name, known in FORMATS.items():
+        if ending == known or (out.exists() and not out.is_file()):
+            return name
     hint = " (a page is made by report --html)" if ending in (".html", ".htm") else ""
     raise InputError(
-        f"--out {out}: the ending must be one of {', '.join(filter(None, ENDINGS))}{hint}, or give "
+        f"--out {out}: the ending must be one of {', '.join(FORMATS.values())}{hint}, or give "
         "--format, for example --format csv"
     )
 
@@ -181,15 +171,6 @@ def _terminal_width() -> int | None:
     """Characters in a line of the terminal; None where the output is no terminal."""
     known = os.environ.get("COLUMNS", "").isdigit() or sys.stdout.isatty()
     return shutil.get_terminal_size().columns if known else None
-
-
-def _given(sources: tuple[str, ...]) -> tuple[str, ...]:
-    if not sources:
-        raise InputError(
-            "SOURCE: missing; give run folders, a sweep file, a study or a W&B path, for example "
-            "python train.py compare runs"
-        )
-    return sources
 
 
 def _write(path: Path, text: str) -> None:

@@ -9,7 +9,7 @@ from html import escape
 from statistics import fmean
 from typing import Any
 
-from reports.formats import digits as metric_digits
+from reports.formats import cell
 from reports.settings_of import natural
 from reports.statistics import Spread
 from reports.table import Row, Table
@@ -220,7 +220,7 @@ def _parallel(table: Table) -> Figure | None:
         {"x": list(range(len(scales))), "uid": f"r{number}", "mode": "lines+markers",
          "y": [places[number] for places, _ in scales.values()],
          "name": text(row.label(table.varying)), "showlegend": False,
-         "text": [text(f"{title(name)} {_plain(row.values.get(name))}") for name in scales],
+         "text": [text(f"{title(name)} {cell(row, name, table)}") for name in scales],
          "line": {"color": style(rank)[0], "width": 1.5},
          "marker": {"size": 5, "color": style(rank)[0]},
          "hovertemplate": "%{fullData.name}<br>%{text}<extra></extra>"}
@@ -236,10 +236,6 @@ def _parallel(table: Table) -> Figure | None:
     x = ticks | {"side": "top", "range": [-0.6, len(scales) - 0.7], "zeroline": False}
     y = {"visible": False, "range": [-0.05, 1.05]}
     return _figure(traces, x, y, "Settings, costs and result", annotations=marks, dragmode="select")
-
-
-def _plain(value: Any) -> str:
-    return metric_digits(value.mean) if isinstance(value, Spread) else show(value)
 
 
 def _importance(table: Table) -> Figure | None:

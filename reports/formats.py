@@ -1,6 +1,5 @@
 """Tables as text: for the terminal, Markdown, LaTeX, CSV and JSON."""
 
-import csv
 import io
 import textwrap
 from collections.abc import Callable, Sequence
@@ -15,42 +14,31 @@ _LEAST_TELLING = (
     "images_per_second", "minutes", "parameters", "test_difference", "difference", "from_best",
     "published",
 )  # fmt: skip
-_WHOLE = ("parameters", "receptive_field", "multiply_adds", "images_per_second", "images")
+_NUMBERS = {"from_baseline": "+.2f", "difference": "+.5f", "test_difference": "+.5f"}
+_NUMBERS |= {"minutes": ".2f", "parameters": ",.0f", "receptive_field": ",.0f"}
+_NUMBERS |= {"multiply_adds": ",.0f", "images_per_second": ",.0f", "images": ",.0f"}
 
 
-def digits(value: float, beside: Sequence[float] = (), metric: str = "") -> str:
-    """A value of ``metric`` in its own format.
-
-    Of an unknown one: five decimals where it or one beside it is below 1, else three.
-    """
+def digits(value: float, metric: str) -> str:
+    """A value of ``metric`` in its own format, or with the digits that tell losses apart."""
     if find(metric):
         return format_value(metric, value)
-    return f"{value:.5f}" if min(map(abs, (value, *beside))) < 1 else f"{value:.3f}"
+    return f"{value:.5f}" if abs(value) < 1 else f"{value:.3f}"
 
 
 def cell(row: Row, column: str, table: Table) -> str:
     """What a reader sees of a row of ``table`` in a column; a dash where nothing is known."""
     value = row.values.get(column)
     if isinstance(value, Spread):
-        found = [other.values.get(column) for other in table.rows]
-        beside = [other.mean for other in found if isinstance(other, Spread)]
-        shown = digits(value.mean, beside, column)
+        shown = digits(value.mean, column)
         decimals = len(shown.partition(".")[2])
         return shown + ("" if value.std is None else f" ± {value.std:.{decimals}f}")
-    if value is None:
-        return "-"
     if isinstance(value, Difference):
         return f"{value.mean:+.4g} [{value.low:+.3g}, {value.high:+.3g}]"
-    if column == "from_baseline":
-        return f"{value:+.2f} %"
-    if column in ("difference", "test_difference"):
-        return f"{value:+.5f}"
-    if column in ("published", "best_setting"):
-        return digits(value, metric=table.metric)
-    if column == "minutes":
-        return f"{value:.2f}"
-    if column in _WHOLE and isinstance(value, (int, float)):
-        return f"{value:,.0f}"
+    if isinstance(value, (int, float)) and column in ("published", "best_setting"):
+        return digits(value, table.metric)
+    if isinstance(value, (int, float)) and column in _NUMBERS:
+        return format(value, _NUMBERS[column])
     return show(value)
 
 
@@ -61,20 +49,15 @@ def is_text(column: str, table: Table) -> bool:
 
 def fitting(table: Table, width: int | None) -> list[str]:
     """The columns of ``table`` that fit ``width`` characters, without the least telling ones."""
-    columns = list(table.columns)
-
-    def needed() -> int:
-        rows = [[cell(row, column, table) for column in columns] for row in table.rows]
-        heads = [title(column) for column in columns]
-        return 1 + sum(3 + max(map(len, texts)) for texts in zip(heads, *rows, strict=True))
-
-    for column in _LEAST_TELLING:
-        if width is not None and needed() > width and column in columns:
-            columns.remove(column)
-    others = [column for column in columns if column not in ("place", table.metric)]
-    while width is not None and needed() > width and len(others) > 1:
-        columns.remove(others.pop())
-    return columns
+    needed = {
+        column: 3 + max(len(title(column)), *(len(cell(row, column, table)) for row in table.rows))
+        for column in table.columns
+    }
+    settings = [c for c in table.columns if c not in ("place", table.metric, *_LEAST_TELLING)]
+    for column in (*_LEAST_TELLING, *settings[:0:-1]):
+        if width is not None and 1 + sum(needed.values()) > width:
+            needed.pop(column, None)
+    return list(needed)
 
 
 def to_rich(tables: Sequence[Table], width: int | None = None) -> str:
@@ -102,13 +85,18 @@ def to_rich(tables: Sequence[Table], width: int | None = None) -> str:
     return file.getvalue().rstrip() + "\n"
 
 
+def _texts(table: Table, escape: Callable[[str], str]) -> list[list[str]]:
+    """The headings and the cells of every row, escaped."""
+    rows = [[cell(row, column, table) for column in table.columns] for row in table.rows]
+    return [[escape(text) for text in row] for row in ([*map(title, table.columns)], *rows)]
+
+
 def to_markdown(tables: Sequence[Table]) -> str:
     """GitHub's tables, notes as paragraphs below."""
     parts = []
     for table in tables:
-        heads = [_markdown(title(column)) for column in table.columns]
+        heads, *rows = _texts(table, _markdown)
         rules = ["---" if is_text(column, table) else "---:" for column in table.columns]
-        rows = [[_markdown(cell(row, c, table)) for c in table.columns] for row in table.rows]
         lines = [f"| {' | '.join(cells)} |" for cells in (heads, rules, *rows)]
         notes = [f"\n{_markdown(note)}" for note in table.notes]
         parts.append("\n".join([f"## {_markdown(table.name)}\n", *lines, *notes]))
@@ -124,37 +112,26 @@ def to_latex(tables: Sequence[Table]) -> str:
     parts = []
     for table in tables:
         align = "".join("l" if is_text(column, table) else "r" for column in table.columns)
-        lines = [f"% {line}" for line in (table.name, *table.notes)]
-        lines += [f"\\begin{{tabular}}{{{align}}}", "\\toprule"]
-        lines += [" & ".join(_latex(title(c)) for c in table.columns) + " \\\\", "\\midrule"]
-        lines += [
-            " & ".join(_latex(cell(row, c, table)) for c in table.columns) + " \\\\"
-            for row in table.rows
-        ]
-        parts.append("\n".join([*lines, "\\bottomrule", "\\end{tabular}"]))
+        heads, *rows = (" & ".join(cells) + r" \\" for cells in _texts(table, _latex))
+        notes = [f"% {line}" for line in (table.name, *table.notes)]
+        begin = [rf"\begin{{tabular}}{{{align}}}", r"\toprule", heads, r"\midrule"]
+        parts.append("\n".join([*notes, *begin, *rows, r"\bottomrule", r"\end{tabular}"]))
     return "\n\n".join(parts) + "\n"
 
 
-_LATEX = {
+_LATEX = str.maketrans({
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$",
     "#": r"\#", "_": r"\_", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$",
-}  # fmt: skip
+})  # fmt: skip
 
 
 def _latex(text: str) -> str:
-    return "".join(_LATEX.get(char, char) for char in text)
+    return text.translate(_LATEX)
 
 
 def to_csv(tables: Sequence[Table]) -> str:
     """One table for all sweeps (first column ``sweep``), numbers unrounded."""
     return csv_text([{"sweep": t.name} | plain(row, t.columns) for t in tables for row in t.rows])
-
-
-def to_tsv(tables: Sequence[Table]) -> str:
-    """As ``to_csv``, with tabs; a tab or line break inside a value becomes a space."""
-    rows = csv.reader(io.StringIO(to_csv(tables)))
-    lines = ("\t".join(" ".join(value.split()) for value in row) for row in rows)
-    return "\n".join(lines) + "\n"
 
 
 def to_json(tables: Sequence[Table]) -> str:
@@ -175,11 +152,10 @@ def to_json(tables: Sequence[Table]) -> str:
     return json_text(found, indent=2) + "\n"
 
 
-FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
+WRITERS: dict[str, Callable[[Sequence[Table]], str]] = {
     "rich": to_rich,
     "markdown": to_markdown,
     "csv": to_csv,
-    "tsv": to_tsv,
     "json": to_json,
     "latex": to_latex,
 }

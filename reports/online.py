@@ -3,12 +3,11 @@
 import importlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from common.errors import InputError
 from reports.formats import to_markdown
-from reports.plots import slug
+from reports.pictures import slug
 from reports.settings_of import command_of
 from reports.table import Table, plain
 from reports.words import show, title
@@ -20,21 +19,12 @@ wr: Any = importlib.import_module("wandb_workspaces.reports.v2")
 expr: Any = importlib.import_module("wandb_workspaces.expr")
 
 
-@dataclass(frozen=True)
-class Published:
-    """Where the report is; ``updated`` if it was there before. ``share`` is open to anyone."""
-
-    url: str
-    run_url: str
-    updated: bool
-    share: str | None
-
-
-def publish(tables: Sequence[Table], *, share: bool = False) -> Published:
+def publish(tables: Sequence[Table], *, share: bool = False) -> list[str]:
     """Create the W&B Report of the comparison, or update the one of the same title.
 
-    ``share`` makes a link with which anyone can read it without an account. Raises ``InputError``
-    for runs that are not on a W&B server, and where the server does not let us.
+    ``share`` makes a link with which anyone can read it without an account. Returns lines for the
+    user. Raises ``InputError`` for runs that are not on a W&B server, and where the server does
+    not let us.
     """
     entity, project = home_of([run for table in tables for row in table.rows for run in row.runs])
     client = connect()
@@ -53,8 +43,11 @@ def publish(tables: Sequence[Table], *, share: bool = False) -> Published:
             _data_panels(tables, entity, project, run_id),
         ]
         report.save()
-        link = report.enable_share_link() if share else None
-    return Published(report.url, run_url, bool(old), link)
+        readers = "Members of its team can open it; --share makes a link for anyone."
+        if share:
+            readers = f"Anyone can open: {report.enable_share_link()}"
+    done = "Updated" if old else "Created"
+    return [f"{done} {report.url}", f"The table as data: {run_url}", readers]
 
 
 def heading_of(tables: Sequence[Table]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from html import unescape
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from common.errors import InputError
 from reports.figures import COSTS, OTHERS, figures_of, short
+from reports.pictures import slug
 from reports.table import Table
 
 if TYPE_CHECKING:
@@ -21,32 +21,24 @@ _MARKERS = {
 }  # fmt: skip
 
 
-def slug(text: str) -> str:
-    """A file name made of ``text``."""
-    return re.sub(r"[^\w.-]+", "-", text).strip("-.") or "runs"
-
-
-def save_plots(tables: Sequence[Table], folder: Path) -> tuple[list[Path], list[str]]:
-    """Write ``folder/<sweep>-<figure>.png``; returns these and the names of sweeps without curves.
+def save_plots(tables: Sequence[Table], folder: Path) -> list[Path]:
+    """Write ``folder/<sweep>-<figure>.png``: the metric's curves, and the metric against each cost.
 
     Raises ``InputError`` if they cannot be written.
     """
-    paths, without = [], []
+    paths = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for table in tables:
             figures = figures_of(table)
-            curves = figures.get(f"curves {table.metric}")
-            chosen = {"curves": curves} | {name: figures.get(name) for name in COSTS}
-            if curves is None:
-                without.append(table.name)
-            for name, figure in chosen.items():
-                if figure:
-                    paths.append(folder / f"{slug(table.name)}-{name.replace('_', '-')}.png")
+            for key in (f"curves {table.metric}", *COSTS):
+                if figure := figures.get(key):
+                    name = key.partition(" ")[0].replace("_", "-")
+                    paths.append(folder / f"{slug(table.name)}-{name}.png")
                     _drawn(figure, table.name).savefig(paths[-1], dpi=150, bbox_inches="tight")
     except OSError as error:
         raise InputError(f"{folder}: plots cannot be written ({error.strerror})") from None
-    return paths, without
+    return paths
 
 
 def _drawn(figure: dict[str, Any], name: str) -> Figure:
@@ -58,13 +50,10 @@ def _drawn(figure: dict[str, Any], name: str) -> Figure:
     with mpl.rc_context({"text.parse_math": False}):
         drawing = Figure(figsize=(8, 4.6))
         axes = drawing.add_subplot()
-        axes.set_title(
-            f"{name}: {unescape(layout['title']['text'])}", loc="left", fontweight="bold"
-        )
+        axes.set_title(f"{name}: {unescape(layout['title']['text'])}", loc="left")
         axes.grid(color="#d9dcdf", linewidth=0.7)
-        axes.spines[["top", "right"]].set_visible(False)
         for trace in figure["data"]:
-            _draw_trace(axes, trace)
+            _draw(axes, trace)
         for axis, key in ((axes.xaxis, "xaxis"), (axes.yaxis, "yaxis")):
             axis.set_label_text(unescape(layout[key]["title"]["text"]))
             if layout[key].get("type") == "log":
@@ -72,29 +61,24 @@ def _drawn(figure: dict[str, Any], name: str) -> Figure:
                 axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
                 axis.set_minor_formatter(NullFormatter())
             axis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
-        handles, labels = axes.get_legend_handles_labels()
-        axes.legend(handles[::-1], labels[::-1], loc="upper left", bbox_to_anchor=(1.01, 1),
-                    frameon=False, fontsize=9)  # fmt: skip
+        best_last = "legend" in layout  # of curves, which are drawn above all others
+        axes.legend(reverse=best_last, loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=9)
     return drawing
 
 
-def _draw_trace(axes: Any, trace: dict[str, Any]) -> None:
+def _draw(axes: Any, trace: dict[str, Any]) -> None:
     x, y = trace["x"], trace["y"]
     if "fill" in trace:
-        if trace["uid"].startswith("b"):  # those of other rows are for a page that marks rows
-            axes.fill(x, y, color=trace["fillcolor"], alpha=trace["opacity"], linewidth=0)
+        axes.fill(x, y, color=trace["fillcolor"], alpha=trace["opacity"], linewidth=0)
         return
-    label = unescape(trace["name"]) if trace.get("showlegend", True) else None
     error = trace.get("error_y", {})
     if error.get("visible"):
         spread = [error["arrayminus"], error["array"]]
         axes.errorbar(x, y, yerr=spread, fmt="none", ecolor=error["color"], capsize=2)
-    line = trace.get("line", {"width": 0})
-    marker = {"size": 0, "symbol": "circle", "color": OTHERS} | trace.get("marker", {})
+    marker = {"size": 0, "symbol": "circle"} | trace.get("marker", {})
+    line = {"width": 0, "color": marker.get("color")} | trace.get("line", {})
     axes.plot(
-        x, y, label=label, color=line.get("color", marker["color"]), linewidth=line["width"],
-        marker=_MARKERS[marker["symbol"]], markersize=0.7 * marker["size"],
+        x, y, label=unescape(trace["name"]) if line["color"] != OTHERS else None,
+        color=line["color"], linewidth=line["width"], marker=_MARKERS[marker["symbol"]],
+        markersize=0.7 * marker["size"],
     )  # fmt: skip
-    if not line["width"] and marker["color"] != OTHERS:
-        name = unescape(trace["name"])
-        axes.annotate(name, (x[0], y[0]), (5, 2), textcoords="offset points", fontsize=8)

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from reports.figures import by_rank
+from reports.pictures import demos_of
 from reports.table import Table
 from tracking.record import DemoPicture, FolderRun, RunRecord
 
@@ -26,11 +27,10 @@ class Sprites:
 
     def add(self, pictures: Sequence[np.ndarray | None]) -> int | None:
         """Put pictures side by side; returns the sheet's number, or None beyond the budget."""
-        found = [p for p in pictures if p is not None]
-        height, width = found[0].shape[:2]
-        blank = np.zeros(found[0].shape, np.uint8)
+        blank = np.zeros_like(next(p for p in pictures if p is not None))
         same = [blank if p is None or p.shape != blank.shape else p for p in pictures]
         image = Image.fromarray(np.concatenate(same, axis=1))
+        height, width = blank.shape[:2]
         scale = LARGEST / max(height, width)
         if scale < 1:
             image = image.resize((round(width * scale) * len(same), round(height * scale)))
@@ -53,22 +53,16 @@ def pictures_of(table: Table, sprites: Sprites) -> dict[str, Any] | None:
     columns: dict[int, DemoPicture] = {}
     runs: list[tuple[int, int, RunRecord, dict[int, DemoPicture]]] = []  # turn, row, run, pictures
     for _, number, row in by_rank(table):
-        found = [
-            (run, {p.index: p for p in run.examples() if "output" in p.png}) for run in row.runs
-        ]
-        found = [(run, pictures) for run, pictures in found if pictures]
+        found = [(run, pictures) for run in row.runs if (pictures := demos_of(run))]
         for turn, (run, pictures) in enumerate(found):
             columns = columns or pictures
             runs.append((turn, number, run, pictures))
     if not runs:
         return None
     rows: dict[int, list[dict[str, Any]]] = {}
-    without = 0
     added: list[tuple[dict[str, Any], RunRecord, dict[int, DemoPicture]]] = []
     for _, number, run, pictures in sorted(runs, key=lambda each: each[0]):
-        final = _final(run, pictures, list(columns), sprites)
-        without += final is None
-        if final is not None:
+        if final := _final(run, pictures, list(columns), sprites):
             rows.setdefault(number, []).append(final)
             added.append((final, run, pictures))
     for final, run, pictures in added:
@@ -77,7 +71,7 @@ def pictures_of(table: Table, sprites: Sprites) -> dict[str, Any] | None:
     return {
         "columns": [{"class": p.class_name, "damage": p.damage} for p in columns.values()],
         "rows": [{"row": number, "seeds": seeds} for number, seeds in rows.items()],
-        "without": without,
+        "without": len(runs) - len(added),
     }
 
 
@@ -99,11 +93,8 @@ def _final(
         return None
     errors = [round(pictures[i].l1, 5) if i in pictures else None for i in order]
     seen = run.summary.get("images_seen") or 0
-    step = {"seen": seen, "sheet": numbers["output"], "l1": errors}
-    return {
-        "seed": run.config.get("seed"), "input": numbers["input"], "target": numbers["target"],
-        "steps": [step],
-    }  # fmt: skip
+    step = {"seen": seen, "sheet": numbers.pop("output"), "l1": errors}
+    return {"seed": run.config.get("seed"), "steps": [step], **numbers}
 
 
 def _earlier(
@@ -111,17 +102,16 @@ def _earlier(
 ) -> list[dict[str, Any]]:
     """The outputs at earlier steps, cut from the overviews that the run drew there."""
     targets = [_pixels(p.png["target"]) for p in pictures.values() if "target" in p.png]
+    height, width = targets[0].shape[:2]
+    y, x = height + MARGIN, KINDS * width + MARGIN  # from one strip to the next
+    tops = [MARGIN + y * (n // COLUMNS) for n in range(len(targets))]
+    lefts = [MARGIN + x * (n % COLUMNS) + width for n in range(len(targets))]  # past the input
     steps = []
     for path in sorted((run.folder / "pictures").glob("images-*.png")):
         sheet = _pixels(path.read_bytes())
-        height, width = targets[0].shape[:2]
-        y, x = height + MARGIN, KINDS * width + MARGIN
-        if sheet.shape[:2] != (-(-len(targets) // COLUMNS) * y + MARGIN, COLUMNS * x + MARGIN):
+        if sheet.shape[:2] != (tops[-1] + y, COLUMNS * x + MARGIN):
             continue
-        outputs = []
-        for n in range(len(targets)):
-            top, left = n // COLUMNS * y + MARGIN, n % COLUMNS * x + MARGIN + width
-            outputs.append(sheet[top : top + height, left : left + width])
+        outputs = [sheet[i : i + height, j : j + width] for i, j in zip(tops, lefts, strict=True)]
         number = sprites.add(outputs)
         if number is None:
             break

@@ -4,7 +4,7 @@ from typing import Any
 
 TITLES = {
     "place": "#", "differs": "differs from best", "from_best": "from best",
-    "from_baseline": "from baseline", "joined": "settings", "group_runs": "runs",
+    "from_baseline": "from baseline, %", "joined": "settings", "group_runs": "runs",
     "test_difference": "test difference", "bn_encoder": "bn enc", "bn_decoder": "bn dec",
     "residual_weight": "residual weight", "images_per_second": "images/s", "lr": "learning rate",
     "receptive_field": "receptive field", "multiply_adds": "multiply-adds",

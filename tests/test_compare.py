@@ -214,7 +214,7 @@ def test_narrow_terminals_get_fewer_columns_and_a_note(tmp_path, capsys, monkeyp
 @pytest.mark.parametrize("name", ["t.html", "t.xlsx", "t.docx"])
 def test_an_unknown_ending_is_refused(name, tmp_path) -> None:
     fake_run(tmp_path, "a", 0.05)
-    assert f"--out {name}: the ending must be one of .md" in refused(tmp_path, "--out", name)
+    assert f"--out {name}: the ending must be one of .txt, .md" in refused(tmp_path, "--out", name)
 
 
 def test_classification_ranks_by_accuracy_beside_the_logbook(tmp_path, capsys) -> None:

@@ -144,7 +144,6 @@ def test_a_damaged_run_is_left_out_of_a_search_and_named(tmp_path, capsys) -> No
 @pytest.mark.parametrize(
     ("sources", "message"),
     [
-        ([], "SOURCE: missing"),
         (["/no/such/folder"], "no such file or folder"),
         (["a/b/c/d"], "not a W&B path"),
         (["runs/empty"], "no runs there"),
