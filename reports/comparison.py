@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from common.errors import InputError, nearest
+from common.errors import InputError
 from reports.csv_files import CsvRun
 from reports.notes import counted, metric_of, notes_of, reasons_of, state_of
 from reports.published import METRIC, published
-from reports.settings_of import namesakes, require_settings, settings_of, task_of, varying
+from reports.settings_of import namesakes, require, settings_of, task_of, varying
 from reports.statistics import LEVEL, Spread, from_best, spread
 from reports.table import Row, Table
 from reports.words import show
@@ -35,12 +35,10 @@ def tables_of(
     run is finished.
     """
     if metric:
-        logged = {key for record in records for key in record.last}
-        if metric not in logged:
-            hint = f"{nearest(metric, logged)} There are {', '.join(sorted(logged))}"
-            raise InputError(f"--metric {metric}: no run has it.{hint}")
+        require("--metric", metric, {key for record in records for key in record.last})
         records = [replace(record, metric=metric) for record in records]
-    require_settings(group_by, records)
+    for name in group_by:
+        require("--group-by", name, {key for record in records for key in settings_of(record)})
     every = _tables(records, goal, group_by)
     tables = [table for table in every if table.rows]
     if not tables:
@@ -61,31 +59,28 @@ def _tables(records: Sequence[RunRecord], goal: str | None, group_by: Sequence[s
     for record in records:
         settings = settings_of(record)
         checksum = settings["checksum"] if settings["data"] in ambiguous else ""
-        images = (settings["data"], checksum, settings.get("corruption"))
-        group = (task_of(record), None if named else record.sweep, *images)
+        group = (
+            None if named else record.sweep, settings["data"], checksum,
+            settings.get("corruption"), task_of(record),
+        )  # fmt: skip
         groups.setdefault(group, []).append(record)
     tables = [_table(runs, named, goal, group_by) for runs in groups.values()]
     names = Counter(table.name for table in tables)
-    for (task, _, data, checksum, corruption), table in zip(groups, tables, strict=True):
-        if names[table.name] < 2:
-            continue
-        others = [group for group, other in zip(groups, tables, strict=True) if other is not table]
-        table.name += f" on {show(data)}"
-        if any(other[2] == data and other[3] != checksum for other in others):
-            table.name += f" {checksum}"
-        if any(other[4] != corruption for other in others) and corruption:
-            table.name += f", {show(corruption)}"
-        if any(other[0] != task for other in others):
-            table.name += f", {task}"
+    corruptions, tasks = ({group[place] for group in groups} for place in (3, 4))
+    for (_, data, checksum, corruption, task), table in zip(groups, tables, strict=True):
+        if names[table.name] > 1:
+            table.name += f" on {show(data)}"
+            table.name += f" {checksum}" if checksum else ""
+            table.name += f", {show(corruption)}" if corruption and len(corruptions) > 1 else ""
+            table.name += f", {task}" if len(tasks) > 1 else ""
     return tables
 
 
 def _table(
     records: Sequence[RunRecord], named: bool, goal: str | None, group_by: Sequence[str]
 ) -> Table:
-    sweep = records[0].sweep
-    if any(record.sweep != sweep for record in records):
-        sweep = None
+    sweeps = {record.sweep for record in records}
+    sweep = records[0].sweep if len(sweeps) == 1 else None
     records = _by_one_metric(records)
     metric, task = metric_of(records[0]), task_of(records[0])
     falling = (goal or goal_of(metric)) == "maximize"
@@ -121,11 +116,9 @@ def _by_one_metric(records: Sequence[RunRecord]) -> Sequence[RunRecord]:
     Nets trained on the composite do not answer for the undamaged pixels: where some were, all are
     ranked by the composite's error.
     """
-    metrics = {metric_of(record) for record in records}
-    if len(metrics) < 2:
-        return records
     composite = "val/l1_composite"
-    metric = composite if composite in metrics else metric_of(records[0])
+    metrics = [metric_of(record) for record in records]
+    metric = composite if composite in metrics else metrics[0]
     return [replace(record, metric=metric) for record in records]
 
 
@@ -168,22 +161,18 @@ def _rows(records: Sequence[RunRecord], named: bool) -> tuple[list[Row], int]:
 
     A ``named`` run is never replaced: a rerun has a row of its own, told apart by ``run``.
     """
-    rows: dict[tuple[str, int], Row] = {}
-    newest: dict[tuple[str, int, Any], RunRecord] = {}
-    seen: Counter[tuple[str, Any]] = Counter()
+    found: dict[tuple[str, int], tuple[dict[str, Any], dict[Any, RunRecord]]] = {}
     for record in records:
-        settings, seed = settings_of(record), record.config.get("seed")
+        settings, seed, repeat = settings_of(record), record.config.get("seed"), 0
         text = str(sorted(settings.items(), key=str))
-        repeat = seen[text, seed] if named else 0
-        seen[text, seed] += 1
-        rows.setdefault((text, repeat), Row(settings, []))
-        newest[text, repeat, seed] = record
-    for (text, repeat, _), record in newest.items():
-        rows[text, repeat].runs.append(record)
-    if any(repeat for _, repeat in rows):
-        for row in rows.values():
+        while named and (text, repeat) in found and seed in found[text, repeat][1]:
+            repeat += 1
+        found.setdefault((text, repeat), (settings, {}))[1][seed] = record
+    rows = [Row(settings, list(runs.values())) for settings, runs in found.values()]
+    if any(repeat for _, repeat in found):
+        for row in rows:
             row.settings["run"] = ", ".join(f"{run.name}-{run.id}" for run in row.runs)
-    return list(rows.values()), len(records) - len(newest)
+    return rows, len(records) - sum(len(row.runs) for row in rows)
 
 
 def _values(row: Row, metric: str, task: str) -> dict[str, Any]:
@@ -191,18 +180,17 @@ def _values(row: Row, metric: str, task: str) -> dict[str, Any]:
         found = [value for run in row.runs if (value := read(run.summary)) is not None]
         return spread(found) if found else None
 
-    first = row.runs[0].summary
-    metrics = sorted({key for run in row.runs for key in run.summary.get("last", {})})
+    first = row.runs[0]
+    metrics = sorted({key for run in row.runs for key in run.last})
     values = dict(row.settings)
     values |= {key: means(lambda s, key=key: s.get("last", {}).get(key)) for key in metrics}
-    values |= {key: first.get(key) for key in _SIZES}
+    values |= {key: first.summary.get(key) for key in _SIZES}
     seconds, rate = means(lambda s: s.get("seconds")), means(lambda s: s.get("images_per_second"))
     values["minutes"] = seconds.mean / 60 if seconds else None
     values["images_per_second"] = rate.mean if rate else None
-    if len(row.runs) == 1 and isinstance(row.runs[0], CsvRun):
-        file = row.runs[0]
-        for key, std in file.spreads.items():
-            values[key] = Spread(file.last[key], std, file.seeds)
+    if isinstance(first, CsvRun) and len(row.runs) == 1:
+        for key, std in first.spreads.items():
+            values[key] = Spread(first.last[key], std, first.seeds)
     values["runs"] = sum(r.seeds if isinstance(r, CsvRun) else 1 for r in row.runs)
     values["names"] = " ".join(run.name for run in row.runs)
     sweeps = {run.sweep for run in row.runs} if metric == METRIC[task] else ()
@@ -216,21 +204,17 @@ def _values(row: Row, metric: str, task: str) -> dict[str, Any]:
 
 
 def _default_columns(rows: Sequence[Row], names: Sequence[str], metric: str) -> list[str]:
-    def any_row(column: str, *but: Any) -> bool:
-        return any(row.values[column] not in (None, "", *but) for row in rows)
+    def known(column: str, *but: Any) -> bool:
+        return any(row.values.get(column) not in (None, "", *but) for row in rows)
 
-    runs = ["runs"] if any_row("runs", 1) else []
-    return [
-        "place",
-        *names,
-        *(["joined", "group_runs"] if any("joined" in row.values for row in rows) else runs),
-        metric,
-        *(["best_setting"] if any("best_setting" in row.values for row in rows) else []),
-        *(["test/accuracy"] if any("test/accuracy" in row.values for row in rows) else []),
-        *(["published", "difference"] if any_row("published") else []),
-        *(["test_difference"] if any_row("test_difference") else []),
-        *(["differs", "from_best"] if any_row("from_best") else []),
-        "parameters",
-        "minutes",
-        "images_per_second",
-    ]
+    columns = ["place", *names]
+    if known("joined"):
+        columns += ["joined", "group_runs"]
+    elif known("runs", 1):
+        columns.append("runs")
+    columns.append(metric)
+    optional = ("best_setting", "test/accuracy", "published", "difference", "test_difference")
+    columns += [column for column in optional if known(column) and column != metric]
+    if known("from_best"):
+        columns += ["differs", "from_best"]
+    return [*columns, "parameters", "minutes", "images_per_second"]

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 from experiment.settings import objective_of
 from reports.published import BUDGET, other_training, rows_of
@@ -38,24 +37,7 @@ def counted(records: Sequence[RunRecord]) -> str:
 
 
 def notes_of(table: Table, sweep: str | None, repeats: int) -> list[str]:
-    notes = []
-    if table.grouped:
-        notes.append(
-            "Each row joins all settings and seeds that share "
-            f"{', '.join(map(title, table.varying))}: ± is the spread between them, 'best setting' "
-            "the mean of the best one. No differences are claimed between groups."
-        )
-    elif "differs" in table.columns:
-        notes.append(RULE)
-    elif any(row.values["runs"] > len(row.runs) for row in table.rows):
-        notes.append("The file has means: what the spread between seeds explains is not told here.")
-    elif len(table.rows) > 1:
-        known = seed_spread([row.by_seed(table.metric) for row in table.rows])
-        notes.append(
-            "The best setting or all others have one seed: whether a difference from the best is "
-            "more than the spread between seeds cannot be told (train with several --seeds)."
-            + (f" Known spread between seeds: {known:.2g} (standard deviation)." if known else "")
-        )
+    notes = [_about_seeds(table)] if table.grouped or len(table.rows) > 1 else []
     if table.left_out:
         hint = " (--all shows them)" if any(r.outdated for r in table.left_out) else ""
         notes.append(f"Left out: {counted(table.left_out)}{hint}.")
@@ -70,8 +52,26 @@ def notes_of(table: Table, sweep: str | None, repeats: int) -> list[str]:
         notes.append(f"Trained on different numbers of images ({shown}): no fair ranking.")
     if repeats:
         notes.append(f"Left out: {repeats} older runs of a setting and seed that was run again.")
-    notes += _published_notes(table, sweep)
-    return notes
+    return notes + _published_notes(table, sweep)
+
+
+def _about_seeds(table: Table) -> str:
+    if table.grouped:
+        return (
+            "Each row joins all settings and seeds that share "
+            f"{', '.join(map(title, table.varying))}: ± is the spread between them, 'best setting' "
+            "the mean of the best one. No differences are claimed between groups."
+        )
+    if "differs" in table.columns:
+        return RULE
+    if any(row.values["runs"] > len(row.runs) for row in table.rows):
+        return "The file has means: what the spread between seeds explains is not told here."
+    known = seed_spread([row.by_seed(table.metric) for row in table.rows])
+    return (
+        "The best setting or all others have one seed: whether a difference from the best is "
+        "more than the spread between seeds cannot be told (train with several --seeds)."
+        + (f" Known spread between seeds: {known:.2g} (standard deviation)." if known else "")
+    )
 
 
 def reasons_of(table: Table) -> list[str]:
@@ -86,19 +86,19 @@ def reasons_of(table: Table) -> list[str]:
 
 def _stopped_seeds(table: Table) -> list[str]:
     """Settings whose mean lacks seeds that were stopped early, and how far those came."""
+    stopped = [run for run in table.left_out if run.state == "stopped" and not run.outdated]
     notes = []
     for row in table.rows:
-        stopped = [
-            run
-            for run in table.left_out
-            if run.state == "stopped" and not run.outdated and settings_of(run) == row.settings
-        ]
-        if stopped:
-            seen = [run.summary.get("images_seen") or 0 for run in stopped]
-            name = row.label(table.varying) or table.name
+        seen = sorted(
+            run.summary.get("images_seen") or 0
+            for run in stopped
+            if settings_of(run) == row.settings
+        )
+        if seen:
             notes.append(
-                f"{name}: the mean is of {len(row.runs)} finished seeds; {len(stopped)} stopped "
-                f"early (after {', '.join(f'{n:,}' for n in sorted(seen))} images) are not in it."
+                f"{row.label(table.varying)}: the mean is of {len(row.runs)} finished seeds; "
+                f"{len(seen)} stopped early (after {', '.join(f'{n:,}' for n in seen)} images) are "
+                "not in it."
             )
     return notes
 
@@ -121,29 +121,22 @@ def _published_notes(table: Table, sweep: str | None) -> list[str]:
 def _unlike_the_logbook(rows: Sequence[Row]) -> list[str]:
     """What forbids comparing these rows with their published values, a note each."""
     notes = []
-    budgets = sorted({row.settings["images"] or 0 for row in rows})
-    if budgets[0] < BUDGET * 0.99:
-        notes.append(
-            f"Trained on {budgets[0]:,} of the logbook's {BUDGET:,} images: the difference from "
-            "the published value is no finding."
-        )
-    elif budgets[-1] > BUDGET * 1.01:
-        notes.append(
-            f"Trained on {budgets[-1]:,} images, more than the logbook's {BUDGET:,}: the "
-            "difference from the published value is no finding."
-        )
+    for images in sorted({row.settings["images"] or 0 for row in rows}):
+        if abs(images / BUDGET - 1) > 0.01:
+            notes.append(
+                f"Trained on {images:,} of the logbook's {BUDGET:,} images: the difference from "
+                "the published value is no finding."
+            )
     data = sorted({str(row.settings["data"]) for row in rows} - {"fashion-mnist"})
     if data:
         notes.append(f"Data {', '.join(data)}, the logbook's was fashion-mnist: not comparable.")
-    others: dict[tuple[str, Any], set[str]] = {}
+    others: dict[tuple[str, str], set[str]] = {}
     for row in rows:
         for name, (ours, logbook) in other_training(row.settings).items():
-            others.setdefault((name, logbook), set()).add(show(ours))
-    for (name, logbook), ours in others.items():
-        wanted = "none" if name == "holdout" else "all" if logbook is None else show(logbook)
-        heading = title(name)
-        notes.append(
-            f"{heading[0].upper()}{heading[1:]} {', '.join(sorted(ours))}, the logbook's was "
-            f"{wanted}: not comparable."
-        )
-    return notes
+            wanted = "none" if name == "holdout" else "all" if logbook is None else show(logbook)
+            others.setdefault((title(name), wanted), set()).add(show(ours))
+    return notes + [
+        f"{name[0].upper()}{name[1:]} {', '.join(sorted(ours))}, the logbook's was {wanted}: not "
+        "comparable."
+        for (name, wanted), ours in others.items()
+    ]

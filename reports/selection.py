@@ -1,14 +1,18 @@
 """Which rows of tables are shown, in which order, and beside which baseline."""
 
+import operator
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from typing import Any
 
-from common.errors import InputError, nearest
-from reports.settings_of import natural
+from common.errors import InputError
+from reports.settings_of import natural, require
 from reports.statistics import Difference, Spread
 from reports.table import Row, Table
 from reports.words import show
+
+COMPARE = {"<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator.ge}
 
 
 def number(value: Any) -> Any:
@@ -33,10 +37,10 @@ def select(
     if baseline:
         _compare_with_baseline(tables, baseline)
     known = {key for table in tables for row in table.rows for key in row.values}
-    for name in (*columns, *([sort.removeprefix("-")] if sort else [])):
-        if name not in known:
-            hint = f"{nearest(name, known)} There are {', '.join(sorted(known))}"
-            raise InputError(f"{name}: no such column.{hint}")
+    for name in columns:
+        require("--columns", name, known)
+    if sort:
+        require("--sort", sort.removeprefix("-"), known)
     for table in tables:
         table.columns = list(columns) or table.columns
         if sort:
@@ -52,10 +56,9 @@ def _compare_with_baseline(tables: Sequence[Table], baseline: str) -> None:
     """Add the metric's difference in per cent from the row that holds the run ``baseline``."""
     for table in tables:
         rows = [r for r in table.rows if any(baseline in (run.id, run.name) for run in r.runs)]
-        reference = rows[0].values[table.metric].mean if rows else None
-        for row in table.rows if reference else ():
-            row.values["from_baseline"] = 100 * (row.values[table.metric].mean / reference - 1)
-        if reference:
+        if rows and (reference := rows[0].values[table.metric].mean):
+            for row in table.rows:
+                row.values["from_baseline"] = 100 * (row.values[table.metric].mean / reference - 1)
             table.columns.insert(table.columns.index(table.metric) + 1, "from_baseline")
             table.notes.append(f"'from baseline' is the difference from {show(baseline)} in %.")
     if not any("from_baseline" in table.columns for table in tables):
@@ -65,35 +68,30 @@ def _compare_with_baseline(tables: Sequence[Table], baseline: str) -> None:
         )
 
 
-def meets(row: Row, condition: str, known: Iterable[str]) -> bool:
+def meets(row: Row, condition: str, known: Collection[str]) -> bool:
     """Whether a row meets ``NAME OP VALUE``; raises ``InputError`` for what is no condition."""
     match = re.fullmatch(r"\s*([\w/ -]+?)\s*(<=|>=|!=|==|=|<|>)\s*(.*?)\s*", condition)
     if not match:
         raise InputError(f"--where {condition}: must be NAME<VALUE, for example 'lr<0.01'")
     name, sign, text = match.groups()
-    if name not in known:
-        raise InputError(f"--where {condition}: no column {name}.{nearest(name, known)}")
-    value = number(row.values.get(name))
-    if sign in ("=", "==", "!="):
-        try:
-            same = float(value) == float(text)
-        except (TypeError, ValueError):
-            same = text.lower() in (show(value).lower(), str(value).lower())
-        return same != (sign == "!=")
-    try:
+    require("--where", name, known)
+    value, limit = number(row.values.get(name)), None
+    with suppress(ValueError):
         limit = float(text)
-    except ValueError:
-        raise InputError(f"--where {condition}: {text} must be a number") from None
-    if isinstance(value, str) or value is None:
-        return False
-    answers = {"<": value < limit, ">": value > limit, "<=": value <= limit, ">=": value >= limit}
-    return answers[sign]
+    if sign in ("=", "==", "!="):
+        same = text.lower() in (show(value).lower(), str(value).lower())
+        same |= limit is not None and value == limit
+        return same != (sign == "!=")
+    if limit is None:
+        raise InputError(f"--where {condition}: {text} must be a number")
+    return isinstance(value, (int, float)) and COMPARE[sign](value, limit)
 
 
 def _sort(rows: list[Row], sort: str) -> None:
+    """Unknown values last, whatever the direction."""
+
     def key(row: Row) -> tuple[Any, ...]:
         return natural(number(row.values.get(sort.removeprefix("-"))))
 
-    known = [row for row in rows if key(row) < natural(None)]
-    unknown = [row for row in rows if row not in known]
-    rows[:] = sorted(known, key=key, reverse=sort.startswith("-")) + unknown
+    rows.sort(key=key, reverse=sort.startswith("-"))
+    rows.sort(key=lambda row: key(row) == natural(None))

@@ -2,7 +2,8 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from common.errors import InputError, nearest
@@ -76,20 +77,17 @@ def varying(settings: Sequence[dict[str, Any]], command: str) -> list[str]:
 
 def namesakes(settings: Sequence[dict[str, Any]]) -> set[str]:
     """Names that stand for several data sets, told apart by checksum alone."""
-    found: dict[tuple[Any, ...], set[str]] = {}
-    for each in settings:
-        prepared = tuple(each.get(key) for key in ("data", "size", "train_images", "val_images"))
-        found.setdefault(prepared, set()).add(each["checksum"])
-    return {key[0] for key, checksums in found.items() if len(checksums) > 1}
+    prepared = ("data", "size", "train_images", "val_images", "checksum")
+    found = {tuple(each.get(key) for key in prepared) for each in settings}
+    without = Counter(key[:-1] for key in found)
+    return {str(key[0]) for key, checksums in without.items() if checksums > 1}
 
 
-def require_settings(names: Sequence[str], records: Sequence[RunRecord]) -> None:
-    """Raise ``InputError`` for a name that is no setting of any run."""
-    known = {key for record in records for key in settings_of(record)} if names else set()
-    for name in names:
-        if name not in known:
-            hint = f"{nearest(name, known)} There are {', '.join(sorted(known))}"
-            raise InputError(f"--group-by {name}: no such setting.{hint}")
+def require(asked: str, name: str, known: Collection[str]) -> None:
+    """Raise ``InputError`` where ``known`` does not have the ``name`` that ``asked`` gave."""
+    if name not in known:
+        hint = f"{nearest(name, known)} There are {', '.join(sorted(known))}"
+        raise InputError(f"{asked} {name}: no run has it.{hint}")
 
 
 def natural(value: Any) -> tuple[Any, ...]:

@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, stdev, variance
 from typing import Any
 
+import numpy as np
 from scipy import stats
 
 LEVEL = 0.05
@@ -44,11 +45,9 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(fmean(values), stdev(values) if len(values) > 1 else None, len(values))
 
 
-def seed_spread(settings: Sequence[Mapping[Any, float]]) -> float | None:
-    """Standard deviation between seeds, pooled over settings; None if none has two seeds."""
-    freedom = sum(len(values) - 1 for values in settings)
-    if freedom < 1:
-        return None
+def seed_spread(settings: Sequence[Mapping[Any, float]]) -> float:
+    """Standard deviation between seeds, pooled over settings; 0 if none has two seeds."""
+    freedom = sum(len(values) - 1 for values in settings) or 1
     within = (variance(v.values()) * (len(v) - 1) for v in settings if len(v) > 1)
     return math.sqrt(sum(within) / freedom)
 
@@ -62,20 +61,22 @@ def from_best(settings: Sequence[Mapping[Any, float]]) -> list[Difference | None
     if len(several) < 2 or several[0] != 0:
         return [None] * len(settings)
     best, pooled = settings[0], _pooled([settings[i] for i in several])
-    found: dict[int, tuple[float, float, float]] = {}
+    found: dict[int, Difference] = {}
     for i in several[1:]:
         error, freedom = pooled or _pair(best, settings[i])
         if pooled:
             error *= math.sqrt(1 / len(best) + 1 / len(settings[i]))
-        difference = fmean(settings[i].values()) - fmean(best.values())
-        found[i] = difference, error, freedom
-    raw = {i: _p(difference, error, freedom) for i, (difference, error, freedom) in found.items()}
-    corrected = _holm(raw, chosen_from=len(several))
-    answers: list[Difference | None] = [None] * len(settings)
-    for i, (difference, error, freedom) in found.items():
+        mean = fmean(settings[i].values()) - fmean(best.values())
         half = float(stats.t.ppf(1 - LEVEL / 2, freedom)) * error
-        answers[i] = Difference(difference, difference - half, difference + half, corrected[i])
-    return answers
+        p = 2 * float(stats.t.sf(abs(mean) / error, freedom)) if error else float(mean == 0)
+        found[i] = Difference(mean, mean - half, mean + half, p)
+    # Holm's correction, times half the number of settings that the best was chosen from.
+    least = 0.0
+    for rank, i in enumerate(sorted(found, key=lambda i: found[i].p)):
+        factor = max(1.0, (len(found) - rank) * len(several) / 2)
+        least = max(least, min(1.0, found[i].p * factor))
+        found[i] = replace(found[i], p=least)
+    return [found.get(i) for i in range(len(settings))]
 
 
 def _pooled(settings: Sequence[Mapping[Any, float]]) -> tuple[float, float] | None:
@@ -85,25 +86,18 @@ def _pooled(settings: Sequence[Mapping[Any, float]]) -> tuple[float, float] | No
     (randomised blocks). None where the variances clearly differ.
     """
     spreads = [variance(values.values()) for values in settings]
-    equal = len(set(spreads)) == 1 or (
-        min(spreads) > 0 and stats.bartlett(*(list(v.values()) for v in settings)).pvalue > UNEQUAL
-    )
-    if not equal:
-        return None
-    seeds = set(settings[0])
-    if any(set(values) != seeds for values in settings):
+    if len(set(spreads)) > 1:
+        groups = (list(values.values()) for values in settings)
+        if min(spreads) == 0 or stats.bartlett(*groups).pvalue <= UNEQUAL:
+            return None
+    seeds = list(settings[0])
+    if any(set(values) != set(seeds) for values in settings):
         freedom = sum(len(values) - 1 for values in settings)
-        total = sum(s * (len(v) - 1) for s, v in zip(spreads, settings, strict=True))
-        return math.sqrt(total / freedom), freedom
-    effect = {seed: fmean(values[seed] for values in settings) for seed in seeds}
-    overall = fmean(effect.values())
-    residuals = (
-        value - fmean(values.values()) - effect[seed] + overall
-        for values in settings
-        for seed, value in values.items()
-    )
+        return seed_spread(settings), freedom
+    values = np.array([[each[seed] for seed in seeds] for each in settings])
+    residuals = values - values.mean(1, keepdims=True) - values.mean(0) + values.mean()
     freedom = (len(settings) - 1) * (len(seeds) - 1)
-    return math.sqrt(sum(r * r for r in residuals) / freedom), freedom
+    return math.sqrt((residuals**2).sum() / freedom), freedom
 
 
 def _pair(a: Mapping[Any, float], b: Mapping[Any, float]) -> tuple[float, float]:
@@ -113,19 +107,3 @@ def _pair(a: Mapping[Any, float], b: Mapping[Any, float]) -> tuple[float, float]
     parts = [(variance(v.values()) / len(v), len(v) - 1) for v in (a, b)]
     total = sum(part for part, _ in parts)
     return math.sqrt(total), total**2 / sum(part**2 / n for part, n in parts) if total else 1.0
-
-
-def _p(difference: float, error: float, freedom: float) -> float:
-    if error == 0:
-        return float(difference == 0)
-    return 2 * float(stats.t.sf(abs(difference) / error, freedom))
-
-
-def _holm(raw: Mapping[int, float], chosen_from: int) -> dict[int, float]:
-    """Holm's corrected p-values, times half the number of settings the best was chosen from."""
-    corrected, least = {}, 0.0
-    for rank, i in enumerate(sorted(raw, key=raw.__getitem__)):
-        factor = (len(raw) - rank) * chosen_from / 2
-        least = max(least, min(1.0, raw[i] * max(factor, 1.0)))
-        corrected[i] = least
-    return corrected

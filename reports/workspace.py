@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from common.errors import InputError
-from reports.online import heading_of, home_of, system_panels, wr
+from reports.online import heading_of, home_of, runs_filter, system_panels, wr
 from reports.table import Table
 from tracking.api import connect, translate_errors
 from tracking.tracker import FIXED_PICTURES
@@ -56,19 +56,17 @@ def workspace_of(tables: Sequence[Table], entity: str, project: str) -> Any:
         if panels:
             sections.append(ws.Section(name=title, panels=panels, is_open=group == "val"))
     if any(table.task == "restoration" for table in tables):
-        each = [f"demo/{number}" for number in range(FIXED_PICTURES)]
         pictures = [
-            wr.MediaBrowser(media_keys=[key], mode="gallery", gallery_axis="run") for key in each
+            wr.MediaBrowser(media_keys=[f"demo/{n}"], mode="gallery", gallery_axis="run")
+            for n in range(FIXED_PICTURES)
         ]
         sections.insert(1, ws.Section(name="Pictures by run (demo/)", panels=pictures))
     sections.append(ws.Section(name="System", panels=system_panels()))
-    expr = importlib.import_module("wandb_workspaces.expr")
-    chosen = [expr.Metric("ID").isin([run.id for run in runs])]
     return ws.Workspace(
         entity=entity,
         project=project,
         name=heading_of(tables),
         sections=sections,
         settings=ws.WorkspaceSettings(x_axis="images_seen", max_runs=100),
-        runset_settings=ws.RunsetSettings(filters=chosen),
+        runset_settings=ws.RunsetSettings(filters=[runs_filter([run.id for run in runs])]),
     )

@@ -148,7 +148,7 @@ def test_rows_by_condition_number_and_direction(tmp_path, capsys) -> None:
     assert ids("--sort", "-lr") == ["c", "b", "a"] and ids("--sort", "val/l1", "--top", "1") == [
         "c"
     ]
-    assert "no column l" in refused(tmp_path, "--where", "l<1")
+    assert "--where l: no run has it" in refused(tmp_path, "--where", "l<1")
     assert "must be NAME<VALUE" in refused(tmp_path, "--where", "lr")
     assert "no row meets" in refused(tmp_path, "--where", "lr<0")
 
@@ -165,7 +165,7 @@ def test_groups_join_all_runs_that_share_a_setting(tmp_path, capsys) -> None:
     assert table["notes"][0].startswith("Each row joins all settings and seeds that share ks")
     (table,) = table_of(capsys, tmp_path, "--group-by", "layers", "--columns", "parameters")
     assert table["rows"][0]["parameters"] is None, "they differ within the group"
-    assert "--group-by layer: no such setting. Did you mean 'layers'?" in refused(
+    assert "--group-by layer: no run has it. Did you mean 'layers'?" in refused(
         tmp_path, "--group-by", "layer"
     )
 

@@ -154,7 +154,7 @@ def test_a_damaged_run_is_left_out_of_a_search_and_named(tmp_path, capsys) -> No
         (["runs/none.yaml"], "cannot be read"),
         (["runs/good", "--format", "markdwn"], "Did you mean 'markdown'?"),
         (["runs/good", "--columns", "parameter"], "Did you mean 'parameters'?"),
-        (["runs/good", "--sort", "lss"], "no such column"),
+        (["runs/good", "--sort", "lss"], "--sort lss: no run has it"),
         (["runs/good", "--out", "runs/good/notes.txt/t"], "cannot be written"),
         (["runs/good", "--plots", "runs/good/notes.txt"], "cannot be written"),
         (["runs/good", "--images", "images"], "none of these runs has demo pictures"),

@@ -9,7 +9,7 @@ import pytest
 
 from common.media import Examples, Picture
 from reports.comparison import tables_of
-from reports.online import _run_panels
+from reports.online import panels_of
 from reports.workspace import workspace_of
 from tests.fake_runs import fake_run
 from tracking.record import read_run_folder
@@ -20,7 +20,7 @@ from tracking.tracker import Tracker
 def test_every_restoration_shows_its_demo_pictures(tmp_path, command, pictures) -> None:
     run = read_run_folder(fake_run(tmp_path, "a", 0.1, task=command))
     (table,) = tables_of([run])
-    panels = _run_panels(table, "me", "convtune").panels
+    panels = [panel for _, row in panels_of(table) for panel in row]
     assert sum(type(panel).__name__ == "MediaBrowser" for panel in panels) == pictures
 
 
