@@ -3,9 +3,8 @@
 import dataclasses
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from common.errors import InputError
 from common.log import log
@@ -38,15 +37,16 @@ def collect(
     found: dict[object, RunRecord] = {}
     for source in sources:
         runs = _runs_of(source, runs_dir, metric)
-        if all_runs:
-            runs = [dataclasses.replace(run, outdated=False) for run in runs]
-        if len(runs) == 1 and _names(source, runs[0]):
-            runs = [dataclasses.replace(runs[0], named=True)]
-        for record in runs:
-            question = record.question or question_of(record.sweep, record.sweep_file)
-            if record.command in NETS:
-                kept = dataclasses.replace(record, question=question)
-                found.setdefault(getattr(record, "folder", record.id), kept)
+        named = is_run_folder(Path(source)) or source.rstrip("/").rpartition("/")[2] == runs[0].id
+        for run in runs:
+            if run.command in NETS:
+                kept = dataclasses.replace(
+                    run,
+                    question=run.question or question_of(run.sweep, run.sweep_file),
+                    outdated=run.outdated and not all_runs,
+                    named=named and len(runs) == 1,
+                )
+                found.setdefault(getattr(run, "folder", run.id), kept)
     records = sorted(found.values(), key=lambda r: r.order)
     local = {record.id for record in records if isinstance(record, FolderRun)}
     records = [r for r in records if isinstance(r, FolderRun) or r.id not in local]
@@ -56,8 +56,13 @@ def collect(
                 f"{number} run folders have the id {run_id}: each is shown (copies of one run, or "
                 "WANDB_RUN_ID was set for several)"
             )
-    _refuse_mixture("projects", (r.project.rpartition("/")[2] for r in records))
-    _refuse_mixture("entities", (r.project.rpartition("/")[0] for r in records))
+    for what, part in (("projects", 2), ("entities", 0)):
+        kinds = sorted({r.project.rpartition("/")[part] for r in records} - {""})
+        if len(kinds) > 1:
+            raise InputError(
+                f"runs of {len(kinds)} {what} ({', '.join(kinds)}): one comparison takes one; give "
+                "the sources of one, for example a sweep file, or folders by name: runs/resconv-*"
+            )
     return records
 
 
@@ -73,11 +78,6 @@ def question_of(sweep: str | None, file: str | None = None) -> str:
             if config.get("name", path.stem) == name:
                 return header
     return ""
-
-
-def _names(source: str, run: RunRecord) -> bool:
-    """Whether ``source`` is the run itself: its folder, or its W&B path."""
-    return is_run_folder(Path(source)) or source.rstrip("/").rpartition("/")[2] == run.id
 
 
 def _runs_of(source: str, runs_dir: Path, metric: str | None) -> Sequence[RunRecord]:
@@ -123,7 +123,11 @@ def _runs_of_sweep(path: Path, runs_dir: Path) -> Sequence[RunRecord]:
     folders = [run for run in sorted(runs_dir.glob("*/")) if is_run_folder(run)]
     config, question = read_yaml(path)
     name = str(config.get("name") or path.stem)
-    sweep = _definition(path, config)
+    try:
+        sweep = parse_sweep(path, config, skip_invalid=True)
+    except InputError as error:  # its runs can be compared although it cannot be run
+        log.warning(f"All runs are shown: {error}")
+        sweep = None
     metric = sweep.metric if sweep else None
     runs = [
         dataclasses.replace(run, question=question, metric=metric, outdated=_outdated(run, sweep))
@@ -136,15 +140,6 @@ def _runs_of_sweep(path: Path, runs_dir: Path) -> Sequence[RunRecord]:
             f"python train.py sweep {path} (or say where: --runs-dir FOLDER)"
         )
     return runs
-
-
-def _definition(path: Path, config: dict[str, Any]) -> Sweep | None:
-    """The sweep of a file; its runs can be compared also where it cannot be run."""
-    try:
-        return parse_sweep(path, config, skip_invalid=True)
-    except InputError as error:
-        log.warning(f"All runs are shown: {error}")
-        return None
 
 
 def _outdated(run: RunRecord, sweep: Sweep | None) -> bool:
@@ -199,12 +194,3 @@ def _study_folders(source: str, shown: str) -> list[tuple[str, Path]]:
         for trial in storage.get_all_trials(study._study_id, deepcopy=False)
         if trial.state in (TrialState.COMPLETE, TrialState.PRUNED) and "folder" in trial.user_attrs
     ]
-
-
-def _refuse_mixture(what: str, values: Iterable[str]) -> None:
-    kinds = sorted({value for value in values if value})
-    if len(kinds) > 1:
-        raise InputError(
-            f"runs of {len(kinds)} {what} ({', '.join(kinds)}): one comparison takes one; "
-            "give the sources of one, for example a sweep file, or folders by name: runs/resconv-*"
-        )

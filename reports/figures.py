@@ -46,8 +46,8 @@ def style(rank: int) -> tuple[str, str]:
 
 def by_rank(table: Table) -> list[tuple[int, int, Row]]:
     """Rank from 0, position in the table, and row, best first."""
-    order = sorted(range(len(table.rows)), key=lambda n: table.rows[n].values["place"])
-    return [(rank, n, table.rows[n]) for rank, n in enumerate(order)]
+    order = sorted(enumerate(table.rows), key=lambda each: each[1].values["place"])
+    return [(rank, number, row) for rank, (number, row) in enumerate(order)]
 
 
 def figures_of(table: Table) -> dict[str, Figure]:
@@ -73,9 +73,8 @@ def _figure(traces: Sequence[Any], x: Any, y: Any, heading: str, **layout: Any) 
 
 def _axis(name: str, values: Sequence[float]) -> dict[str, Any]:
     """An axis with a title, logarithmic where the values span more than a factor of 3."""
-    log = bool(values) and min(values) > 0 and max(values) / min(values) > 3
     axis: dict[str, Any] = {"title": {"text": text(name)}, "automargin": True}
-    if log:
+    if values and min(values) > 0 and max(values) / min(values) > 3:
         powers = range(math.floor(math.log10(min(values))), math.ceil(math.log10(max(values))))
         digits = (1, 2, 5) if max(values) / min(values) > 10 else (1, 1.5, 2, 3, 4, 5, 6, 8)
         ticks = [digit * 10.0**power for power in powers for digit in digits]
@@ -90,14 +89,9 @@ def _points(row: Row, key: str) -> list[list[float]]:
         for seen, value in run.curve(key):
             if math.isfinite(value):
                 found.setdefault(seen, []).append(value)
-    seen = sorted(found)
-    stride = -(-len(seen) // MOST_POINTS) or 1
-    kept = seen[::-1][::stride][::-1]  # the last point always
-    return [[at, *(_rounded(f(found[at])) for f in (fmean, min, max))] for at in kept]
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.5g}")
+    stride = -(-len(found) // MOST_POINTS) or 1
+    kept = sorted(sorted(found)[::-stride])  # the last point always
+    return [[at, *(float(f"{f(found[at]):.5g}") for f in (fmean, min, max))] for at in kept]
 
 
 def _curves(table: Table, key: str) -> Figure | None:
@@ -136,35 +130,30 @@ def _curves(table: Table, key: str) -> Figure | None:
 
 
 def _cost(table: Table, column: str) -> Figure | None:
-    rows = [
-        (rank, number, row)
-        for rank, number, row in by_rank(table)
-        if isinstance(row.values.get(column), (int, float)) and row.values[column] > 0
-    ]
+    rows = [each for each in by_rank(table) if (_number(each[2].values.get(column)) or 0) > 0]
     costs = [row.values[column] for *_, row in rows]
     if not rows or max(costs) <= 1.05 * min(costs):
         return None
-    traces: list[Any] = []
     front = sorted(front_of([row for *_, row in rows], column), key=lambda r: r.values[column])
-    traces.append(
+    traces: list[Any] = [
         {"x": [row.values[column] for row in front], "uid": "front", "hoverinfo": "skip",
          "y": [row.values[table.metric].mean for row in front], "mode": "lines",
          "name": "best for the cost", "line": {"color": COLOURS[0], "width": 1, "dash": "dot"}}
-    )  # fmt: skip
-    for rank, number, row in rows:
-        y, values = row.values[table.metric], list(row.by_seed(table.metric).values())
+    ]  # fmt: skip
+    means = [row.values[table.metric].mean for *_, row in rows]
+    for (rank, number, row), mean in zip(rows, means, strict=True):
+        values = list(row.by_seed(table.metric).values())
         colour, marker = style(rank)
         traces.append(
-            {"x": [row.values[column]], "y": [y.mean], "uid": f"r{number}", "mode": "markers",
+            {"x": [row.values[column]], "y": [mean], "uid": f"r{number}", "mode": "markers",
              "name": text(row.label(table.varying)), "showlegend": False,
              "marker": {"size": 10, "color": colour, "symbol": marker},
-             "error_y": {"array": [max(values) - y.mean], "arrayminus": [y.mean - min(values)],
+             "error_y": {"array": [max(values) - mean], "arrayminus": [mean - min(values)],
                          "symmetric": False, "color": OTHERS, "thickness": 1,
                          "visible": len(values) > 1},
              "hovertemplate": "%{fullData.name}<br>%{x:,} " + title(column)
              + "<br>%{y}<extra></extra>"}
         )  # fmt: skip
-    means = [row.values[table.metric].mean for *_, row in rows]
     heading = f"{table.metric} against {COSTS[column].partition(' (')[0]}"
     return _figure(traces, _axis(COSTS[column], costs), _axis(table.metric, means), heading)
 
@@ -240,23 +229,27 @@ def _parallel(table: Table) -> Figure | None:
 
 def _importance(table: Table) -> Figure | None:
     """How much of the metric's variation the settings explain, by optuna's PED-ANOVA."""
-    names = [n for n in table.varying if n not in ("checksum", "run")]
-    names = [n for n in names if len({show(row.values.get(n)) for row in table.rows}) > 1]
-    if len(table.rows) < IMPORTANCE_ROWS or len(names) < 2:
+    values = {
+        name: [show(row.values.get(name)) for row in table.rows]
+        for name in table.varying
+        if name not in ("checksum", "run")
+    }
+    values = {name: found for name, found in values.items() if len(set(found)) > 1}
+    if len(table.rows) < IMPORTANCE_ROWS or len(values) < 2:
         return None
     import optuna
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction=goal_of(table.metric))
-    kinds = {}
-    for name in names:
-        choices = sorted({show(row.values.get(name)) for row in table.rows}, key=natural)
-        kinds[name] = optuna.distributions.CategoricalDistribution(choices)
-    for row in table.rows:
-        value = row.values[table.metric].mean
-        chosen = {name: show(row.values.get(name)) for name in names}
-        study.add_trial(optuna.create_trial(params=chosen, distributions=kinds, value=value))
+    kinds: dict[str, Any] = {
+        name: optuna.distributions.CategoricalDistribution(sorted(set(found), key=natural))
+        for name, found in values.items()
+    }
+    for n, row in enumerate(table.rows):
+        chosen = {name: found[n] for name, found in values.items()}
+        result = row.values[table.metric].mean
+        study.add_trial(optuna.create_trial(params=chosen, distributions=kinds, value=result))
     found = get_param_importances(
         study, evaluator=PedAnovaImportanceEvaluator(target_quantile=0.25)
     )
@@ -266,10 +259,8 @@ def _importance(table: Table) -> Figure | None:
         "hovertemplate": "%{y} %{x:.0%}<extra></extra>",
     }  # fmt: skip
     x = {
-        "title": {"text": "share of importance (PED-ANOVA)"},
-        "tickformat": ".0%",
+        "title": {"text": "share of importance (PED-ANOVA)"}, "tickformat": ".0%",
         "rangemode": "tozero",
-    }
-    return _figure(
-        [bars], x, {"automargin": True, "type": "category"}, "Importance of the settings"
-    )
+    }  # fmt: skip
+    y = {"automargin": True, "type": "category"}
+    return _figure([bars], x, y, "Importance of the settings")

@@ -9,6 +9,8 @@ a summary.
 
 import math
 from collections import defaultdict
+from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from reports.published import KEYS, net_of, resconv_tables
 from tracking.record import FolderRun, is_run_folder, read_run_folders
 
 CLOSE = 0.05  # of the published value
+Runs = dict[tuple[Any, ...], list[FolderRun]]  # by net
 
 
 def correlation(ours: list[float], theirs: list[float]) -> str:
@@ -37,7 +40,7 @@ def correlation(ours: list[float], theirs: list[float]) -> str:
     return f"{rho:.2f} ({low:.2f} to {high:.2f})"
 
 
-def table_rows(runs: dict[tuple[Any, ...], list[FolderRun]], table: str) -> list[dict[str, Any]]:
+def table_rows(runs: Runs, table: str) -> list[dict[str, Any]]:
     """One row a run of ``table``: settings, every metric, cost, versions; best first."""
     rows = []
     for key, loss in resconv_tables()[table].items():
@@ -67,15 +70,16 @@ def ranking(rows: list[dict[str, Any]]) -> list[str]:
     row_of = {row["published val/l1"]: row for row in rows}
     ours = means(rows)
     place = {loss: number for number, loss in enumerate(sorted(ours), 1)}
-    lines = [
-        "| " + " | ".join([*columns, "published", "place", "here", "place", "difference"]) + " |",
-        "|" + " --- |" * (len(columns) + 5),
-    ]
+    heads = [*columns, "published", "place", "here", "place", "difference"]
+    lines = [_line(heads), "|" + " --- |" * len(heads)]
     for number, loss in enumerate(sorted(ours, key=ours.__getitem__), 1):
-        cells = [str(row_of[loss][k]) for k in columns]
-        cells += [f"{loss:.4f}", str(place[loss]), f"{ours[loss]:.4f}", str(number)]
-        lines.append("| " + " | ".join([*cells, f"{ours[loss] / loss - 1:+.0%}"]) + " |")
+        cells = [*(row_of[loss][k] for k in columns), f"{loss:.4f}", place[loss]]
+        lines.append(_line([*cells, f"{ours[loss]:.4f}", number, f"{ours[loss] / loss - 1:+.0%}"]))
     return lines
+
+
+def _line(cells: Sequence[object]) -> str:
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 @click.command()
@@ -85,33 +89,27 @@ def ranking(rows: list[dict[str, Any]]) -> list[str]:
 def main(folders: tuple[Path, ...], out: Path) -> None:
     """Put the finished ResConv runs in FOLDERS beside the logbook's tables."""
     paths = [p for folder in folders for p in sorted(folder.iterdir()) if is_run_folder(p)]
-    finished = [r for r in read_run_folders(paths) if r.state == "finished"]
-    by_budget: dict[int, dict[tuple[Any, ...], list[FolderRun]]] = defaultdict(dict)
-    for run in finished:
-        if run.command == "resconv" and run.dataset.get("name") == "fashion-mnist":
-            by_budget[run.summary["images_seen"]].setdefault(
-                net_of(stored_values(run.config)), []
-            ).append(run)
-    if not by_budget:
+    budgets: dict[int, Runs] = defaultdict(lambda: defaultdict(list))
+    for run in read_run_folders(paths):
+        ours = run.command == "resconv" and run.dataset.get("name") == "fashion-mnist"
+        if ours and run.state == "finished":
+            net = net_of(stored_values(run.config))
+            budgets[run.summary["images_seen"]][net].append(run)
+    if not budgets:
         raise InputError(
             f"{folders[0]}: no finished run of resconv on Fashion-MNIST, for example runs/logbook"
         )
     page = ["# The logbook's tables, published and here", ""]
     lines = ["| table | images | rows | rank correlation | within 5 % |", "|" + " --- |" * 5]
-    for images, runs in sorted(by_budget.items()):
-        for table, published in resconv_tables().items():
-            rows = table_rows(runs, table)
-            if not rows:
-                continue
-            out.mkdir(parents=True, exist_ok=True)
+    for (images, runs), table in product(sorted(budgets.items()), resconv_tables()):
+        if rows := table_rows(runs, table):
             write_output(out / f"{table}-{images}.csv", csv_text(rows))
             page += [f"## {table}, {images:,} images", "", *ranking(rows), ""]
-            ours = means(rows)
-            close = sum(abs(here / loss - 1) <= CLOSE for loss, here in ours.items())
-            found = correlation(list(ours.values()), list(ours))
-            lines.append(
-                f"| {table} | {images:,} | {len(ours)} of {len(published)} | {found} | {close} |"
-            )
+            losses = means(rows)
+            close = sum(abs(here / loss - 1) <= CLOSE for loss, here in losses.items())
+            found = correlation(list(losses.values()), list(losses))
+            number = f"{len(losses)} of {len(resconv_tables()[table])}"
+            lines.append(_line([table, f"{images:,}", number, found, close]))
     write_output(out / "tables.md", "\n".join(page))
     click.echo("\n".join(lines))
 

@@ -17,9 +17,9 @@ from common.files import json_text
 from reports.figures import by_rank, figures_of, style
 from reports.formats import cell, is_text
 from reports.notes import LISTED, reasons_of, state_of
+from reports.selection import number
 from reports.settings_of import command_of
 from reports.sprites import Sprites, pictures_of
-from reports.statistics import Difference, Spread
 from reports.table import Row, Table
 from reports.words import show, title
 
@@ -39,17 +39,17 @@ def page(tables: Sequence[Table]) -> str:
     sprites = Sprites(min(most, first + each * len(runs)))
     data = {"sections": [_data(table, sprites) for table in tables], "sheets": sprites.sheets}
     plotly = get_plotlyjs()
-    script = "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in SCRIPTS)
-    style_sheet = (TEMPLATES / "page.css").read_text(encoding="utf-8")
+    script, style_sheet = (
+        "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in names)
+        for names in (SCRIPTS, ("page.css",))
+    )
     sources = ", ".join(sorted({str(row.settings["data"]) for t in tables for row in t.rows}))
     days = sorted({run.day for run in runs})
     when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
     return environment.get_template("page.html").render(
         title=tables[0].name if len(tables) == 1 else f"{len(tables)} sweeps compared",
         subtitle=f"{len(runs)} finished runs on {sources}, {when}",
-        sections=[
-            _section(table, known) for table, known in zip(tables, data["sections"], strict=True)
-        ],
+        sections=list(map(_section, tables, data["sections"])),
         style=Markup(style_sheet),
         plotly=Markup(plotly),
         script=Markup(script),
@@ -85,12 +85,19 @@ def _data(table: Table, sprites: Sprites) -> dict[str, Any]:
 
 def _section(table: Table, data: dict[str, Any]) -> dict[str, Any]:
     """What the template needs of a table."""
-    (_, number, best), *_ = by_rank(table)
     ranks = {position: rank for rank, position, _ in by_rank(table)}
-    columns = [*table.columns, *_more_columns(table)]
+    first = next(iter(ranks))
+    best = table.rows[first]
+    hidden = {"place", "from_best", "differs", "checksum", "command", "data", *table.columns}
+    known = dict.fromkeys(
+        name for row in table.rows for name, value in row.values.items() if value not in (None, "")
+    )
+    columns = [*table.columns, *(name for name in known if name not in hidden)]
     question, _, about = table.question.partition("\n\n")
     question = question.removeprefix("Question:").replace("\n", " ").strip()
-    listed = [*reasons_of(table), f"And {len(reasons_of(table)) - LISTED} more."]
+    reasons = reasons_of(table)
+    listed = [*reasons, f"And {len(reasons) - LISTED} more."]
+    figures = data["figures"]
     return {
         "name": table.name,
         "metric": table.metric,
@@ -104,31 +111,21 @@ def _section(table: Table, data: dict[str, Any]) -> dict[str, Any]:
             for name in columns
         ],
         "rows": [
-            {"cells": [(cell(row, c, table), _sort_value(row.values.get(c))) for c in columns],
-             "label": data["rows"][n]["label"], "best": n == number, "colour": style(ranks[n])[0]}
+            {"cells": [(cell(row, name, table), number(row.values.get(name)))
+                       for name in columns],
+             "label": data["rows"][n]["label"], "best": n == first, "colour": style(ranks[n])[0]}
             for n, row in enumerate(table.rows)
         ],
         "notes": [note for note in table.notes if note not in listed],
         "left_out": [
             (state_of(r), show(r.name), r.id, show(r.reason or "")) for r in table.left_out
         ],
-        "command": data["rows"][number]["command"],
-        "figures": [name for name in data["figures"] if not name.startswith("curves")],
-        "curves": [n.removeprefix("curves ") for n in data["figures"] if n.startswith("curves")],
-        "headings": {k: f["layout"]["title"]["text"] for k, f in data["figures"].items()},
+        "command": data["rows"][first]["command"],
+        "figures": [name for name in figures if not name.startswith("curves")],
+        "curves": [name.removeprefix("curves ") for name in figures if name.startswith("curves")],
+        "headings": {name: figure["layout"]["title"]["text"] for name, figure in figures.items()},
         "pictures": data["pictures"],
     }  # fmt: skip
-
-
-def _more_columns(table: Table) -> list[str]:
-    """Columns that the reader may add: everything else that is known of some row."""
-    hidden = {"place", "from_best", "differs", "checksum", "command", "data", *table.columns}
-    known = dict.fromkeys(name for row in table.rows for name in row.values)
-    return [
-        name
-        for name in known
-        if name not in hidden and any(row.values.get(name) not in (None, "") for row in table.rows)
-    ]
 
 
 def _facts(table: Table, best: Row) -> dict[str, str]:
@@ -142,10 +139,3 @@ def _facts(table: Table, best: Row) -> dict[str, str]:
     if best.values["published"] is not None:
         facts["Published for it"] = cell(best, "published", table)
     return facts
-
-
-def _sort_value(value: Any) -> str:
-    """What the page sorts a cell by: a plain number where there is one."""
-    if isinstance(value, (Spread, Difference)):
-        return repr(value.mean)
-    return "" if value is None else str(value)
