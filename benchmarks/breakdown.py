@@ -23,6 +23,7 @@ from data.images import ImageData, to_float
 from experiment import checkpoints
 from experiment.run import make_trainer
 from experiment.settings import Settings, command_of, stored_values
+from tasks.base import Part
 from tasks.baselines import nearest_by_l1
 from tasks.metrics import l1_composite
 from tasks.restoration import Restoration
@@ -39,8 +40,11 @@ CLAIM = (
 )
 
 
-def errors_of(run: Path) -> tuple[Tensor, Restoration]:
-    """The composite L1 of each validation image [n], and the task. Raises ``InputError``."""
+def outputs_of(run: Path) -> tuple[list[Part], Restoration]:
+    """Outputs, targets and masks of a finished restoration run, and its task.
+
+    Raises ``InputError``.
+    """
     config = read_config(run)
     values = stored_values(config) | {"device": "cpu", "resume": None}
     settings = Settings.parse(command_of(config), values)
@@ -53,7 +57,12 @@ def errors_of(run: Path) -> tuple[Tensor, Restoration]:
     else:
         trainer.net.load_state_dict(checkpoints.load(run / "checkpoints" / "best.pt")["model"])
     with trainer.evaluating():
-        parts = list(task.outputs(trainer.forward, trainer.hardware.device))
+        return list(task.outputs(trainer.forward, trainer.hardware.device)), task
+
+
+def errors_of(run: Path) -> tuple[Tensor, Restoration]:
+    """The composite L1 of each validation image [n], and the task. Raises ``InputError``."""
+    parts, task = outputs_of(run)
     errors = [total / terms for total, terms in (l1_composite(*part) for part in parts)]
     return torch.cat(errors), task
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib
+import math
 import subprocess
 import sys
 
@@ -77,3 +78,22 @@ def test_breakdown_groups_the_errors_that_the_runs_recorded(tmp_path, capsys):
         assert column["all"] == pytest.approx(expected, abs=1e-5)
         assert sum(sides) / 4 == pytest.approx(expected, abs=2e-5)
     assert int(rows["all"]["images"]) == 40 and int(rows["left erased"]["images"]) == 10
+
+
+def test_denoise_scores_nets_and_methods_on_the_same_images(tmp_path, monkeypatch):
+    from benchmarks import denoise
+    from experiment.run import run
+    from experiment.settings import Settings
+
+    values = {"data": "garments", "train_images": 300, "val_images": 40, "runs_dir": tmp_path}
+    values |= {"mode": "disabled", "device": "cpu", "images": 128, "corruption": "noise:50"}
+    result = run(Settings.parse("mlp", values), observer=lambda row: None)
+    shifted = {"shifted": (lambda image, sigma, strength: image + strength, [0.9, 0.0, 0.5])}
+    monkeypatch.setattr(denoise, "METHODS", shifted)
+    rows = {row[2]: row[3:] for row in denoise.rows_of([result.folder], 40)}
+    found = result.summary["best"]
+    assert rows[result.summary["name"]] == (
+        None, pytest.approx(found["val/psnr"], abs=0.01), pytest.approx(found["val/ssim"], abs=1e-4)
+    )  # fmt: skip
+    assert rows["shifted"] == (0.0, *rows["nothing"][1:])
+    assert rows["nothing"][1] == pytest.approx(20 * math.log10(255 / 50), abs=2)
