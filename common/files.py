@@ -79,25 +79,23 @@ def write_output(path: Path, content: str | Callable[[BinaryIO], object]) -> Non
     file in a folder that cannot be written. Raises ``OSError``.
     """
 
-    def write(file: BinaryIO) -> None:
-        if callable(content):
-            content(file)
-        else:
-            file.write(content.encode(errors="backslashreplace"))
-
-    def write_with_mode(file: BinaryIO) -> None:
-        write(file)
-        if mode is not None:
-            os.fchmod(file.fileno(), stat.S_IMODE(mode))
-
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
         mode = None
     target = Path(os.path.realpath(path))
     replaceable = mode is None or (stat.S_ISREG(mode) and os.access(target.parent, os.W_OK))
+
+    def write(file: BinaryIO) -> None:
+        if callable(content):
+            content(file)
+        else:
+            file.write(content.encode(errors="backslashreplace"))
+        if replaceable and mode is not None:
+            os.fchmod(file.fileno(), stat.S_IMODE(mode))
+
     if replaceable:
-        write_atomically(target, write_with_mode)
+        write_atomically(target, write)
     else:
         with open(path, "wb") as file:
             write(file)
@@ -131,7 +129,11 @@ def require_writable_folder(folder: Path, option: str) -> None:
 
 def json_text(value: Any, **options: Any) -> str:
     """``value`` as JSON; NaN and infinities, which JSON does not have, become null."""
-    return json.dumps(_finite(value), allow_nan=False, **options)
+
+    def finite(item: Any) -> Any:
+        return None if isinstance(item, float) and not math.isfinite(item) else item
+
+    return json.dumps(_mapped(value, finite), allow_nan=False, **options)
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -143,25 +145,23 @@ def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     return file.getvalue()
 
 
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return value
-
-
 def encodable(value: Any) -> Any:
     """``value`` with every text encodable in UTF-8: lone bytes of file names become ``\\udcXX``."""
-    if isinstance(value, str):
-        return value.encode(errors="backslashreplace").decode()
+
+    def escaped(item: Any) -> Any:
+        is_text = isinstance(item, str)
+        return item.encode(errors="backslashreplace").decode() if is_text else item
+
+    return _mapped(value, escaped)
+
+
+def _mapped(value: Any, change: Callable[[Any], Any]) -> Any:
+    """``value`` with each key and each item, at any depth, changed."""
     if isinstance(value, Mapping):
-        return {encodable(key): encodable(item) for key, item in value.items()}
+        return {change(key): _mapped(item, change) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [encodable(item) for item in value]
-    return value
+        return [_mapped(item, change) for item in value]
+    return change(value)
 
 
 def relative_to_cwd(path: Path) -> str:

@@ -19,10 +19,6 @@ class _Handler(logging.Handler):
         self.show(record.getMessage())
 
 
-def _to_stderr(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 @contextmanager
 def log_through(show: Callable[[str], object]) -> Iterator[None]:
     """``with``: messages go to ``show``, for example a console with a live display."""
@@ -33,7 +29,7 @@ def log_through(show: Callable[[str], object]) -> Iterator[None]:
         _handler.show = before
 
 
-_handler = _Handler(_to_stderr)
+_handler = _Handler(lambda text: print(text, file=sys.stderr, flush=True))
 log.setLevel(logging.INFO)
 log.propagate = False
 log.addHandler(_handler)

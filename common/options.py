@@ -69,7 +69,6 @@ def flag(name: str) -> str:
 
 
 def invalid_value(name: str, value: Any, allowed: str) -> InputError:
-    """The error that every reader raises."""
     return InputError(f"{flag(name)} {value!s}: {allowed}")
 
 
@@ -117,15 +116,18 @@ class Odd(Integer):
 
 @dataclass(frozen=True)
 class Real:
-    """A finite number, at least ``low`` (or above it, with ``above``) and at most ``high``."""
+    """A finite number from ``low`` (above it, with ``above``) to ``high``, or ``none``."""
 
     low: float = 0.0
     high: float = math.inf
     above: bool = False
     example: str = "0.001"
+    optional: bool = False
     metavar: str = "X"
 
-    def __call__(self, name: str, value: Any) -> float:
+    def __call__(self, name: str, value: Any) -> float | None:
+        if self.optional and value in NONE_SPELLINGS:
+            return None
         limits = f"{'above' if self.above else 'at least'} {self.low:g}"
         limits += f" and at most {self.high:g}" if self.high < math.inf else ""
         allowed = f"must be a number {limits}, for example {flag(name)} {self.example}"
@@ -140,27 +142,19 @@ class Real:
 
 
 @dataclass(frozen=True)
-class OptionalReal(Real):
-    """The same, or ``none``."""
-
-    def __call__(self, name: str, value: Any) -> float | None:  # pyright: ignore
-        return None if value in NONE_SPELLINGS else super().__call__(name, value)
-
-
-@dataclass(frozen=True)
 class Boolean:
     """True or False; on the command line also ``--name`` and ``--no-name``."""
 
     metavar: str = "BOOL"
 
     def __call__(self, name: str, value: Any) -> bool:
-        known = {"true": True, "1": True, "yes": True, "on": True}
-        known |= {"false": False, "0": False, "no": False, "off": False}
-        try:
-            return known[str(value).lower()]
-        except KeyError:
-            allowed = f"must be True or False, for example {flag(name)}=True"
-            raise invalid_value(name, value, allowed) from None
+        text = str(value).lower()
+        if text in ("true", "1", "yes", "on"):
+            return True
+        if text in ("false", "0", "no", "off"):
+            return False
+        allowed = f"must be True or False, for example {flag(name)}=True"
+        raise invalid_value(name, value, allowed)
 
 
 @dataclass(frozen=True)

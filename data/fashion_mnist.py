@@ -88,16 +88,9 @@ def load(request: Request) -> Source:
     )
 
 
-def _path(folder: Path, file: IdxFile) -> Path | None:
-    """The unpacked file, else the packed one, else None."""
-    for path in (folder / file.name, folder / f"{file.name}.gz"):
-        if path.is_file():
-            return path
-    return None
-
-
 def _read_idx(folder: Path, file: IdxFile) -> Tensor:
-    path = _path(folder, file)
+    paths = (folder / file.name, folder / f"{file.name}.gz")
+    path = next((path for path in paths if path.is_file()), None)
     if path is None:
         raise InputError(f"{folder} holds other files of Fashion-MNIST but not {file.name}(.gz).")
     header = 4 + 4 * len(file.shape)  # bytes: a magic number, then each side

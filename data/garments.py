@@ -35,11 +35,11 @@ def load(request: Request) -> Source:
     pixels = pixels.reshape(rows, SIDE, columns, SIDE).swapaxes(1, 2).reshape(-1, 1, SIDE, SIDE)
     if request.channels == 3:
         pixels = _tinted(pixels)
-    images = torch.from_numpy(np.ascontiguousarray(pixels))
+    whole = Split(torch.from_numpy(np.ascontiguousarray(pixels)), labels)
     return Source(
         name="garments",
-        train=Split(images[:TRAIN_IMAGES], labels[:TRAIN_IMAGES]),
-        val=Split(images[TRAIN_IMAGES:], labels[TRAIN_IMAGES:]),
+        train=whole.part(slice(TRAIN_IMAGES)),
+        val=whole.part(slice(TRAIN_IMAGES, None)),
         test=None,
         class_names=CLASS_NAMES,
         source="synthetic images built into the program"

@@ -41,17 +41,13 @@ def load(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise InputError(f"{path}: no such checkpoint; give a .pt file of a run folder") from None
     except Exception as error:  # a damaged file can raise anything in torch's reader
-        if "Weights only load failed" in str(error):
-            raise _foreign(path) from None
-        detail = str(error).splitlines()[0][:80] if str(error) else type(error).__name__
-        raise InputError(f"{path}: not a whole checkpoint ({detail})") from None
+        contents = None
+        if "Weights only load failed" not in str(error):
+            detail = str(error).splitlines()[0][:80] if str(error) else type(error).__name__
+            raise InputError(f"{path}: not a whole checkpoint ({detail})") from None
     if not isinstance(contents, dict) or contents.get("format") != FORMAT:
-        raise _foreign(path)
+        raise InputError(f"{path}: not a checkpoint of this project; give a .pt of a run folder")
     return contents
-
-
-def _foreign(path: Path) -> InputError:
-    return InputError(f"{path}: not a checkpoint of this project; give a .pt of a run folder")
 
 
 def load_first(paths: Iterable[Path], run_id: str) -> tuple[Path | None, dict[str, Any], list[str]]:
@@ -69,12 +65,13 @@ def load_first(paths: Iterable[Path], run_id: str) -> tuple[Path | None, dict[st
         except InputError as error:
             problems.append(str(error))
             continue
+        owner = contents.get("config", {}).get("run_id")
         if "training" not in contents:
             problems.append(f"{path}: weights only, not a checkpoint to resume from")
-            continue
-        if contents["config"]["run_id"] == run_id:
+        elif owner != run_id:
+            problems.append(f"{path}: a checkpoint of another run, {owner}")
+        else:
             return path, contents, problems
-        problems.append(f"{path}: a checkpoint of another run, {contents['config']['run_id']}")
     if problems:
         raise InputError(f"no checkpoint to resume from: {'; '.join(problems)}")
     return None, {}, []
@@ -98,11 +95,9 @@ class SaveSchedule:
         self.saved(images_seen)
 
     def saved(self, images_seen: int) -> None:
-        """Count from here."""
         self.at_images, self.at_time = images_seen, time.monotonic()
 
     def is_due(self, images_seen: int) -> bool:
-        """Whether the interval has passed since the last save."""
         if self.images:
             return images_seen - self.at_images >= self.images
         return self.seconds is not None and time.monotonic() - self.at_time >= self.seconds

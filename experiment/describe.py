@@ -52,19 +52,18 @@ def run_config(
 
 def _commit() -> str | None:
     """The project's git commit, with ``+`` if there are changes; None outside a checkout."""
-    git = ["git", "-C", str(ROOT)]
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(ROOT), *words]
+        return subprocess.check_output(
+            command, stderr=subprocess.DEVNULL, text=True, timeout=GIT_SECONDS
+        )
+
     try:
-        head = subprocess.run(
-            [*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=GIT_SECONDS
-        )
-        changes = subprocess.run(
-            [*git, "status", "--porcelain", "-uno"], capture_output=True, timeout=GIT_SECONDS
-        )
-    except (FileNotFoundError, subprocess.TimeoutExpired):
+        changed = git("status", "--porcelain", "-uno")
+        return git("rev-parse", "HEAD").strip() + ("+" if changed else "")
+    except (FileNotFoundError, subprocess.SubprocessError):
         return None
-    if head.returncode:
-        return None
-    return head.stdout.strip() + ("+" if changes.stdout else "")
 
 
 def _typed(settings: Settings) -> str:
@@ -100,9 +99,17 @@ def results_table(config: Mapping[str, Any], summary: Mapping[str, Any]) -> Tabl
     return Table("results", tuple(row), [tuple(row.values())])
 
 
-def run_summary(trainer: BaseTrainer, config: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-    """The part of ``summary.json`` about the work done."""
+def run_summary(
+    trainer: BaseTrainer, config: Mapping[str, Any], times: Mapping[str, float], seconds: float
+) -> dict[str, Any]:
+    """The part of ``summary.json`` about the work done and the time that it took.
+
+    ``time`` has the seconds by what they went to; ``lost`` counts the work that a restart repeats,
+    and the restart itself. Goodput is the share of all time that ended up in the result.
+    """
     training = trainer.timer.seconds
+    spent = {"steps": training, "validation": trainer.validation_timer.seconds, **times}
+    total = seconds + times["lost"]
     return {
         "run_id": config["run_id"],
         "name": config["run_name"],
@@ -114,21 +121,9 @@ def run_summary(trainer: BaseTrainer, config: Mapping[str, Any], seconds: float)
         "images_seen": trainer.images_seen,
         "images_total": trainer.total_images,
         "images_per_second": round(trainer.images_seen / training, 1) if training else 0.0,
+        "time": {name: round(value, 3) for name, value in spent.items()},
+        "goodput": round(seconds / total if total else 1.0, 4),
     }
-
-
-def time_spent(trainer: BaseTrainer, times: Mapping[str, float], seconds: float) -> dict[str, Any]:
-    """The part of ``summary.json`` about time: seconds by what they went to, and the goodput.
-
-    ``lost`` counts the work that a restart repeats, and the restart itself; goodput is the share
-    of all time that ended up in the result.
-    """
-    spent = {
-        "steps": trainer.timer.seconds, "validation": trainer.validation_timer.seconds, **times
-    }  # fmt: skip
-    total = seconds + times["lost"]
-    goodput = seconds / total if total else 1.0
-    return {"time": {k: round(v, 3) for k, v in spent.items()}, "goodput": round(goodput, 4)}
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
@@ -141,17 +136,14 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str
 def explain(error: BaseException, last_good: Path | None) -> BaseException:
     """``error``, or a ``RunError`` of one line where the reason and the remedy are known."""
     kept = f"; last good checkpoint: {last_good}" if last_good else "; no checkpoint was written"
-    text = str(error)
-    if isinstance(error, RunError):
-        return RunError(text + kept)
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in text:
-        return RunError(
-            "out of memory; lower --batch-size, --size, --ch or --layers, or use "
-            f"--checkpoint-activations{kept}"
-        )
-    if isinstance(error, RuntimeError) and ("gloo" in text or "NCCL" in text):
+    reason = str(error)
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in reason:
+        reason = "out of memory; lower --batch-size, --size, --ch or --layers, or use "
+        reason += "--checkpoint-activations"
+    elif isinstance(error, RuntimeError) and ("gloo" in reason or "NCCL" in reason):
         reason = "another process of this run has ended; torchrun --max-restarts 3 restarts all"
-        return RunError(reason + kept)
-    if isinstance(error, OSError) and error.errno in DISK_FULL:
-        return RunError(f"the disk is full ({error.filename or 'while writing'}){kept}")
-    return error
+    elif isinstance(error, OSError) and error.errno in DISK_FULL:
+        reason = f"the disk is full ({error.filename or 'while writing'})"
+    elif not isinstance(error, RunError):
+        return error
+    return RunError(reason + kept)

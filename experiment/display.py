@@ -115,11 +115,9 @@ class Display:
             self.live.start()
 
     def print(self, text: str) -> None:
-        """A plain line."""
         self.console.print(text, markup=False, soft_wrap=True)
 
     def warn_fallback(self, reason: str) -> None:
-        """Warn that synthetic images replace the data set."""
         text = (
             f"Training on GARMENTS, synthetic images built into this project, because {reason}\n"
             "The results do NOT compare with the logbooks. Give the real files' folder with "
@@ -155,10 +153,6 @@ class Display:
         if speed:
             parts.append(f"{speed:,.0f} images/s")
         return "  ".join(parts if seen == total else [*parts, f"{left} left"])
-
-    def stop(self) -> None:
-        """Remove the live display."""
-        self.live.stop()
 
     def summary(self, summary: dict[str, Any], config: dict[str, Any], folder: Path) -> None:
         """The closing table, then the paths and commands to copy."""

@@ -5,13 +5,12 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from common.errors import RunError
 from common.media import Examples, Table
 from experiment import checkpoints
-from experiment.describe import ROOT, results_table, run_summary, time_spent
+from experiment.describe import ROOT, results_table, run_summary
 from experiment.settings import Settings
 from tasks.metrics import goal_of
 from tracking.folder import RunFolder, utc_now
@@ -42,6 +41,8 @@ class Recorder:
     ``saved`` is the last checkpoint's contents, of a resumed run.
     """
 
+    metrics: MetricsFile  # once started
+
     def __init__(
         self,
         info: RunInfo,
@@ -59,7 +60,6 @@ class Recorder:
         self.times |= saved.get("times", {})
         self.metrics_checksum: int | None = saved.get("metrics")
         self.last_observed = 0.0
-        self.metrics: MetricsFile | None = None
 
     def start(self, trainer: BaseTrainer, params: Table) -> None:
         """Open the metrics file and the W&B run; send rows that a killed process had not sent."""
@@ -104,8 +104,7 @@ class Recorder:
         self.tracker.log({k: v for k, v in row.items() if k != "step"}, int(row["step"]))
 
     def row(self, row: Row, trainer: BaseTrainer) -> None:
-        """Record a row: CSV, W&B, observer; at a validation also examples and checkpoints."""
-        self._metrics.write(row)
+        self.metrics.write(row)
         with self._timed("wandb", trainer, "upload"):
             self._track(row)
         self.last |= {k: v for k, v in row.items() if "/" in k}
@@ -120,7 +119,6 @@ class Recorder:
         self.last_observed = time.monotonic()
 
     def after_step(self, trainer: BaseTrainer) -> None:
-        """Report progress now and then; save where ``--checkpoint-every`` asks for it."""
         if time.monotonic() - self.last_observed > SHOW_SECONDS:
             self.folder.note_alive()
             self.observer({"images_seen": trainer.images_seen})
@@ -149,17 +147,14 @@ class Recorder:
                 "last": self.last,
                 "seconds": self.seconds,
                 "times": self.times,
-                "metrics": self._metrics.checksum,
+                "metrics": self.metrics.checksum,
             }
-            self._to_disk()
+            # What a checkpoint is about must not be older than it on the disk.
+            self.metrics.to_disk()
+            self.folder.to_disk()
             last, previous = (self.folder.checkpoints / f"{n}.pt" for n in ("last", "previous"))
             checkpoints.save(last, self._weights(trainer) | state, previous)
             self.saves.saved(trainer.images_seen)
-
-    def _to_disk(self) -> None:
-        """fsync what a checkpoint or the last summary, which must not be newer, is about."""
-        self._metrics.to_disk()
-        self.folder.to_disk()
 
     def _weights(self, trainer: BaseTrainer) -> dict[str, Any]:
         """Config and weights: enough to rebuild the network."""
@@ -170,12 +165,6 @@ class Recorder:
         """Duration of the run so far, over all its processes."""
         return time.monotonic() - self.start_time
 
-    @property
-    def _metrics(self) -> MetricsFile:
-        if self.metrics is None:
-            raise RuntimeError("the recorder was not started")
-        return self.metrics
-
     def conclude(self, trainer: BaseTrainer) -> None:
         """Final metrics (of the best weights if ``task.ends_with_best``), examples, artifacts."""
         task, device = trainer.task, trainer.hardware.device
@@ -183,11 +172,11 @@ class Recorder:
             best = checkpoints.load(self.folder.checkpoints / "best.pt")
             trainer.net.load_state_dict(best["model"])
         with trainer.evaluating():
-            metrics = task.final(trainer.forward, device, self._metrics.read())
+            metrics = task.final(trainer.forward, device, self.metrics.read())
         if metrics:
-            row = {"images_seen": trainer.images_seen, "epoch": trainer.epoch} | metrics
-            self._metrics.write({"step": trainer.step} | row)
-            self.tracker.log(row, trainer.step)
+            row = {k: getattr(trainer, k) for k in ("step", "images_seen", "epoch")} | metrics
+            self.metrics.write(row)
+            self._track(row)
             self.last |= metrics
         self.log_examples(trainer)
         with self._timed("wandb", trainer, "upload"):
@@ -220,8 +209,7 @@ class Recorder:
     def write_summary(
         self, trainer: BaseTrainer, state: str, reason: str | None = None
     ) -> dict[str, Any]:
-        """Write ``summary.json``; returns its contents."""
-        summary = run_summary(trainer, self.info.config, self.seconds) | {
+        summary = run_summary(trainer, self.info.config, self.times, self.seconds) | {
             "state": state,
             "reason": reason,
             "last": self.last,
@@ -229,7 +217,6 @@ class Recorder:
             "wandb": self.tracker.address(),
             "started_at": self.info.config.get("started_at"),  # None of a run of commit 73bab81
             "ended_at": None if state == "running" else utc_now(),
-            **time_spent(trainer, self.times, self.seconds),
         }
         # A failed run has reported the full disk already.
         with contextlib.suppress(*([OSError] if state == "failed" else [])):
@@ -241,17 +228,12 @@ class Recorder:
     ) -> dict[str, Any]:
         """Write the last summary, close W&B, release the folder; returns the summary."""
         if state != "failed":
-            self._to_disk()
+            self.metrics.to_disk()
+            self.folder.to_disk()
         summary = self.write_summary(trainer, state, reason)
-        if self.metrics:
+        if hasattr(self, "metrics"):
             self.metrics.close()
         sent = ("state", "reason", "ended_at", "seconds", "images_total", "images_per_second")
         self.tracker.finish(exit_code, {key: summary.get(key) for key in sent})
         self.folder.unlock()
         return summary
-
-    @property
-    def last_good(self) -> Path | None:
-        """The last checkpoint, if one was written."""
-        path = self.folder.checkpoints / "last.pt"
-        return path if path.exists() else None

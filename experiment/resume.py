@@ -23,12 +23,8 @@ from tracking.folder import (
 )
 
 TERMINAL_STATES = ("finished", "stopped")
-IGNORED_ON_RESUME = (
-    "resume",
-    "runs_dir",
-    "hang_after",
-    "hang_action",
-)  # options that the command given again may change
+# Options that the command given again may change.
+IGNORED_ON_RESUME = ("resume", "runs_dir", "hang_after", "hang_action")
 
 
 @dataclass(frozen=True)
@@ -52,14 +48,13 @@ class ResumedRun:
 
         Without a checkpoint, if its settings are not those of its identity.
         """
-        config = self.config
         if saved is None:
-            named = config.get("identity")
-            changed = ["identity"] if named and identity(_settings_in(config)) != named else []
+            named = self.config.get("identity")
+            same = named in (None, identity(_settings_in(self.config)))
+            changed = [] if same else ["identity"]
         else:
-            now, then = (json.loads(json_text(c)) for c in (config, saved))
-            now, then = ({k: json.dumps(c[k], sort_keys=True) for k in c} for c in (now, then))
-            changed = [key for key in now | then if now.get(key) != then.get(key)]
+            now, then = (json.loads(json_text(config)) for config in (self.config, saved))
+            changed = [key for key in now | then if now.get(key, ...) != then.get(key, ...)]
         if changed:
             raise InputError(
                 f"{self.folder.path / 'config.yaml'}: changed since the checkpoint was saved "
@@ -73,9 +68,7 @@ def merge_stored_settings(command: str, given: Mapping[str, Any]) -> dict[str, A
     if resume in (None, "", "none", "auto"):
         return dict(given)
     runs_dir = given.get("runs_dir") or options_of(command)["runs_dir"].default
-    config = read_config(_locate(str(resume), Path(runs_dir)))
-    if command_of(config) != command:
-        raise InputError(f"--resume {resume}: a run of {command_of(config)}, not of {command}")
+    _, config = _locate(str(resume), runs_dir, command)
     kept = {k: v for k, v in stored_values(config).items() if k not in IGNORED_ON_RESUME}
     return kept | dict(given)
 
@@ -98,14 +91,18 @@ def find(settings: Settings) -> ResumedRun | None:
     return None
 
 
-def _locate(run: str, runs_dir: Path) -> Path:
-    folder = find_run_folder(run, runs_dir)
+def _locate(run: str, runs_dir: str, command: str) -> tuple[Path, dict[str, Any]]:
+    """The folder and the config of a run of ``command``. Raises ``InputError``."""
+    folder = find_run_folder(run, Path(runs_dir))
     if folder is None:
         raise InputError(
             f"--resume {run}: no such run; give a run folder, an id found in {runs_dir}, or auto, "
             "for example --resume auto"
         )
-    return folder
+    config = read_config(folder)
+    if command_of(config) != command:
+        raise InputError(f"--resume {run}: a run of {command_of(config)}, not of {command}")
+    return folder, config
 
 
 def _settings_in(config: Mapping[str, Any]) -> Settings:
@@ -113,13 +110,7 @@ def _settings_in(config: Mapping[str, Any]) -> Settings:
 
 
 def _named(settings: Settings, resume: str) -> ResumedRun:
-    path = _locate(resume, Path(settings.run.runs_dir))
-    config = read_config(path)
-    if command_of(config) != settings.command:
-        raise InputError(
-            f"--resume {resume}: not the settings of that run: {settings.command} "
-            f"(was {command_of(config)})"
-        )
+    path, config = _locate(resume, settings.run.runs_dir, settings.command)
     now, then = experiment_settings(settings), experiment_settings(_settings_in(config))
     values, before = settings.flat(), stored_values(config)
     changed = [k for k in values if now.get(k) != then.get(k)]
@@ -136,16 +127,14 @@ def _named(settings: Settings, resume: str) -> ResumedRun:
 
 
 def _newest(settings: Settings, run_id: str | None) -> ResumedRun | None:
-    wanted = identity(settings)
+    wanted = settings.command, identity(settings)
     found = []
     for path in Path(settings.run.runs_dir).glob("[!.]*/config.yaml"):
         if state_of(path.parent) in TERMINAL_STATES:
             continue
         try:
             config = read_config(path.parent)
-            same = command_of(config) == settings.command and (
-                identity(_settings_in(config)) == wanted
-            )
+            same = (command_of(config), identity(_settings_in(config))) == wanted
             if same and run_id in (None, config["run_id"]):
                 time = recorded_time(config, read_summary(path.parent), path)
                 found.append((time, path, config))
@@ -154,10 +143,8 @@ def _newest(settings: Settings, run_id: str | None) -> ResumedRun | None:
     for _, path, config in sorted(found, key=lambda item: item[:2], reverse=True):
         folder = RunFolder(path.parent)
         try:
-            locked = folder.lock()
+            if folder.lock():
+                return ResumedRun(folder, config)
         except OSError as error:
             log.warning(f"passed over: {path.parent} ({error.strerror})")
-            continue
-        if locked:
-            return ResumedRun(folder, config)
     return None

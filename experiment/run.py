@@ -14,6 +14,7 @@ from experiment.describe import differences, explain, run_config
 from experiment.display import Display
 from experiment.identity import default_name
 from experiment.recorder import Observer, Recorder, RunInfo
+from experiment.resume import ResumedRun
 from experiment.settings import Settings
 from experiment.stop import StopRequest, stop_on_signals
 from experiment.watchdog import Watchdog
@@ -74,9 +75,9 @@ def run(
                 log.info("--resume auto: no unfinished run of this experiment here, a new one")
             try:
                 trainer = make_trainer(settings, hardware, ranks, resumed)
-                show = observer or (display.update if display else _ignore)
+                observer = observer or (display.update if display else _ignore)
                 recorder, params = _prepare(
-                    settings, connection, trainer, resumed, show, extra_config or {}
+                    settings, connection, trainer, resumed, observer, extra_config or {}
                 )
             except Exception as error:
                 if resumed:
@@ -90,7 +91,7 @@ def make_trainer(
     settings: Settings,
     hardware: Any,
     ranks: DistributedContext | None = None,
-    resumed: resume.ResumedRun | None = None,
+    resumed: ResumedRun | None = None,
 ) -> BaseTrainer:
     """Data, net and optimizer at their beginning, the same on every rank."""
     task = make_task(settings)
@@ -104,10 +105,8 @@ def make_trainer(
     else:
         stored = resumed and resumed.config["environment"]["precision"]
         hardware = choose_precision(settings.hardware, hardware, task, net, ranks, stored)
-    kind = Fitter if fitted else Trainer
-    return kind(
-        task, net, settings.training, hardware, ranks, log_every=settings.tracking.log_every
-    )
+    kind, log_every = Fitter if fitted else Trainer, settings.tracking.log_every
+    return kind(task, net, settings.training, hardware, ranks, log_every=log_every)
 
 
 def _train_on_other_rank(
@@ -134,7 +133,7 @@ def _prepare(
     settings: Settings,
     connection: server.Connection,
     trainer: BaseTrainer,
-    resumed: resume.ResumedRun | None,
+    resumed: ResumedRun | None,
     observer: Observer,
     extra_config: dict[str, Any],
 ) -> tuple[Recorder, Any]:
@@ -162,9 +161,7 @@ def _prepare(
     return Recorder(info, settings, tracker, observer, saved), params
 
 
-def _load_last(
-    resumed: resume.ResumedRun, config: dict[str, Any], batch_size: int
-) -> dict[str, Any]:
+def _load_last(resumed: ResumedRun, config: dict[str, Any], batch_size: int) -> dict[str, Any]:
     """The contents of the resumed run's last whole checkpoint; empty if there is none."""
     folder = resumed.folder
     folder.clear()
@@ -178,10 +175,8 @@ def _load_last(
         checkpoints.check_best(best, resumed.config["run_id"], saved["best"])
     for problem in problems:
         log.warning(problem)
-    if path is None:
-        log.info(f"Resuming {folder.path} from the start")
-    else:
-        log.info(f"Resuming {folder.path} at image {saved['training']['step'] * batch_size:,}")
+    images = saved["training"]["step"] * batch_size if path else 0
+    log.info(f"Resuming {folder.path} {f'at image {images:,}' if path else 'from the start'}")
     return saved
 
 
@@ -194,29 +189,29 @@ def _train_and_close(
 ) -> RunResult:
     """Train; always close the run and report how it ended."""
     state, exit_code, reason = "finished", 0, None
-    try:
-        recorder.start(trainer, params)
-        if display:
-            display.start(trainer, recorder.info.config, recorder.tracker, recorder.folder.path)
-        with _watchdog(trainer, recorder).watching():
-            complete = train(trainer, recorder, stop)
-            if complete:
-                recorder.conclude(trainer)
-        if not complete and stop.preempted:
-            recorder.save(trainer)
-            recorder.tracker.preempting()
-            state, exit_code, reason = "preempted", stop.exit_code, stop.reason
-        elif not complete:
-            state, reason = "stopped", stop.reason
-    except BaseException as error:
-        if display:
-            display.stop()
-        failure = explain(error, recorder.last_good)
-        recorder.close(trainer, "failed", 1, str(failure) or type(failure).__name__)
-        _raise_explained(failure, error)
-    if display:
-        display.stop()
     folder = recorder.folder.path
+    with contextlib.ExitStack() as shown:
+        try:
+            recorder.start(trainer, params)
+            if display:
+                shown.callback(display.live.stop)
+                display.start(trainer, recorder.info.config, recorder.tracker, folder)
+            with _watchdog(trainer, recorder).watching():
+                complete = train(trainer, recorder, stop)
+                if complete:
+                    recorder.conclude(trainer)
+            if not complete and stop.preempted:
+                recorder.save(trainer)
+                recorder.tracker.preempting()
+                state, exit_code, reason = "preempted", stop.exit_code, stop.reason
+            elif not complete:
+                state, reason = "stopped", stop.reason
+        except BaseException as error:
+            shown.close()
+            last = recorder.folder.checkpoints / "last.pt"
+            failure = explain(error, last if last.exists() else None)
+            recorder.close(trainer, "failed", 1, str(failure) or type(failure).__name__)
+            _raise_explained(failure, error)
     if state == "preempted":
         log.info(f"Resume with: the same command and --resume {folder}")
     summary = recorder.close(trainer, state, exit_code, reason)

@@ -146,7 +146,6 @@ class Settings:
 
     @property
     def task_name(self) -> str:
-        """``restoration`` or ``classification``."""
         return NETS[self.command].task
 
     def validate(self) -> None:

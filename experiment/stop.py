@@ -32,7 +32,6 @@ class StopRequest:
         return self.reason is not None
 
     def request(self, reason: str, *, preempted: bool = False, exit_code: int = 0) -> None:
-        """Ask to stop; later requests are ignored."""
         if self.reason is None:
             self.reason, self.preempted, self.exit_code = reason, preempted, exit_code
 

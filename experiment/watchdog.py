@@ -62,27 +62,20 @@ class Watchdog:
             thread.join(REPORT_SECONDS)
 
     def _watch(self) -> None:
-        state, spent, before = self._state(), 0.0, time.monotonic()
+        state = self.trainer.phase, self.trainer.step
+        spent, before = 0.0, time.monotonic()
         while not self.ended.wait(self.poll):
             now = time.monotonic()
             # No more than two polls: a process that was suspended has not hung.
             spent, before = spent + min(now - before, 2 * self.poll), now
-            (phase, step), current = state, self._state()
+            (phase, step), current = state, (self.trainer.phase, self.trainer.step)
             if current != state:
                 steps = max(current[1] - step, 1) if phase == "train" else 1
                 self.durations[phase].append(spent / steps)
                 state, spent = current, 0.0
-            elif self._hangs(phase, spent):
+            elif self.files[0].exists() if self.rank else spent > self.bound(phase):
                 self._report(f"{phase} after step {step} has taken {spent:.0f} s")
                 return
-
-    def _state(self) -> tuple[str, int]:
-        return self.trainer.phase, self.trainer.step
-
-    def _hangs(self, phase: str, spent: float) -> bool:
-        if self.rank:
-            return self.files[0].exists()
-        return spent > self.bound(phase)
 
     def bound(self, phase: str) -> float:
         """Seconds that a step, validation, save or upload may take."""

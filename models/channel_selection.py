@@ -9,7 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +19,6 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.utils import _pair
 
 IMPLEMENTATIONS = ("permute", "pointwise", "merged")
-_Conv = TypeVar("_Conv", nn.Conv2d, nn.ConvTranspose2d)
 
 
 class _ChannelSelection(nn.Module):
@@ -28,6 +27,8 @@ class _ChannelSelection(nn.Module):
     ``select`` is [r o i], ``kernel`` [r o h w]; the dense kernel they stand for is
     ``W[o i h w] = sum over r of select[r o i] * kernel[r o h w]``.
     """
+
+    ordinary: type[nn.Conv2d | nn.ConvTranspose2d] = nn.Conv2d
 
     def __init__(
         self,
@@ -67,11 +68,11 @@ class _ChannelSelection(nn.Module):
         self.reset_parameters()
 
     def _check_geometry(self) -> None:
-        pairs = {name: getattr(self, name) for name in ("kernel_size", "stride", "dilation")}
-        channels = {"in_channels": (self.in_channels,), "out_channels": (self.out_channels,)}
-        for name, values in (pairs | channels).items():
-            if min(values) < 1:
-                raise ValueError(f"{name} must be at least 1, got {', '.join(map(str, values))}")
+        for name in ("kernel_size", "stride", "dilation", "in_channels", "out_channels"):
+            value = getattr(self, name)
+            if min(_pair(value)) < 1:
+                shown = str(value).strip("()")
+                raise ValueError(f"{name} must be at least 1, got {shown}")
         if self.padding == "same" and max(self.stride) > 1:
             raise ValueError(f"padding 'same' needs a stride of 1, got {self.stride}")
         known = ("same", "valid")
@@ -111,7 +112,7 @@ class _ChannelSelection(nn.Module):
     def compute(self, x: Tensor, implementation: str) -> Tensor:
         """The output by one of ``IMPLEMENTATIONS``, which differ in speed and rounding only."""
         if implementation == "merged":
-            return self._dense(x, self.dense_kernel())
+            return self._conv(x, self.dense_kernel(), 1)
         if implementation == "permute":
             x = F.linear(
                 rearrange(x, "n c h w -> n h w c"), rearrange(self.select, "r o i -> (o r) i")
@@ -119,33 +120,37 @@ class _ChannelSelection(nn.Module):
             x = rearrange(x, "n h w c -> n c h w")
         else:
             x = F.conv2d(x, rearrange(self.select, "r o i -> (o r) i 1 1"))
-        return self._per_channel(x, self.kernel)
+        # One group per output channel, r inputs each: the conv itself sums over the rank.
+        return self._conv(x, rearrange(self.kernel, "r o h w -> o r h w"), self.out_channels)
+
+    def _conv(self, x: Tensor, kernel: Tensor, groups: int) -> Tensor:
+        """The ordinary conv with ``kernel``, [o i h w] with i channels a group."""
+        raise NotImplementedError
+
+    def _weight(self, kernel: Tensor, groups: int) -> Tensor:
+        """``kernel`` in the layout of the ordinary conv's weight."""
+        return kernel
 
     @torch.no_grad()
-    def _as(self, kind: Callable[..., _Conv], kernel: Tensor) -> _Conv:
-        conv = kind(
+    def to_conv(self) -> nn.Conv2d | nn.ConvTranspose2d:
+        """An ordinary conv with the same function, for export."""
+        conv = self.ordinary(
             self.in_channels, self.out_channels, self.kernel_size, self.stride, self.padding,
             dilation=self.dilation, bias=self.bias is not None,
             device=self.select.device, dtype=self.select.dtype,
         )  # fmt: skip
-        conv.weight.copy_(kernel)
+        conv.weight.copy_(self._weight(self.dense_kernel(), 1))
         if self.bias is not None and conv.bias is not None:
             conv.bias.copy_(self.bias)
             conv.bias.requires_grad_(self.bias.requires_grad)
         conv.weight.requires_grad_(self.select.requires_grad or self.kernel.requires_grad)
         return conv.train(self.training)
 
-    def _dense(self, x: Tensor, kernel: Tensor) -> Tensor:
-        raise NotImplementedError
-
-    def _per_channel(self, x: Tensor, kernel: Tensor) -> Tensor:
-        raise NotImplementedError
-
     def extra_repr(self) -> str:
-        text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"
-        text += f", stride={self.stride}, padding={self.padding}, dilation={self.dilation}"
-        text += f", bias={self.bias is not None}, rank={self.rank}"
-        return text + f", implementation={self.implementation}"
+        names = ("kernel_size", "stride", "padding", "dilation", "rank", "implementation")
+        about = [f"{name}={getattr(self, name)}" for name in names]
+        about.append(f"bias={self.bias is not None}")
+        return ", ".join([str(self.in_channels), str(self.out_channels), *about])
 
 
 class ChannelSelectionConv2d(_ChannelSelection):
@@ -158,38 +163,22 @@ class ChannelSelectionConv2d(_ChannelSelection):
     1..h*w, an unknown implementation or an impossible geometry.
     """
 
-    def _dense(self, x: Tensor, kernel: Tensor) -> Tensor:
-        return F.conv2d(x, kernel, self.bias, self.stride, self.padding, self.dilation)
-
-    def _per_channel(self, x: Tensor, kernel: Tensor) -> Tensor:
-        # One group per output channel, r inputs each: the conv itself sums over the rank.
-        kernel = rearrange(kernel, "r o h w -> o r h w")
-        geometry = (self.stride, self.padding, self.dilation)
-        return F.conv2d(x, kernel, self.bias, *geometry, self.out_channels)
-
-    def to_conv(self) -> nn.Conv2d:
-        """An ordinary conv with the same function, for export."""
-        return self._as(nn.Conv2d, self.dense_kernel())
+    def _conv(self, x: Tensor, kernel: Tensor, groups: int) -> Tensor:
+        return F.conv2d(x, kernel, self.bias, self.stride, self.padding, self.dilation, groups)
 
 
 class ChannelSelectionConvTranspose2d(_ChannelSelection):
     """The same layer for ``nn.ConvTranspose2d``: select, then a depthwise transposed conv."""
 
-    def to_conv(self) -> nn.ConvTranspose2d:
-        """An ordinary transposed conv with the same function, for export."""
-        return self._as(nn.ConvTranspose2d, rearrange(self.dense_kernel(), "o i h w -> i o h w"))
+    ordinary = nn.ConvTranspose2d
 
-    def _dense(self, x: Tensor, kernel: Tensor) -> Tensor:
-        kernel = rearrange(kernel, "o i h w -> i o h w")
-        return self._transposed(x, kernel, groups=1)
+    def _weight(self, kernel: Tensor, groups: int) -> Tensor:
+        return rearrange(kernel, "(g o) i h w -> (g i) o h w", g=groups)
 
-    def _per_channel(self, x: Tensor, kernel: Tensor) -> Tensor:
-        kernel = rearrange(kernel, "r o h w -> (o r) 1 h w")
-        return self._transposed(x, kernel, groups=self.out_channels)
-
-    def _transposed(self, x: Tensor, kernel: Tensor, *, groups: int) -> Tensor:
+    def _conv(self, x: Tensor, kernel: Tensor, groups: int) -> Tensor:
+        weight = self._weight(kernel, groups)
         return F.conv_transpose2d(
-            x, kernel, self.bias, self.stride, self.padding, 0, groups, self.dilation
+            x, weight, self.bias, self.stride, self.padding, 0, groups, self.dilation
         )
 
 

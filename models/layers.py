@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -62,14 +63,14 @@ def check_images(images: Tensor, channels: int) -> None:
 
 
 def make_conv(
-    i: int, o: int, k: int, *, rank: int = 0, groups: int = 1, stride: int = 1, padding: int = 0
+    i: int, o: int, k: int, *, rank: int = 0, groups: int = 1, **options: Any
 ) -> nn.Module:
-    """An ordinary conv (``rank`` 0) or a channel selection of that rank; both with bias."""
+    """An ordinary conv (``rank`` 0) or a channel selection of that rank, with its ``options``."""
     if not rank:
-        return nn.Conv2d(i, o, k, stride=stride, padding=padding, groups=groups)
+        return nn.Conv2d(i, o, k, groups=groups, **options)
     if groups != 1:
         raise ValueError(f"groups must be 1 for a channel selection (rank {rank}), got {groups}")
-    return ChannelSelectionConv2d(i, o, k, rank=rank, stride=stride, padding=padding)
+    return ChannelSelectionConv2d(i, o, k, rank=rank, **options)
 
 
 class Deconv(nn.Module):
@@ -161,9 +162,7 @@ def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
 
 def conv3x3(i: int, o: int, *, rank: int = 0, stride: int = 1) -> nn.Module:
     """A 3x3 conv without bias, padded by 1; a channel selection where ``rank`` is above 0."""
-    if rank:
-        return ChannelSelectionConv2d(i, o, 3, padding=1, stride=stride, bias=False, rank=rank)
-    return nn.Conv2d(i, o, 3, padding=1, stride=stride, bias=False)
+    return make_conv(i, o, 3, padding=1, stride=stride, bias=False, rank=rank)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:

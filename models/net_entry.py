@@ -16,7 +16,6 @@ class NetSettings(OptionGroup):
     named: ClassVar[dict[str, str]] = {}  # options always shown in a run's name: field -> prefix
 
     def arguments(self) -> dict[str, Any]:
-        """Keyword arguments of the net's constructor."""
         return asdict(self)
 
     def validate(self, size: tuple[int, int]) -> None:
@@ -43,19 +42,11 @@ NETS: dict[str, NetEntry] = {}
 _Settings = TypeVar("_Settings", bound=type[NetSettings])
 
 
-def net(
-    name: str,
-    path: str,
-    *,
-    task: str,
-    defaults: Mapping[str, Any] | None = None,
-    fitted: bool = False,
-    sized: bool = False,
-) -> Callable[[_Settings], _Settings]:
-    """Register the decorated settings class as the command ``name``."""
+def net(name: str, path: str, task: str, **about: Any) -> Callable[[_Settings], _Settings]:
+    """Register the decorated settings class as the command ``name``; see ``NetEntry``."""
 
     def register(cls: _Settings) -> _Settings:
-        NETS[name] = NetEntry(name, path, task, cls, dict(defaults or {}), fitted, sized)
+        NETS[name] = NetEntry(name, path, task, cls, **about)
         return cls
 
     return register

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 from common.errors import InputError
-from common.options import Boolean, Choice, Integer, Odd, OptionalReal, PerLayer, Real, Text, option
+from common.options import Boolean, Choice, Integer, Odd, PerLayer, Real, Text, option
 from models.net_entry import NETS, NetEntry, NetSettings, command_of, net, per_layer
 from models.per_layer import channels_per_layer, kernels_per_layer
 
@@ -92,7 +92,6 @@ class ResConvSettings(NetSettings):
         return arguments | {"rank": rank}
 
     def validate(self, size: tuple[int, int]) -> None:
-        """Raises ``InputError`` for settings that do not make a net together."""
         kernels = per_layer("ks", kernels_per_layer, self.ks, self.layers)
         channels = per_layer("ch", channels_per_layer, self.ch, self.layers)
         if self.padding is not None and self.padding >= min(kernels):
@@ -291,5 +290,7 @@ class BaselineSettings(NetSettings):
         "How the nearest images are combined; weighted is by inverse distance [default: chosen].",
     )
     ridge: float | None = option(
-        None, OptionalReal(0, above=True, example="100"), "Strength of ridge [default: chosen]."
+        None,
+        Real(0, above=True, example="100", optional=True),
+        "Strength of ridge [default: chosen].",
     )

@@ -7,7 +7,6 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from common.log import log
 from common.media import Examples, Table
 from data.batches import Batch, RandomParameters
 from data.images import ImageData
@@ -16,7 +15,6 @@ from tasks.metrics import Metric
 Forward = Callable[[Tensor], Tensor]
 Part = tuple[Tensor, Tensor, Tensor]  # outputs, targets and mask of some images
 DEMO_IMAGES = 20
-ROUNDING = 0.01  # allowed outside of [0, 1]
 
 
 @dataclass(frozen=True)
@@ -106,31 +104,3 @@ def demo_indices(labels: Tensor) -> Tensor:
         rank_in_class[in_class] = torch.arange(int(in_class.sum()), dtype=labels.dtype)
     interleaved = torch.argsort(rank_in_class * (int(labels.max()) + 1) + labels)
     return interleaved[:DEMO_IMAGES]
-
-
-class RangeCheck:
-    """Warns once of outputs outside of [0, 1], where PSNR and SSIM mean nothing."""
-
-    def __init__(self) -> None:
-        self.extremes: list[Tensor] = []
-        self.warned = False
-
-    def see(self, outputs: Tensor) -> Tensor:
-        """Keep the extremes of ``outputs`` on the device; returns ``outputs``."""
-        if not self.warned:
-            self.extremes.append(torch.stack(outputs.aminmax()))
-        return outputs
-
-    def report(self) -> None:
-        """Warn of what was seen; one host-device sync."""
-        if self.warned or not self.extremes:
-            return
-        low, high = torch.stack(self.extremes).unbind(1)
-        lowest, highest = torch.stack([low.min(), high.max()]).tolist()
-        self.extremes.clear()
-        self.warned = lowest < -ROUNDING or highest > 1 + ROUNDING
-        if self.warned:
-            log.warning(
-                f"the net's outputs run from {lowest:.3g} to {highest:.3g}, images from 0 to 1: "
-                "end the net in a sigmoid or a clamp"
-            )

@@ -5,6 +5,7 @@ every pixel is filled in from the whole noisy image. The nearest neighbours are 
 whose undamaged pixels are nearest.
 """
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,7 +15,6 @@ from torch import Tensor, nn
 from common.errors import InputError
 from common.log import log
 
-METHODS = ("zeros", "mean", "median", "mirror", "ridge", "knn")
 CHUNK = 250  # images whose distances to all training images are held at once
 HELD_OUT = 2_000  # training images at most that choose the settings
 NEIGHBOURS = (1, 2, 4, 6, 8, 12, 16, 24, 32)
@@ -65,15 +65,11 @@ class Baseline(nn.Module):
         if self.method not in ("ridge", "knn"):
             return
         held_out = min(HELD_OUT, len(images) // 5)
-        if held_out and self._settings_missing():
+        knn = self.k, self.distance, self.combine
+        if held_out and None in ((self.ridge,) if self.method == "ridge" else knn):
             self.train_pixels = pixels[:-held_out]
             self._choose(*damage(images[-held_out:]))
         self.train_pixels = pixels
-
-    def _settings_missing(self) -> bool:
-        if self.method == "ridge":
-            return self.ridge is None
-        return None in (self.k, self.distance, self.combine)
 
     def _choose(self, inputs: Tensor, targets: Tensor) -> None:
         candidates = self._ridge_errors if self.method == "ridge" else self._knn_errors
@@ -89,22 +85,22 @@ class Baseline(nn.Module):
             yield float((self(inputs) - targets).abs().mean()), {"ridge": strength}
 
     def _knn_errors(self, inputs: Tensor, targets: Tensor) -> Iterator[tuple[float, dict]]:
-        given = self.k, self.distance, self.combine
         most = min(max(NEIGHBOURS), len(self.train_pixels))
-        for distance in ("l2", "l1") if given[1] is None else (given[1],):
+        ks = [self.k] if self.k else [n for n in NEIGHBOURS if n <= most]
+        combines = [self.combine] if self.combine else ["median", "mean", "weighted"]
+        for distance in [self.distance] if self.distance else ["l2", "l1"]:
             groups = [
                 (rows, filled, *self._nearest(known, visible, most, distance))
                 for rows, known, visible, filled in self._groups(inputs)
             ]
-            for k in [n for n in NEIGHBOURS if n <= most] if given[0] is None else (given[0],):
-                for combine in ("median", "mean", "weighted") if given[2] is None else (given[2],):
-                    total = 0.0
-                    for rows, filled, index, gaps in groups:
-                        guess = self._combined(index[:, :k], gaps[:, :k], filled, combine)
-                        wanted = targets.flatten(1)[rows][:, filled]
-                        total += float((guess - wanted).abs().sum())
-                    error = total / targets.numel()
-                    yield error, {"k": k, "distance": distance, "combine": combine}
+            for k, combine in itertools.product(ks, combines):
+                total = 0.0
+                for rows, filled, index, gaps in groups:
+                    guess = self._combined(index[:, :k], gaps[:, :k], filled, combine)
+                    wanted = targets.flatten(1)[rows][:, filled]
+                    total += float((guess - wanted).abs().sum())
+                error = total / targets.numel()
+                yield error, {"k": k, "distance": distance, "combine": combine}
 
     def forward(self, inputs: Tensor) -> Tensor:
         if inputs.ndim != 4 or inputs.shape[1] != self.image_channels + 1:

@@ -67,12 +67,10 @@ class Classification:
         options: ClassificationSettings,
         data: DataSettings,
     ) -> Classification:
-        """With the data set of the settings; raises ``InputError`` where it cannot be had."""
         channels = None if net.model == "small" else 3
         return cls(net, options, load_settings(data, channels=channels, auto="dog-cat-bird"))
 
     def build_net(self) -> nn.Module:
-        """The net of the settings for the data. Raises ``InputError`` where there is none."""
         shape = tuple(self.data.train.images.shape[1:])
         return build_net(self.net_settings, len(self.data.class_names), shape)
 
@@ -98,7 +96,6 @@ class Classification:
         }
 
     def validate(self, forward: Forward, device: torch.device) -> dict[str, float]:
-        """Every metric of ``tasks.metrics.CLASSIFICATION`` on the validation images."""
         return evaluate(CLASSIFICATION, self._parts(self.data.val, forward, device), "val")
 
     def final(
@@ -115,14 +112,12 @@ class Classification:
         for images, labels in zip(
             split.images.split(CHUNK), split.labels.split(CHUNK), strict=True
         ):
-            outputs = self._logits(images, forward, device)
+            outputs = logits_of(images, forward, device, mirror=self.options.mirror_eval)
             yield outputs, labels.to(device), NO_MASK
 
-    def _logits(self, images: Tensor, forward: Forward, device: torch.device) -> Tensor:
-        return logits_of(images, forward, device, mirror=self.options.mirror_eval)
-
-    def _probabilities(self, images: Tensor, forward: Forward, device: torch.device) -> Tensor:
-        return self._logits(images, forward, device).softmax(1).cpu()
+    def _probabilities(self, split: Split, forward: Forward, device: torch.device) -> Tensor:
+        parts = self._parts(split, forward, device)
+        return torch.cat([outputs for outputs, _, _ in parts]).softmax(1).cpu()
 
     def examples(self, forward: Forward, device: torch.device, *, final: bool) -> Examples:
         """The demo images with probabilities; right ones framed green, wrong ones red.
@@ -131,16 +126,16 @@ class Classification:
         mistakes, of the test images or, without any, of the validation images.
         """
         index = demo_indices(self.data.val.labels)
-        images, truths = self.data.val.images[index], self.data.val.labels[index]
-        probabilities = self._probabilities(images, forward, device)
-        tables = [self._table("predictions", index, images, truths, probabilities)]
+        demo = Split(self.data.val.images[index], self.data.val.labels[index])
+        probabilities = self._probabilities(demo, forward, device)
+        tables = [self._table("predictions", index, demo, probabilities)]
         gallery = [
             replace(picture, caption=f"{i} {truth}, predicted as {guess}")
             for i, picture, truth, guess, *_ in tables[0].rows
         ]
         if final:
             tables += self._final_tables(forward, device)
-        right = (probabilities.argmax(1) == truths).tolist()
+        right = (probabilities.argmax(1) == demo.labels).tolist()
         framed = [
             _framed(picture.pixels, GREEN if hit else RED)
             for picture, hit in zip(gallery, right, strict=True)
@@ -149,8 +144,7 @@ class Classification:
 
     def _final_tables(self, forward: Forward, device: torch.device) -> list[Table]:
         names, split = self.data.class_names, self.data.test or self.data.val
-        images, truths = split.images, split.labels
-        probabilities = self._probabilities(images, forward, device)
+        truths, probabilities = split.labels, self._probabilities(split, forward, device)
         confidence, predictions = probabilities.max(1)
         counts = torch.bincount(truths * len(names) + predictions, minlength=len(names) ** 2)
         counts = counts.view(len(names), len(names))
@@ -162,15 +156,14 @@ class Classification:
         ]
         wrong = (predictions != truths).nonzero().squeeze(1)
         worst = wrong[confidence[wrong].argsort(descending=True, stable=True)][:MISTAKES]
+        mistakes = Split(split.images[worst], truths[worst])
         return [
             Table("confusion", ("truth", *names), confusion),
             Table("classes", ("class", "images", "correct", "accuracy"), classes),
-            self._table("mistakes", worst, images[worst], truths[worst], probabilities[worst]),
+            self._table("mistakes", worst, mistakes, probabilities[worst]),
         ]
 
-    def _table(
-        self, name: str, index: Tensor, images: Tensor, truths: Tensor, probabilities: Tensor
-    ) -> Table:
+    def _table(self, name: str, index: Tensor, split: Split, probabilities: Tensor) -> Table:
         """One row an image: index, picture, truth, prediction, probability of each class."""
         names = self.data.class_names
         rows = [
@@ -179,7 +172,7 @@ class Classification:
                 names[truth], names[int(p.argmax())], *(round(float(x), 4) for x in p),
             )
             for i, image, truth, p in zip(
-                index.tolist(), images, truths.tolist(), probabilities, strict=True
+                index.tolist(), split.images, split.labels.tolist(), probabilities, strict=True
             )
         ]  # fmt: skip
         columns = ("index", "picture", "truth", "prediction", *(f"p_{n}" for n in names))

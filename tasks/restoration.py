@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from common.log import log
 from common.media import Examples, Picture, Table, grid, to_pixels
 from data.batches import Batch, RandomParameters
 from data.images import ImageData, to_float
@@ -16,12 +17,13 @@ from data.load import load_settings
 from data.settings import DataSettings
 from models.profile import describe
 from models.registry import NETS, NetSettings
-from tasks.base import Forward, Part, RangeCheck, Sample, Task, demo_indices, evaluate
+from tasks.base import Forward, Part, Sample, Task, demo_indices, evaluate
 from tasks.metrics import RESTORATION
 from tasks.registry import load_object, make_corruption
 from tasks.settings import RestorationSettings
 
 CHUNK = 250  # validation images a forward pass
+ROUNDING = 0.01  # allowed outside of [0, 1]
 
 
 class Restoration:
@@ -39,7 +41,7 @@ class Restoration:
     ) -> None:
         self.command, self.net_settings, self.options, self.data = command, net, options, data
         self.corruption = make_corruption(options.corruption)
-        self.range_check = RangeCheck()
+        self.warned = False
         self.loss_name, self.objective = options.loss, options.objective
         losses = ("train/l1",) if self.loss_name == "l1" else ("train/l2", "train/l1")
         self.metrics = (
@@ -52,11 +54,9 @@ class Restoration:
     def load(
         cls, command: str, net: NetSettings, options: RestorationSettings, data: DataSettings
     ) -> Restoration:
-        """With the data set of the settings; raises ``InputError`` where it cannot be had."""
         return cls(command, net, options, load_settings(data))
 
     def build_net(self) -> nn.Module:
-        """The net of the settings for the data's channels."""
         channels, height, width = self.data.train.images.shape[1:]
         size = height, width
         return build_net(self.command, self.net_settings, self.options, channels, size)
@@ -91,8 +91,23 @@ class Restoration:
         return {"l2": F.mse_loss(outputs, targets) / share, "l1": l1}
 
     def validate(self, forward: Forward, device: torch.device) -> dict[str, float]:
-        """Every metric of ``tasks.metrics.RESTORATION`` on the validation images."""
-        return evaluate(RESTORATION, self.outputs(forward, device), "val")
+        parts = self.outputs(forward, device)
+        return evaluate(RESTORATION, parts if self.warned else self._in_range(parts), "val")
+
+    def _in_range(self, parts: Iterable[Part]) -> Iterator[Part]:
+        """``parts`` as they are; warns after the last of outputs for which PSNR means nothing."""
+        extremes = []
+        for part in parts:
+            extremes.append(torch.stack(part[0].aminmax()))
+            yield part
+        low, high = torch.stack(extremes).unbind(1)
+        lowest, highest = torch.stack([low.min(), high.max()]).tolist()
+        self.warned = lowest < -ROUNDING or highest > 1 + ROUNDING
+        if self.warned:
+            log.warning(
+                f"the net's outputs run from {lowest:.3g} to {highest:.3g}, images from 0 to 1: "
+                "end the net in a sigmoid or a clamp"
+            )
 
     def outputs(self, forward: Forward, device: torch.device) -> Iterator[Part]:
         """Outputs, targets and masks of the validation images, each under its fixed damage."""

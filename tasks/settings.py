@@ -81,7 +81,6 @@ class ClassificationSettings(OptionGroup):
 
     @property
     def objective(self) -> str:
-        """The metric that picks the best checkpoint."""
         return "val/accuracy"
 
     def validate(self, data: DataSettings) -> None:

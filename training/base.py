@@ -41,17 +41,14 @@ class Stopwatch:
 
 
 class BaseTrainer(ABC):
-    """A task's net on its device: evaluation, clocks, and the interface that the loop uses.
+    """A task's net on its device: evaluation, counters, clocks, and the interface of the loop.
 
-    ``step`` counts the steps done, of ``steps``.
+    ``step`` counts the steps done, of ``steps``; each takes ``step_images`` training images. A kind
+    of trainer sets both in ``_set_up``, with what it needs beside the net.
     """
 
     steps: int
-
-    @property
-    @abstractmethod
-    def total_images(self) -> int:
-        """The budget in training images."""
+    step_images: int
 
     def __init__(
         self,
@@ -75,28 +72,7 @@ class BaseTrainer(ABC):
         self._set_up()
 
     @abstractmethod
-    def _set_up(self) -> None:
-        """What a kind of trainer needs beside the net; sets ``steps``."""
-
-    @property
-    @abstractmethod
-    def images_seen(self) -> int:
-        """Training images so far."""
-
-    @property
-    @abstractmethod
-    def epoch(self) -> float:
-        """Passes over the training images so far."""
-
-    @property
-    @abstractmethod
-    def at_validation(self) -> bool:
-        """Whether to validate after the step just done."""
-
-    @property
-    @abstractmethod
-    def at_log_interval(self) -> bool:
-        """Whether to log after the step just done."""
+    def _set_up(self) -> None: ...
 
     @abstractmethod
     def train_step(self) -> None:
@@ -113,6 +89,41 @@ class BaseTrainer(ABC):
     @abstractmethod
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue exactly from what ``state()`` gave."""
+
+    @property
+    def total_images(self) -> int:
+        """The budget in images; with ``--minutes`` what the speed so far leaves time for."""
+        return self.steps * self.step_images
+
+    @property
+    def images_seen(self) -> int:
+        return self.step * self.step_images
+
+    @property
+    def epoch(self) -> float:
+        """Passes over the training images so far."""
+        return round(self.images_seen / len(self.task.data.train), 4)
+
+    @property
+    def at_validation(self) -> bool:
+        """After the first step past the end of each epoch, and after the last step."""
+        epoch = len(self.task.data.train)
+        before = (self.images_seen - self.step_images) // epoch
+        return self.step == self.steps or self.images_seen // epoch > before
+
+    @property
+    def at_log_interval(self) -> bool:
+        return self.step % self.log_every == 0
+
+    def progress(self, images: int, seconds: float) -> Row:
+        """The part of a row that every trainer has; ``images`` took ``seconds``."""
+        return {
+            "step": self.step,
+            "images_seen": self.images_seen,
+            "epoch": self.epoch,
+            "perf/images_per_second": images / seconds if seconds else 0.0,
+            "perf/peak_memory_mib": self.hardware.peak_memory_mib(),
+        }
 
     def validate(self) -> Row:
         """The task's metrics of the validation images; {} on ranks above 0."""

@@ -11,17 +11,6 @@ from common.log import log
 from training.hardware import Hardware
 
 
-class _Shared(nn.Module):
-    """``net`` under another module, so that recording leaves the net's own ``forward`` alone."""
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        return self.net(inputs)
-
-
 def record(net: nn.Module, inputs: Tensor, hardware: Hardware) -> nn.Module:
     """``net`` in training mode, its passes over batches like ``inputs`` [n c h w] recorded.
 
@@ -34,7 +23,8 @@ def record(net: nn.Module, inputs: Tensor, hardware: Hardware) -> nn.Module:
     torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)
     before = copy.deepcopy(net.state_dict())
     was_training = net.training
-    shared: nn.Module = _Shared(net).train()
+    # Another module around the net: recording replaces the ``forward`` of what it is given.
+    shared: nn.Module = nn.Sequential(net).train()
     try:
         with (
             torch.random.fork_rng(devices=[hardware.device]),

@@ -34,11 +34,10 @@ class DistributedContext:
     @classmethod
     def from_environment(cls) -> DistributedContext:
         """From torchrun's environment variables; a single process without them."""
-        names = ("RANK", "WORLD_SIZE", "MASTER_ADDR")
-        if not all(name in os.environ for name in names):
+        if not {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys():
             return cls()
-        local_rank = int(os.environ.get("LOCAL_RANK", 0))
-        return cls(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), local_rank)
+        names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+        return cls(*(int(os.environ.get(name, 0)) for name in names))
 
     def assign_device(self, settings: HardwareSettings, batch_size: int) -> HardwareSettings:
         """The settings with this rank's device. Raises ``InputError`` for too small a batch."""

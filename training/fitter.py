@@ -9,7 +9,7 @@ from torch import Tensor
 
 from common.errors import InputError
 from data.batches import Batch
-from training.base import BaseTrainer, Row, Stopwatch
+from training.base import BaseTrainer, Row
 
 
 class Fitter(BaseTrainer):
@@ -18,35 +18,13 @@ class Fitter(BaseTrainer):
     Raises ``InputError`` where several processes would each fit the same net.
     """
 
-    steps = 1
-
     def _set_up(self) -> None:
         if self.ranks.size > 1:
             raise InputError("a baseline is fitted by one process; leave out torchrun")
         torch.set_float32_matmul_precision("highest")  # TF32 on CUDA would change distances
-
-    @property
-    def total_images(self) -> int:
-        return len(self.task.data.train)
-
-    @property
-    def images_seen(self) -> int:
-        return self.step * self.total_images
-
-    @property
-    def epoch(self) -> float:
-        return float(self.step)
-
-    @property
-    def at_validation(self) -> bool:
-        return True
-
-    @property
-    def at_log_interval(self) -> bool:
-        return True
+        self.steps, self.step_images = 1, len(self.task.data.train)
 
     def train_step(self) -> None:
-        """Fit the net to all training images."""
         self.timer.start()
         images = self.task.data.train.images.to(self.hardware.device)
         self.net.fit(images, self._damage)  # pyright: ignore[reportCallIssue]
@@ -62,20 +40,10 @@ class Fitter(BaseTrainer):
         return sample.inputs, sample.targets
 
     def read_row(self) -> Row:
-        """Counts and time; nothing is trained."""
-        spent = self.timer.stop()
-        return {
-            "step": self.step,
-            "images_seen": self.images_seen,
-            "epoch": self.epoch,
-            "perf/images_per_second": self.images_seen / spent if spent else 0.0,
-            "perf/peak_memory_mib": self.hardware.peak_memory_mib(),
-        }
+        return self.progress(self.step_images, self.timer.stop())
 
     def state(self) -> dict[str, Any]:
-        """A fitted net is fitted again rather than restored."""
         return {"step": self.step, "seconds": self.timer.seconds, "model": self.net.state_dict()}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Begin anew: the step is the whole work."""
-        self.timer = Stopwatch()
+        """Nothing: a net is fitted again rather than restored."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import re
 import resource
 import shutil
 import sys
@@ -24,16 +25,13 @@ DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 @dataclass(frozen=True)
 class Hardware:
-    """What was chosen for a run; ``dtype`` is the layers' arithmetic (weights stay float32).
-
-    ``probe`` is what ``training.precision`` found, {} where it did not look.
-    """
+    """What was chosen for a run."""
 
     device: torch.device
-    dtype: torch.dtype
+    dtype: torch.dtype  # the layers' arithmetic; weights stay float32
     compile: bool
     cuda_graphs: bool = False
-    probe: Mapping[str, float] = field(default_factory=dict)
+    probe: Mapping[str, float] = field(default_factory=dict)  # what training.precision found
 
     def autocast(self) -> AbstractContextManager:
         """The layers' arithmetic; losses and metrics are computed outside of it."""
@@ -49,7 +47,6 @@ class Hardware:
         return model.to(self.device).to(memory_format=torch.channels_last)
 
     def compiled(self, model: nn.Module) -> nn.Module:
-        """``model`` or its compiled form, which shares its weights."""
         return cast(nn.Module, torch.compile(model)) if self.compile else model
 
     def peak_memory_mib(self) -> float:
@@ -67,12 +64,13 @@ def choose_hardware(settings: HardwareSettings) -> Hardware:
     device = _device(settings.device)
     if device.type == "cpu":
         _keep_freed_memory()
-    if device.type == "cuda":
+    else:
         if device.index is not None:
             torch.cuda.set_device(device)  # for code that takes no device argument
         torch.set_float32_matmul_precision("high")
         torch.backends.cudnn.benchmark = not settings.deterministic
-    elif settings.compile and not any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++"))):
+    compilers = os.environ.get("CXX", "g++"), "clang++"
+    if device.type == "cpu" and settings.compile and not any(map(shutil.which, compilers)):
         raise InputError("--compile: needs a C++ compiler on CPU, for example apt install g++")
     if settings.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS demands it
@@ -84,20 +82,16 @@ def choose_hardware(settings: HardwareSettings) -> Hardware:
 
 
 def _device(name: str) -> torch.device:
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = None
-    if device is None or device.type not in ("cpu", "cuda"):
+        name = "cuda" if count else "cpu"
+    if not re.fullmatch(r"cpu|cuda(:\d{1,4})?", name):
         raise InputError(f"--device {name}: must be auto, cpu, cuda or cuda:N, such as cuda:0")
-    if device.type == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if (device.index or 0) >= count:
-            raise InputError(
-                f"--device {name}: this machine has {count} usable CUDA device(s); use --device cpu"
-            )
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise InputError(
+            f"--device {name}: this machine has {count} usable CUDA device(s); use --device cpu"
+        )
     return device
 
 
@@ -123,14 +117,19 @@ def _has_fast_bf16(device: torch.device) -> bool:
     return bool(features.get("avx512_bf16") or features.get("amx_bf16"))
 
 
+def _cpu_features() -> dict[str, Any]:
+    """The processor's name and instruction sets; empty where this PyTorch cannot tell."""
+    return dict(getattr(torch.cpu, "get_capabilities", dict)())
+
+
 def environment(hardware: Hardware) -> dict[str, Any]:
     """Device and library versions, for ``run.config``."""
     on_cuda = hardware.device.type == "cuda"
     used = sys.modules.get("torchvision")  # by nets that come from there
-    name = torch.cuda.get_device_name(hardware.device) if on_cuda else _processor()
+    processor = _cpu_features().get("cpu_name") or platform.processor() or platform.machine()
     return {
         "device": str(hardware.device),
-        "device_name": name,
+        "device_name": torch.cuda.get_device_name(hardware.device) if on_cuda else str(processor),
         "threads": torch.get_num_threads(),
         "precision": next(name for name, dtype in DTYPES.items() if dtype == hardware.dtype),
         "python": platform.python_version(),
@@ -140,13 +139,3 @@ def environment(hardware: Hardware) -> dict[str, Any]:
         "cuda": torch.version.cuda if on_cuda else None,
         **({"precision_probe": dict(hardware.probe)} if hardware.probe else {}),
     }
-
-
-def _cpu_features() -> dict[str, Any]:
-    """The processor's name and instruction sets; empty where this PyTorch cannot tell."""
-    query = getattr(torch.cpu, "get_capabilities", dict)
-    return dict(query())
-
-
-def _processor() -> str:
-    return str(_cpu_features().get("cpu_name") or platform.processor() or platform.machine())

@@ -24,12 +24,8 @@ class StopFlag(Protocol):
     def requested(self) -> bool: ...
 
 
-class NullRecorder:
+class NullRecorder(Recorder):
     """Records nothing."""
-
-    def row(self, row: Row, trainer: BaseTrainer) -> None: ...
-
-    def after_step(self, trainer: BaseTrainer) -> None: ...
 
 
 def train(trainer: BaseTrainer, recorder: Recorder, stop: StopFlag) -> bool:

@@ -41,23 +41,16 @@ def choose_precision(
     ranks = ranks or DistributedContext()
     if settings.precision != "auto":
         return hardware
+    # On CUDA bf16 is sound, and a trial beside other processes measures those.
+    in_doubt = hardware.reduced and hardware.device.type == "cpu"
     if stored:
         hardware = replace(hardware, dtype=DTYPES[stored])
-    elif _in_doubt(hardware) and not settings.deterministic and not ranks.rank:
-        hardware = probe(hardware, net, _some_inputs(task))
+    elif in_doubt and not settings.deterministic and not ranks.rank:
+        train = task.data.train.part(slice(IMAGES))
+        random = task.sample_parameters(torch.Generator().manual_seed(0), len(train))
+        sample = task.prepare(Batch(train.images, train.labels, random))
+        hardware = probe(hardware, net, sample.inputs)
     return replace(hardware, dtype=ranks.broadcast(hardware.dtype))
-
-
-def _in_doubt(hardware: Hardware) -> bool:
-    """On CUDA bf16 is sound, and a trial beside other processes measures those."""
-    return hardware.dtype == torch.bfloat16 and hardware.device.type == "cpu"
-
-
-def _some_inputs(task: Task) -> Tensor:
-    train = task.data.train
-    count = min(IMAGES, len(train))
-    random = task.sample_parameters(torch.Generator().manual_seed(0), count)
-    return task.prepare(Batch(train.images[:count], train.labels[:count], random)).inputs
 
 
 def probe(hardware: Hardware, net: nn.Module, inputs: Tensor) -> Hardware:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from common.errors import InputError
-from common.options import Boolean, Choice, Integer, OptionalReal, OptionGroup, Real, Text, option
+from common.options import Boolean, Choice, Integer, OptionGroup, Real, Text, option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class TrainingSettings(OptionGroup):
     )
     minutes: float | None = option(
         None,
-        OptionalReal(0, above=True, example="10"),
+        Real(0, above=True, example="10", optional=True),
         "Budget in minutes of steps and validations, over all restarts; the schedule follows the "
         "measured speed. --images or --epochs is the first guess.",
     )

@@ -67,7 +67,7 @@ class Trainer(BaseTrainer):
             shard=(self.ranks.rank, self.ranks.size),
         )
         budget = settings.total_images(len(train))
-        self.steps = budget // settings.batch_size
+        self.steps, self.step_images = budget // settings.batch_size, settings.batch_size
         if not self.steps:
             raise InputError(
                 f"--batch-size {settings.batch_size}: {budget} training images are less than one "
@@ -96,30 +96,6 @@ class Trainer(BaseTrainer):
                 f"--batch-size {self.settings.batch_size}: batch norm needs more than one value a "
                 "channel, and feature maps shrink to one pixel, for example --batch-size 2"
             ) from None
-
-    @property
-    def total_images(self) -> int:
-        """The budget in images; with ``--minutes`` what the speed so far leaves time for."""
-        return self.steps * self.settings.batch_size
-
-    @property
-    def images_seen(self) -> int:
-        return self.step * self.settings.batch_size
-
-    @property
-    def epoch(self) -> float:
-        """Passes over the training images so far."""
-        return round(self.images_seen / len(self.stream), 4)
-
-    @property
-    def at_validation(self) -> bool:
-        """After the first step past the end of each epoch, and after the last step."""
-        before = (self.images_seen - self.settings.batch_size) // len(self.stream)
-        return self.step == self.steps or self.images_seen // len(self.stream) > before
-
-    @property
-    def at_log_interval(self) -> bool:
-        return self.step % self.log_every == 0
 
     def train_step(self) -> None:
         """Batch, forward, loss, backward, update. No value is read back here."""
@@ -171,20 +147,13 @@ class Trainer(BaseTrainer):
         spent = self.timer.stop()
         self.check_finite()
         steps = self.step - self.interval_start
-        images = steps * self.settings.batch_size
         if self.settings.minutes:
             used = self.timer.seconds + self.validation_timer.seconds
             left = max(60 * self.settings.minutes - used, 0.0)
             self.steps = self.ranks.broadcast(self.step + int(left * steps / spent))
-        return {
-            "step": self.step,
-            "images_seen": self.images_seen,
-            "epoch": self.epoch,
-            **{f"train/{name}": mean for name, mean in means.items()},
-            "train/lr": self.optimizer.param_groups[0]["lr"],
-            "perf/images_per_second": images / spent if spent else 0.0,
-            "perf/peak_memory_mib": self.hardware.peak_memory_mib(),
-        }
+        means["lr"] = self.optimizer.param_groups[0]["lr"]
+        row = {f"train/{name}": value for name, value in means.items()}
+        return row | self.progress(steps * self.step_images, spent)
 
     def check_finite(self) -> None:
         """Raises ``NonFiniteLoss`` if the loss was NaN or infinite since the run began."""
