@@ -74,13 +74,21 @@ def sweep(**given: Any) -> int:
 
     Example: python train.py sweep sweep_configs/smoke.yaml --jobs 2
     """
+    from sweeps.preflight import preflight
+    from sweeps.sweep_file import read_sweep
+
     options = SweepOptions(**given)
     if options.file is None and options.join is None:
         raise InputError("give a sweep file, for example sweep_configs/smoke.yaml, or --join")
     _check_together(options)
-    definition = _definition(options, options.file) if options.file else None
-    if options.dry_run and definition:
-        _preflight(definition)
+    definition = read_sweep(options.file, options.skip_invalid) if options.file else None
+    if definition and options.seeds:
+        definition = definition.with_seeds(options.seeds)
+    if definition and options.images:
+        definition = definition.shortened(options.images, options.val_images)
+    if definition and options.dry_run:
+        if note := preflight(definition):
+            click.echo(note, err=True)
         return _print_commands(definition)
     mode = _engine(options, definition)
     if mode == "online":
@@ -103,25 +111,6 @@ def _check_together(options: SweepOptions) -> None:
             raise InputError(f"{flag(name)}: is for --{base}; give both")
     if options.new and options.join:
         raise InputError("--new with --join: give one of them, for example --new")
-
-
-def _definition(options: SweepOptions, file: Path) -> Any:
-    from sweeps.sweep_file import read_sweep
-
-    definition = read_sweep(file, options.skip_invalid)
-    if options.seeds:
-        definition = definition.with_seeds(options.seeds)
-    if not options.images:
-        return definition
-    return definition.shortened(options.images, options.val_images)
-
-
-def _preflight(definition: Any) -> None:
-    """Refuse what no run here would find; say so if the file's program is not what runs."""
-    from sweeps.preflight import preflight
-
-    if note := preflight(definition):
-        click.echo(note, err=True)
 
 
 def _print_commands(definition: Any) -> int:
@@ -159,27 +148,31 @@ def _engine(options: SweepOptions, definition: Any) -> str:
 
 def _project_and_entity(options: SweepOptions, definition: Any) -> dict[str, str]:
     """Project and entity: from the options, the environment, or the file."""
-    place = {}
-    for key in ("project", "entity"):
-        value = getattr(options, key) or os.environ.get(f"WANDB_{key.upper()}")
-        value = value or (definition.config.get(key) if definition else None)
-        if value:
-            place[key] = value
-    return place
+    config = definition.config if definition else {}
+    place = {
+        key: getattr(options, key) or os.environ.get(f"WANDB_{key.upper()}") or config.get(key)
+        for key in ("project", "entity")
+    }
+    return {key: value for key, value in place.items() if value}
 
 
 def _labels(options: SweepOptions, definition: Any) -> dict[str, str]:
     """Tags and notes of every run: from the options, else from the file."""
-    config = definition.config if definition else {}
+    config = definition.config
     labels = {"tags": options.tags or ",".join(config.get("tags") or ())}
     labels["notes"] = options.notes or config.get("notes") or ""
     return {key: value for key, value in labels.items() if value}
 
 
-def _limits(options: SweepOptions) -> Any:
+def _run_options(options: SweepOptions) -> dict[str, Any]:
+    """What both engines are told about when to stop."""
     from sweeps.supervisor import Limits
 
-    return Limits(options.max_failures, options.max_hours)
+    return {
+        "limits": Limits(options.max_failures, options.max_hours),
+        "count": options.count,
+        "retry_failed": options.retry_failed,
+    }
 
 
 def _offline(options: SweepOptions, definition: Any, mode: str) -> int:
@@ -192,12 +185,14 @@ def _offline(options: SweepOptions, definition: Any, mode: str) -> int:
         raise InputError("--new: is for sweeps on W&B's server; give --study FILE for another here")
     from sweeps.children import Children, gpu_list
     from sweeps.offline import log_folder, run_offline
+    from sweeps.preflight import preflight
     from sweeps.storage import named_errors
     from sweeps.study import Study
     from sweeps.worker import Job
 
     gpus = gpu_list(options.gpus)
-    _preflight(definition)
+    if note := preflight(definition):
+        click.echo(note, err=True)
     command = uuid.uuid4().hex
     tracking = {"mode": mode} | _project_and_entity(options, definition)
     tracking |= _labels(options, definition)
@@ -209,10 +204,7 @@ def _offline(options: SweepOptions, definition: Any, mode: str) -> int:
     children = Children(options.jobs or len(gpus) or 1, gpus, log_folder(where, definition))
     with named_errors(where):
         study = Study(where, definition, options.runs_dir, command)
-        return run_offline(
-            study, job, children, _limits(options),
-            count=options.count, retry_failed=options.retry_failed,
-        )  # fmt: skip
+        return run_offline(study, job, children, **_run_options(options))
 
 
 def _online(options: SweepOptions, definition: Any) -> int:
@@ -252,18 +244,12 @@ def _online(options: SweepOptions, definition: Any) -> int:
         options.jobs or len(gpus) or 1, gpus, Path("studies") / f"{server.sweep.file_name}-logs",
         kind="agent",
     )  # fmt: skip
-    return run_online(
-        server, children, _limits(options), _agent_environment(options, server.sweep),
-        count=options.count, retry_failed=options.retry_failed,
-    )  # fmt: skip
-
-
-def _agent_environment(options: SweepOptions, definition: Any) -> dict[str, str]:
-    """What agents pass on to their runs: the sweep they belong to, group, tags and notes."""
-    about = {"name": definition.name, "file": str(definition.file)}
-    env = {"CONVTUNE_SWEEP": json.dumps(about)}
-    labels = _labels(options, definition) | {"run_group": definition.config.get("group")}
-    return env | {f"WANDB_{key.upper()}": value for key, value in labels.items() if value}
+    about = {"name": server.sweep.name, "file": str(server.sweep.file)}
+    labels = _labels(options, server.sweep) | {"run_group": server.sweep.config.get("group")}
+    # What agents pass on to their runs.
+    env = {f"WANDB_{key.upper()}": value for key, value in labels.items() if value}
+    env["CONVTUNE_SWEEP"] = json.dumps(about)
+    return run_online(server, children, env=env, **_run_options(options))
 
 
 def _print_status(options: SweepOptions, definition: Any, read: Any) -> int:
