@@ -134,23 +134,19 @@ def report(
     for source in sources:
         if Path(source).suffix.lower() == ".csv":
             raise InputError(f"{source}: a results file holds no runs; give their folders")
-    runs = collect(sources, Path(runs_dir), all_runs=all_runs)
-    tables = tables_of(runs, metric=metric)
+    tables = tables_of(collect(sources, Path(runs_dir), all_runs=all_runs), metric=metric)
     if html:
         from reports.page import page
 
         _write(Path(html), page(tables))
-        return 0
-    if workspace:
+    elif workspace:
         from reports.workspace import save_workspace
 
-        url, updated = save_workspace(tables)
-        click.echo(f"{'Updated' if updated else 'Created'} {url}")
-        return 0
-    from reports.online import publish
+        click.echo(save_workspace(tables))
+    else:
+        from reports.online import publish
 
-    for line in publish(tables, share=share):
-        click.echo(line)
+        click.echo("\n".join(publish(tables, share=share)))
     return 0
 
 

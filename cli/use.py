@@ -47,23 +47,18 @@ def restore(
     if missing or not images:
         what = f"{missing[0]}: no such file" if missing else "no image given"
         raise InputError(f"{what}; give images or folders of them, for example photo.png")
+    from experiment.display import BrokenPipeSafeConsole
     from inference.restore import Job, load_restorer, restore_files
 
     restorer = load_restorer(checkpoint, device)
     try:
         for line in restore_files(restorer, images, Job(side, mask, raw), out=out):
-            _print_or_ignore(line)
+            # A closed pipe (| head -1) must not end the work.
+            BrokenPipeSafeConsole().print(line, markup=False, highlight=False, soft_wrap=True)
     except OSError as error:
         raise InputError(
             f"{error.filename}: cannot be written ({error.strerror}); give a folder with --out"
         ) from None
-
-
-def _print_or_ignore(line: str) -> None:
-    """Print a line; a closed pipe (``| head -1``) must not end the work."""
-    from experiment.display import BrokenPipeSafeConsole
-
-    BrokenPipeSafeConsole().print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @click.command()
@@ -104,7 +99,7 @@ def rerun(run: str, **given: str | None) -> int:
 
 
 @click.command()
-@click.argument("runs", type=click.Path(path_type=Path), nargs=-1, metavar="RUN...")
+@click.argument("runs", type=click.Path(path_type=Path), nargs=-1, metavar="RUN...", required=True)
 def sync(runs: tuple[Path, ...]) -> None:
     """Upload RUNs that were tracked offline, or whose server did not take everything.
 
@@ -113,8 +108,6 @@ def sync(runs: tuple[Path, ...]) -> None:
 
     Example: python train.py sync runs
     """
-    if not runs:
-        raise InputError("RUN: missing; give run folders or a folder of them, for example runs")
     from tracking.sync import sync as upload
 
     for line in upload(runs):

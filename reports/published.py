@@ -61,21 +61,18 @@ def published(
 ) -> float | None:
     """The logbook's value of ``METRIC`` for this net on these images, or None.
 
-    A ResConv net is looked for in the logbook's table of the name ``sweep``. How it was trained
-    is not asked here, see ``other_training``.
+    A ResConv net is looked for in the logbook's table of the name ``sweep``, a classifier among
+    its two nets. How it was trained is not asked here, see ``other_training``.
     """
-    if settings.get("command") == "classify":
-        return _classify().get(parameters or 0) if _is_the_logbooks(settings) else None
-    if settings.get("command") != "resconv":
-        return None
-    return resconv_tables().get(logbook_table(sweep), {}).get(net_of(settings))
-
-
-def _is_the_logbooks(settings: Mapping[str, Any]) -> bool:
-    """Whether a classifier is one of the logbook's two, on all of its training images."""
-    conv = settings["conv"] == "full" or settings["rank"] == 1
-    data = settings["data"] == "dog-cat-bird" and str(settings["size"]) in ("32", "32x32")
-    return conv and data and settings["model"] == "small" and settings["train_images"] is None
+    command = settings.get("command")
+    if command == "resconv":
+        return resconv_tables().get(logbook_table(sweep), {}).get(net_of(settings))
+    conv = settings.get("conv") == "full" or settings.get("rank") == 1
+    data = settings["data"] == "dog-cat-bird" and str(settings.get("size")) in ("32", "32x32")
+    all_images = settings.get("train_images") is None
+    if command == "classify" and conv and data and settings.get("model") == "small" and all_images:
+        return _classify().get(parameters or 0)
+    return None
 
 
 def other_training(settings: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

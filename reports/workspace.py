@@ -19,8 +19,8 @@ SECTIONS = {
 }  # fmt: skip
 
 
-def save_workspace(tables: Sequence[Table]) -> tuple[str, bool]:
-    """Save the workspace of the comparison; its address, and whether one was replaced.
+def save_workspace(tables: Sequence[Table]) -> str:
+    """Save the workspace of the comparison; returns a line with its address.
 
     Raises ``InputError`` for runs that are not on a W&B server, and where the server does not let
     us.
@@ -39,9 +39,9 @@ def save_workspace(tables: Sequence[Table]) -> tuple[str, bool]:
         except ValueError as error:  # no such workspace, or no such project
             if "Workspace" not in str(error):
                 raise InputError(f"{entity}/{project}: {error}") from None
-        updated = bool(workspace._internal_id)
+        done = "Updated" if workspace._internal_id else "Created"
         workspace.save()
-    return str(workspace.url), updated
+    return f"{done} {workspace.url}"
 
 
 def workspace_of(tables: Sequence[Table], entity: str, project: str) -> Any:

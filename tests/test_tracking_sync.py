@@ -50,7 +50,7 @@ def test_sync_uploads_a_folder_of_runs_but_no_run_twice_and_none_at_work(server,
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "RUN: missing"),
+        ([], "Missing argument 'RUN...'"),
         (["nothing"], "nothing: no run there"),
         (["runs"], "sync: no W&B API key found for https://"),
     ],

@@ -121,11 +121,11 @@ class FolderRun(RunRecord):
     folder: Path
 
     def curve(self, metric: str) -> list[tuple[float, float]]:
-        rows = [row for row in _csv_rows(self.folder / "metrics.csv") if row.get(metric)]
+        rows = [row for row in csv_rows(self.folder / "metrics.csv") if row.get(metric)]
         return [(float(row["images_seen"]), float(row[metric])) for row in rows]
 
     def examples(self) -> list[DemoPicture]:
-        rows = _csv_rows(self.folder / "tables" / "reconstructions.csv")
+        rows = csv_rows(self.folder / "tables" / "reconstructions.csv")
         return [demo_picture(row, self._png(row)) for row in rows]
 
     def _png(self, row: Mapping[str, str]) -> dict[str, bytes]:
@@ -134,7 +134,8 @@ class FolderRun(RunRecord):
         return {kind: file.read_bytes() for kind, file in files.items() if file.is_file()}
 
 
-def _csv_rows(path: Path) -> list[dict[str, str]]:
+def csv_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file; none where it does not exist."""
     if not path.is_file():
         return []
     with open(path, newline="", encoding="utf-8", errors="replace") as file:
