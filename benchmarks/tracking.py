@@ -35,9 +35,7 @@ from training.settings import HardwareSettings
 CLAIM = (
     "Medians of whole runs, one mode after the other in each round. `loop` is the time from the "
     "first step to the last row with all that is logged in between, `around` the rest of the run "
-    "(W&B's start and end, the last pictures, artifacts); times and range compare `loop`. "
-    "`processor` is the loop in processor seconds of the training process, which other work on "
-    "the machine disturbs less."
+    "(W&B's start and end, the last pictures, artifacts); times and range compare `loop`."
 )
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -59,23 +57,21 @@ def loopback_server() -> Iterator[None]:
             server.terminate()
 
 
-def timed_run(options: dict[str, Any]) -> tuple[float, float, float]:
-    """Seconds of a run: its loop from the first step to the last row, by the clock and of the
-    processor, and the rest of the run."""
-    seconds: list[float] = []
+def timed_run(options: dict[str, Any]) -> tuple[float, float]:
+    """Seconds of a run: its loop from the first step to the last row, and the rest."""
+    loops: list[float] = []
     train = experiment.run.train
 
     def timed(*arguments: Any) -> bool:
-        start, work = time.perf_counter(), time.process_time()
+        start = time.perf_counter()
         complete = train(*arguments)
-        seconds.extend([time.perf_counter() - start, time.process_time() - work])
+        loops.append(time.perf_counter() - start)
         return complete
 
     start = time.perf_counter()
     with patch.object(experiment.run, "train", timed):
         run(Settings.parse("resconv", options), observer=lambda row: None)
-    loop, processor = seconds
-    return loop, processor, time.perf_counter() - start - loop
+    return loops[0], time.perf_counter() - start - loops[0]
 
 
 @benchmark
@@ -87,27 +83,20 @@ def main(layers: int, images: int, val_images: int, device: str, out: Path, roun
     modes = ("disabled", "offline", "online")
     options = {"layers": layers, "images": images, "val_images": val_images, "data": "auto",
                "device": device}  # fmt: skip
-    found: dict[str, list[tuple[float, float, float]]] = {mode: [] for mode in modes}
+    found: dict[str, list[tuple[float, float]]] = {mode: [] for mode in modes}
     with loopback_server(), tempfile.TemporaryDirectory() as folder:
         options["runs_dir"] = folder
         timed_run(options | {"mode": "online"})  # imports and first allocations
         for number in range(rounds):
             for mode in modes if number % 2 else reversed(modes):
                 found[mode].append(timed_run(options | {"mode": mode}))
+    plain = [loop for loop, _ in found["disabled"]]
     rows = []
-    kinds = {mode: list(zip(*runs, strict=True)) for mode, runs in found.items()}
-    for mode, (loops, processor, around) in kinds.items():
-        plain_loops, plain_processor, _ = kinds["disabled"]
-        rows.append((
-            mode,
-            round(statistics.median(loops), 2),
-            *ratios(loops, plain_loops),
-            round(statistics.median(processor), 2),
-            *ratios(processor, plain_processor),
-            round(statistics.median(around), 2),
-        ))  # fmt: skip
-    columns = ("mode", "loop_seconds", "times_disabled", "range", "processor_seconds",
-               "times_disabled_processor", "range_processor", "around_seconds")  # fmt: skip
+    for mode, runs in found.items():
+        loops, around = zip(*runs, strict=True)
+        medians = [round(statistics.median(seconds), 2) for seconds in (loops, around)]
+        rows.append((mode, medians[0], *ratios(loops, plain), medians[1]))
+    columns = ("mode", "loop_seconds", "times_disabled", "range", "around_seconds")
     hardware = choose_hardware(HardwareSettings(device=device))
     click.echo(write(out, "tracking", Table("tracking", columns, rows), hardware, CLAIM))
 

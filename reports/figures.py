@@ -11,7 +11,7 @@ from typing import Any
 
 from reports.formats import cell
 from reports.settings_of import natural
-from reports.statistics import Spread
+from reports.statistics import number
 from reports.table import Row, Table
 from reports.words import show, title
 from tasks.metrics import goal_of
@@ -47,7 +47,7 @@ def style(rank: int) -> tuple[str, str]:
 def by_rank(table: Table) -> list[tuple[int, int, Row]]:
     """Rank from 0, position in the table, and row, best first."""
     order = sorted(enumerate(table.rows), key=lambda each: each[1].values["place"])
-    return [(rank, number, row) for rank, (number, row) in enumerate(order)]
+    return [(rank, n, row) for rank, (n, row) in enumerate(order)]
 
 
 def figures_of(table: Table) -> dict[str, Figure]:
@@ -96,23 +96,23 @@ def _points(row: Row, key: str) -> list[list[float]]:
 
 def _curves(table: Table, key: str) -> Figure | None:
     bands, lines, values = [], [], []
-    for rank, number, row in reversed(by_rank(table)):
+    for rank, n, row in reversed(by_rank(table)):
         points = _points(row, key)
         if not points:
             continue
         colour, marker = style(rank)
         named = rank < len(COLOURS)
-        entry = {"showlegend": named} | ({"legendgroup": f"r{number}"} if named else {})
+        entry = {"showlegend": named} | ({"legendgroup": f"r{n}"} if named else {})
         x, mean, low, high = map(list, zip(*points, strict=True))
         values += mean
         if len(row.runs) > 1:
             bands.append(
                 {"x": x + x[::-1], "y": high + low[::-1], "fill": "toself", "fillcolor": colour,
                  "opacity": 0.2, "line": {"width": 0}, "mode": "lines", "hoverinfo": "skip",
-                 **entry, "showlegend": False, "uid": f"b{number}" if named else f"x{number}"}
+                 **entry, "showlegend": False, "uid": f"b{n}" if named else f"x{n}"}
             )  # fmt: skip
         lines.append(
-            {"x": x, "y": mean, "name": text(row.label(table.varying), 40), "uid": f"r{number}",
+            {"x": x, "y": mean, "name": text(row.label(table.varying), 40), "uid": f"r{n}",
              "mode": "lines+markers" if len(x) < (30 if named else 2) else "lines", **entry,
              "legendrank": rank,
              "customdata": [[a, b] for a, b in zip(low, high, strict=True)],
@@ -141,11 +141,11 @@ def _cost(table: Table, column: str) -> Figure | None:
          "name": "best for the cost", "line": {"color": COLOURS[0], "width": 1, "dash": "dot"}}
     ]  # fmt: skip
     means = [row.values[table.metric].mean for *_, row in rows]
-    for (rank, number, row), mean in zip(rows, means, strict=True):
+    for (rank, n, row), mean in zip(rows, means, strict=True):
         values = list(row.by_seed(table.metric).values())
         colour, marker = style(rank)
         traces.append(
-            {"x": [row.values[column]], "y": [mean], "uid": f"r{number}", "mode": "markers",
+            {"x": [row.values[column]], "y": [mean], "uid": f"r{n}", "mode": "markers",
              "name": text(row.label(table.varying)), "showlegend": False,
              "marker": {"size": 10, "color": colour, "symbol": marker},
              "error_y": {"array": [max(values) - mean], "arrayminus": [mean - min(values)],
@@ -168,7 +168,7 @@ def front_of(rows: Sequence[Row], column: str) -> list[Row]:
 
 
 def _number(value: Any) -> float | None:
-    value = value.mean if isinstance(value, Spread) else value
+    value = number(value)
     usable = isinstance(value, (int, float)) and not isinstance(value, bool)
     return float(value) if usable and math.isfinite(value) else None
 
@@ -206,14 +206,14 @@ def _parallel(table: Table) -> Figure | None:
         return None
     scales = {name: _places(values) for name, values in columns.items()}
     traces = [
-        {"x": list(range(len(scales))), "uid": f"r{number}", "mode": "lines+markers",
-         "y": [places[number] for places, _ in scales.values()],
+        {"x": list(range(len(scales))), "uid": f"r{n}", "mode": "lines+markers",
+         "y": [places[n] for places, _ in scales.values()],
          "name": text(row.label(table.varying)), "showlegend": False,
          "text": [text(f"{title(name)} {cell(row, name, table)}") for name in scales],
          "line": {"color": style(rank)[0], "width": 1.5},
          "marker": {"size": 5, "color": style(rank)[0]},
          "hovertemplate": "%{fullData.name}<br>%{text}<extra></extra>"}
-        for rank, number, row in reversed(by_rank(table))
+        for rank, n, row in reversed(by_rank(table))
     ]  # fmt: skip
     marks = [
         {"x": x, "y": y, "text": text(mark, 16), "showarrow": False, "xanchor": "right",

@@ -17,9 +17,9 @@ from common.files import json_text
 from reports.figures import by_rank, figures_of, style
 from reports.formats import cell, is_text
 from reports.notes import LISTED, reasons_of, state_of
-from reports.selection import number
 from reports.settings_of import command_of
 from reports.sprites import Sprites, pictures_of
+from reports.statistics import number
 from reports.table import Row, Table
 from reports.words import show, title
 

@@ -8,16 +8,11 @@ from typing import Any
 
 from common.errors import InputError
 from reports.settings_of import natural, require
-from reports.statistics import Difference, Spread
+from reports.statistics import number
 from reports.table import Row, Table
 from reports.words import show
 
 COMPARE = {"<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator.ge}
-
-
-def number(value: Any) -> Any:
-    """The mean of a spread or difference; any other value as it is."""
-    return value.mean if isinstance(value, (Spread, Difference)) else value
 
 
 def select(

@@ -40,6 +40,11 @@ class Difference:
     p: float
 
 
+def number(value: Any) -> Any:
+    """The mean of a spread or difference; any other value as it is."""
+    return value.mean if isinstance(value, (Spread, Difference)) else value
+
+
 def spread(values: Sequence[float]) -> Spread:
     """Mean and sample standard deviation of at least one value."""
     return Spread(fmean(values), stdev(values) if len(values) > 1 else None, len(values))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -10,11 +9,7 @@ import pytest
 from cli.compare import compare, report
 from common.errors import InputError
 from tests.fake_runs import fake_run
-
-
-def tables(capsys: pytest.CaptureFixture[str], *arguments: object) -> list[dict]:
-    compare.main([*map(str, arguments), "--format", "json"], standalone_mode=False)
-    return json.loads(capsys.readouterr().out)
+from tests.test_compare import table_of
 
 
 def test_what_compare_writes_is_read_back(tmp_path: Path, capsys) -> None:
@@ -24,7 +19,7 @@ def test_what_compare_writes_is_read_back(tmp_path: Path, capsys) -> None:
     fake_run(tmp_path / "runs", "b", 0.9, task="classify")
     file = tmp_path / "x.csv"
     compare.main([str(tmp_path / "runs"), "--out", str(file)], standalone_mode=False)
-    direct, read = tables(capsys, tmp_path / "runs"), tables(capsys, file)
+    direct, read = table_of(capsys, tmp_path / "runs"), table_of(capsys, file)
     assert [table["metric"] for table in read] == ["val/l1", "val/accuracy"]
     for before, after in zip(direct, read, strict=True):
         for name in (before["metric"], "place", "parameters", "minutes"):
@@ -39,8 +34,8 @@ def test_a_row_a_run_joins_seeds_and_ranks_by_a_named_column(tmp_path: Path, cap
     file = tmp_path / "runs.csv"
     file.write_text("conv,seed,right\nfull,0,0.8\nfull,1,0.9\nselect,0,0.7\nselect,1,nan\n")
     with pytest.raises(InputError, match=r"no column is called like a metric .* conv, seed, right"):
-        tables(capsys, file)
-    (table,) = tables(capsys, file, "--metric", "right", "--goal", "maximize")
+        table_of(capsys, file)
+    (table,) = table_of(capsys, file, "--metric", "right", "--goal", "maximize")
     assert [(row["conv"], row["right"]) for row in table["rows"]] == [
         ("full", pytest.approx(0.85)), ("select", pytest.approx(0.7)),
     ]  # fmt: skip
