@@ -81,9 +81,8 @@ def groups_of(task: Restoration) -> dict[str, Tensor]:
     groups = {"all": torch.ones(len(data.val), dtype=torch.bool)}
     groups["without near-duplicates"] = ~duplicates(data)
     groups |= {name: data.val.labels == i for i, name in enumerate(data.class_names)}
-    if len(set(damage)) > 1:
-        groups |= {d: torch.tensor([d == name for name in damage]) for d in sorted(set(damage))}
-    return groups
+    kinds = sorted(set(damage)) if len(set(damage)) > 1 else ()
+    return groups | {kind: torch.tensor([d == kind for d in damage]) for kind in kinds}
 
 
 @click.command()

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from cli.options import Value
 from common.errors import InputError, one_of
 
 SOURCES_HELP = (
@@ -35,7 +34,7 @@ _RUNS_DIR = click.option(
 @click.command(epilog=SOURCES_HELP)
 @_SOURCES
 @click.option(
-    "--format", "format_", type=Value("NAME"), metavar="|".join(FORMATS),
+    "--format", "format_", metavar="|".join(FORMATS),
     help="Form of the table [default: by the ending of --out, else rich].",
 )  # fmt: skip
 @click.option(
@@ -73,8 +72,7 @@ def compare(
 
     Example: python train.py compare sweep_configs/smoke.yaml --plots plots
     """
-    if format_ is None:
-        format_ = _format_of(Path(out or ""))
+    format_ = format_ or _format_of(Path(out or ""))
     if format_ not in FORMATS:
         raise InputError(f"--format {format_}: {one_of(format_, FORMATS)}")
     from reports.collect import collect
@@ -91,12 +89,12 @@ def compare(
         tables_of(runs, metric=metric, goal=goal, group_by=groups), sort=sort, columns=names,
         where=where, top=1 if best else top, baseline=baseline,
     )  # fmt: skip
+    narrow = format_ == "rich" and not out
+    text = to_rich(tables, _terminal_width()) if narrow else WRITERS[format_](tables)
     if out:
-        _write(Path(out), WRITERS[format_](tables))
-    elif format_ == "rich":
-        click.echo(to_rich(tables, _terminal_width()), nl=False)
+        _write(Path(out), text)
     else:
-        click.echo(WRITERS[format_](tables), nl=False)
+        click.echo(text, nl=False)
     if plots:
         from reports.plots import save_plots
 

@@ -10,16 +10,6 @@ from common.options import Boolean, Option, flag
 from experiment.settings import Settings, groups_of, options_of
 
 
-class Value(click.ParamType):
-    """Keeps the raw text; values are parsed by ``Settings.parse``."""
-
-    def __init__(self, metavar: str) -> None:
-        self.name = metavar
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        return value
-
-
 class SettingsCommand(click.Command):
     """A command whose options are those of ``options_of(name)``.
 
@@ -85,6 +75,9 @@ def settings_command(name: str, function: Callable[[Settings], int]) -> Settings
             given = merge_stored_settings(name, given)
         return function(Settings.parse(name, given))
 
-    options = [click.Option([flag(o)], type=Value(o), default=None) for o in options_of(name)]
+    # Values stay text: Settings.parse reads them.
+    options: list[click.Parameter] = [
+        click.Option([flag(o)], type=click.UNPROCESSED) for o in options_of(name)
+    ]
     help_text = inspect.getdoc(groups_of(name)["net"])
-    return SettingsCommand(name, callback=call, params=list(options), help=help_text)
+    return SettingsCommand(name, callback=call, params=options, help=help_text)

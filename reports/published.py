@@ -77,10 +77,9 @@ def published(
 
 def other_training(settings: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """The training settings that differ from the logbook's: the run's value, the logbook's."""
-    logbook = {name: options_of("resconv")[name].default for name in _SAME_TRAINING}
-    return {
-        name: (settings[name], value) for name, value in logbook.items() if settings[name] != value
-    }
+    logbook = options_of("resconv")
+    both = {name: (settings[name], logbook[name].default) for name in _SAME_TRAINING}
+    return {name: (ours, theirs) for name, (ours, theirs) in both.items() if ours != theirs}
 
 
 def rows_of(sweep: str | None) -> int:

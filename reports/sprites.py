@@ -50,15 +50,13 @@ def pictures_of(table: Table, sprites: Sprites) -> dict[str, Any] | None:
 
     The final pictures of all rows go before other seeds, and those before earlier steps.
     """
-    columns: dict[int, DemoPicture] = {}
     runs: list[tuple[int, int, RunRecord, dict[int, DemoPicture]]] = []  # turn, row, run, pictures
     for _, number, row in by_rank(table):
         found = [(run, pictures) for run in row.runs if (pictures := demos_of(run))]
-        for turn, (run, pictures) in enumerate(found):
-            columns = columns or pictures
-            runs.append((turn, number, run, pictures))
+        runs += [(turn, number, *each) for turn, each in enumerate(found)]
     if not runs:
         return None
+    columns = runs[0][-1]
     rows: dict[int, list[dict[str, Any]]] = {}
     added: list[tuple[dict[str, Any], RunRecord, dict[int, DemoPicture]]] = []
     for _, number, run, pictures in sorted(runs, key=lambda each: each[0]):
