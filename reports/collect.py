@@ -157,15 +157,28 @@ def _runs_of_study(source: str, runs_dir: Path) -> list[FolderRun]:
     A folder that is not where the sweep made it is looked for in ``runs_dir``. Raises
     ``InputError`` for a file that is no study, a missing folder, and a run of another sweep.
     """
-    places: dict[Path, str] = {}
+    from optuna.trial import TrialState
+
+    from sweeps.storage import open_storage
+
     shown = source.rpartition("@")[2]  # an address may hold a password
-    for name, folder in _study_folders(source, shown):
-        place = next((p for p in (folder, runs_dir / folder.name) if is_run_folder(p)), None)
-        if place is None:
-            raise InputError(
-                f"{shown}: its run folder {folder} is not here; say where: --runs-dir FOLDER"
-            )
-        places[place.resolve()] = name
+    storage = open_storage(source, read_only=True)
+    studies = storage.get_all_studies()
+    if not studies:
+        raise InputError(f"{shown}: not a study of an offline sweep (studies/NAME.journal)")
+    finished = (TrialState.COMPLETE, TrialState.PRUNED)
+    places: dict[Path, str] = {}  # the sweep of each run folder
+    for study in studies:
+        for trial in storage.get_all_trials(study._study_id, deepcopy=False, states=finished):
+            if "folder" not in trial.user_attrs:
+                continue
+            folder = Path(trial.user_attrs["folder"])
+            place = next((p for p in (folder, runs_dir / folder.name) if is_run_folder(p)), None)
+            if place is None:
+                raise InputError(
+                    f"{shown}: its run folder {folder} is not here; say where: --runs-dir FOLDER"
+                )
+            places[place.resolve()] = study.study_name
     runs = read_run_folders(places)
     for run in runs:
         if run.sweep != places[run.folder]:
@@ -176,21 +189,3 @@ def _runs_of_study(source: str, runs_dir: Path) -> list[FolderRun]:
     if not runs:
         raise InputError(f"{shown}: no finished runs in this study yet")
     return runs
-
-
-def _study_folders(source: str, shown: str) -> list[tuple[str, Path]]:
-    """Study name and run folder of every finished trial."""
-    from optuna.trial import TrialState
-
-    from sweeps.storage import open_storage
-
-    storage = open_storage(source, read_only=True)
-    studies = storage.get_all_studies()
-    if not studies:
-        raise InputError(f"{shown}: not a study of an offline sweep (studies/NAME.journal)")
-    return [
-        (study.study_name, Path(trial.user_attrs["folder"]))
-        for study in studies
-        for trial in storage.get_all_trials(study._study_id, deepcopy=False)
-        if trial.state in (TrialState.COMPLETE, TrialState.PRUNED) and "folder" in trial.user_attrs
-    ]

@@ -134,7 +134,10 @@ def _cost(table: Table, column: str) -> Figure | None:
     costs = [row.values[column] for *_, row in rows]
     if not rows or max(costs) <= 1.05 * min(costs):
         return None
-    front = sorted(front_of([row for *_, row in rows], column), key=lambda r: r.values[column])
+    front: list[Row] = []  # the settings that no cheaper setting beats
+    for *_, row in rows:
+        if all(row.values[column] < better.values[column] for better in front):
+            front.insert(0, row)
     traces: list[Any] = [
         {"x": [row.values[column] for row in front], "uid": "front", "hoverinfo": "skip",
          "y": [row.values[table.metric].mean for row in front], "mode": "lines",
@@ -156,15 +159,6 @@ def _cost(table: Table, column: str) -> Figure | None:
         )  # fmt: skip
     heading = f"{table.metric} against {COSTS[column].partition(' (')[0]}"
     return _figure(traces, _axis(COSTS[column], costs), _axis(table.metric, means), heading)
-
-
-def front_of(rows: Sequence[Row], column: str) -> list[Row]:
-    """The settings that no cheaper setting beats, in rank order."""
-    front: list[Row] = []
-    for row in sorted(rows, key=lambda row: row.values["place"]):
-        if all(row.values[column] < better.values[column] for better in front):
-            front.append(row)
-    return front
 
 
 def _number(value: Any) -> float | None:

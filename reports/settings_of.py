@@ -14,14 +14,9 @@ from models.registry import NETS
 from reports.csv_files import CsvRun
 from tracking.record import RunRecord
 
-_MACHINE_SETTINGS = ("checkpoint_activations",)
-_LEFT_OUT = ("seed", "epochs", *_MACHINE_SETTINGS)
+_OF_MACHINE = ("checkpoint_activations",)
+_LEFT_OUT = ("seed", "epochs", *_OF_MACHINE)
 _DEFAULT_LABELS = {"resconv": ("layers", "ks", "ch"), "classify": ("model", "conv", "rank")}
-
-
-def setting_fields(command: str) -> list[Option]:
-    """The settings that can change a run's numbers, model settings first."""
-    return [o for n, o in options_of(command).items() if o.identity and n not in _LEFT_OUT]
 
 
 def task_of(record: RunRecord) -> str:
@@ -38,7 +33,11 @@ def settings_of(record: RunRecord) -> dict[str, Any]:
         known = {key: value for key, value in record.config.items() if key != "seed"}
         return {"data": None, "checksum": ""} | known
     dataset, environment = (record.config.get(key) or {} for key in ("dataset", "environment"))
-    settings = {o.name: _canonical(o, record) for o in setting_fields(record.command)}
+    settings = {
+        name: _canonical(option, record)
+        for name, option in options_of(record.command).items()
+        if option.identity and name not in _LEFT_OUT
+    }
     settings["data"] = dataset.get("name") or settings["data"]
     settings["images"] = record.summary.get("images_total") or settings["images"]
     settings["precision"] = environment.get("precision") or settings["precision"]
@@ -58,11 +57,9 @@ def _canonical(option: Option, record: RunRecord) -> Any:
 
 def command_of(record: RunRecord) -> str:
     """The command that repeats the run elsewhere: every setting that is not the default."""
-    options = options_of(record.command).values()
-    known = {o.name: _canonical(o, record) for o in options if o.identity}
-    return command_line(
-        record.command, {k: v for k, v in known.items() if k not in _MACHINE_SETTINGS}
-    )
+    options = options_of(record.command).items()
+    known = {n: _canonical(o, record) for n, o in options if o.identity and n not in _OF_MACHINE}
+    return command_line(record.command, known)
 
 
 def varying(settings: Sequence[dict[str, Any]], command: str) -> list[str]:
