@@ -94,8 +94,7 @@ def load_dog_cat_bird(request: Request) -> Source:
 
 def _read_files(folder: Path, files: Sequence[tuple[str, int, str]]) -> Split:
     parts = [_read_file(folder / name, count, md5) for name, count, md5 in files]
-    images = np.concatenate([images for images, _ in parts])
-    labels = np.concatenate([labels for _, labels in parts])
+    images, labels = map(np.concatenate, zip(*parts, strict=True))
     return Split(torch.from_numpy(images), torch.from_numpy(labels))
 
 

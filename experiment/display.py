@@ -95,9 +95,6 @@ class Display:
         reason = fallback_reason(data)
         if reason:
             self.warn_fallback(reason)
-        self.loss = f"train/{trainer.task.loss_name}"
-        self.objective = trainer.task.objective
-        self.train_images = data["train"]
         self.print(
             f"{config['run_name']}: {config['network']['parameters']:,} parameters, "
             f"{trainer.total_images:,} images of {data['name']}, "
@@ -134,7 +131,7 @@ class Display:
         self.bar.update(self.task, completed=seen, total=self.trainer.total_images)
         self.text.plain = self._text(seen)
         now = time.monotonic()
-        due = self.objective in row or now - self.printed > PLAIN_SECONDS
+        due = self.trainer.task.objective in row or now - self.printed > PLAIN_SECONDS
         if due and not self.console.is_terminal:
             self.printed = now
             self.print(f"train {self._text(seen)}")
@@ -142,11 +139,11 @@ class Display:
     def _text(self, seen: int) -> str:
         done = seen - (self.first_images or 0)
         spent = time.monotonic() - self.started
-        total = self.trainer.total_images
+        task, total = self.trainer.task, self.trainer.total_images
         left = clock(spent / done * (total - seen)) if done else "?"
-        epoch, epochs = seen / self.train_images, total / self.train_images
+        epoch, epochs = (images / len(task.data.train) for images in (seen, total))
         parts = [f"epoch {epoch:.2f}/{epochs:.2f}", f"{seen:,}/{total:,} images"]
-        for key in (self.loss, self.objective):
+        for key in (f"train/{task.loss_name}", task.objective):
             if key in self.known:
                 parts.append(f"{key} {format_value(key, self.known[key])}")
         speed = self.known.get("perf/images_per_second")

@@ -54,12 +54,7 @@ class FourierNet(nn.Module):
     """
 
     def __init__(
-        self,
-        *,
-        image_channels: int = 1,
-        extra_channels: int = 0,
-        layers: int = 6,
-        width: int = 64,
+        self, *, image_channels: int = 1, extra_channels: int = 0, layers: int = 6, width: int = 64
     ) -> None:
         super().__init__()
         self.input_channels = image_channels + extra_channels

@@ -53,12 +53,7 @@ class NAFNet(nn.Module):
     """
 
     def __init__(
-        self,
-        *,
-        image_channels: int = 1,
-        extra_channels: int = 0,
-        width: int = 32,
-        blocks: int = 2,
+        self, *, image_channels: int = 1, extra_channels: int = 0, width: int = 32, blocks: int = 2
     ) -> None:
         super().__init__()
         self.input_channels = image_channels + extra_channels

@@ -1,7 +1,6 @@
 """Counts of a network: parameters, multiply-adds, one row a layer."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import copy
 from typing import Any
 
 import torch
@@ -15,31 +14,6 @@ from common.media import Table
 def parameter_count(module: nn.Module) -> int:
     """Trainable parameters."""
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
-
-
-@contextmanager
-def _countable(net: nn.Module) -> Iterator[None]:
-    """Evaluation mode, and only operations that ``FlopCounterMode`` sees.
-
-    It sees neither the fast path of ``nn.MultiheadAttention`` nor every fused attention.
-    """
-    modes = {module: module.training for module in net.modules()}
-    layers = [m for m in modes if hasattr(m, "implementation")]
-    implementations = [layer.implementation for layer in layers]
-    fast_path = torch.backends.mha.get_fastpath_enabled()
-    net.eval()
-    for layer in layers:
-        layer.implementation = "pointwise"  # pyright: ignore[reportArgumentType]
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast_path)
-        for layer, implementation in zip(layers, implementations, strict=True):
-            layer.implementation = implementation
-        for module, training in modes.items():
-            module.training = training
 
 
 def weights_and_others(net: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
@@ -63,10 +37,21 @@ def multiply_adds(net: nn.Module, shape: tuple[int, ...]) -> int:
     A channel selection counts as published, two steps, whatever its implementation. FFTs and
     elementwise operations count nothing.
     """
+    net = copy.deepcopy(net).eval()
+    for module in net.modules():
+        if hasattr(module, "implementation"):
+            module.implementation = "pointwise"  # pyright: ignore[reportArgumentType]
     example = next(net.parameters(), torch.zeros(()))
     image = torch.zeros(1, *shape, device=example.device, dtype=example.dtype)
-    with torch.no_grad(), _countable(net), FlopCounterMode(display=False) as counter:
-        net(image)
+    # The counter sees neither the fast path of nn.MultiheadAttention nor every fused attention.
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        counter = FlopCounterMode(display=False)
+        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
+            net(image)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast_path)
     return counter.get_total_flops() // 2
 
 

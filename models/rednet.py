@@ -14,12 +14,7 @@ class REDNet(nn.Module):
     """
 
     def __init__(
-        self,
-        *,
-        image_channels: int = 1,
-        extra_channels: int = 0,
-        layers: int = 10,
-        width: int = 64,
+        self, *, image_channels: int = 1, extra_channels: int = 0, layers: int = 10, width: int = 64
     ) -> None:
         super().__init__()
         if layers < 1:
