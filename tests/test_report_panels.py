@@ -43,9 +43,10 @@ def test_the_workspace_groups_panels_by_prefix_and_pictures_by_run(tmp_path) -> 
 def test_eight_demo_pictures_are_also_logged_under_a_key_each() -> None:
     """W&B compares runs picture by picture by their keys."""
     tracker = object.__new__(Tracker)
+    tracker.first_step = 0
     tracker.mode, tracker.run = "offline", SimpleNamespace(log=lambda row, step: logged.update(row))
     logged: dict = {}
     gallery = [Picture(np.full((4, 4), n, np.uint8), f"{n}-strip", str(n)) for n in range(20)]
-    tracker._log_examples(Examples(gallery=gallery), step=0)
+    tracker.log_examples(Examples(gallery=gallery), step=0)
     assert sorted(logged) == ["demo", *(f"demo/{n}" for n in range(8))]
     assert len(logged["demo"]) == 20 and logged["demo/7"] is logged["demo"][7]

@@ -52,7 +52,7 @@ def test_wandb_init_is_handed_only_what_wandb_does_not_know_itself(monkeypatch):
     assert dict(choose_connection().arguments) == {"project": "convtune"}
     settings_file("here", project="theirs", entity="team")
     found = choose_connection()
-    assert (found.project, found.entity, found.arguments) == ("theirs", "team", ())
+    assert (found.project, found.entity, found.arguments) == ("theirs", "team", {})
     assert dict(choose_connection(project="ours").arguments) == {"project": "ours"}
     monkeypatch.delenv("WANDB_API_KEY")
     wandb.teardown()

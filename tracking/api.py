@@ -98,16 +98,14 @@ def translate_errors(what: str) -> Iterator[None]:
             raise
         text = " ".join(str(error).split())
         if isinstance(error, AuthenticationError) or "authenticate" in text:
-            raise ServerUnavailable(
-                f"{what}: does not answer, or does not accept this W&B API key ({text})"
-            ) from None
-        if re.search(r"permission|40[13]|forbidden|unauthori[sz]ed", text, re.IGNORECASE):
-            raise ServerUnavailable(
-                f"{what}: no permission to read it with this W&B API key ({text})"
-            ) from None
-        if re.search(r"not find|not found|404", text, re.IGNORECASE):
+            problem = "does not answer, or does not accept this W&B API key"
+        elif re.search(r"permission|40[13]|forbidden|unauthori[sz]ed", text, re.IGNORECASE):
+            problem = "no permission to read it with this W&B API key"
+        elif re.search(r"not find|not found|404", text, re.IGNORECASE):
             raise NotFound(f"{what}: not found on the W&B server; give {EXAMPLES}") from None
-        raise ServerUnavailable(f"{what}: the W&B server could not be asked ({text})") from None
+        else:
+            problem = "the W&B server could not be asked"
+        raise ServerUnavailable(f"{what}: {problem} ({text})") from None
 
 
 def wandb_records(source: str) -> list[WandbRun]:
@@ -162,25 +160,27 @@ def _find(client: Any, parts: list[str]) -> list[Any]:
 def _record(client: Any, run: Any, sweeps: dict[str, tuple[str, str]]) -> WandbRun:
     check_shape(f"{run.entity}/{run.project}/{run.id}", run.config, {})
     sweep = run.config.get("sweep") or {}
-    name, description = sweep.get("name"), ""
+    name, question = sweep.get("name"), ""
     if name is None and run.sweep_name:
         if run.sweep_name not in sweeps:
-            config = run.sweep.config if run.sweep else {}
-            known = str(config.get("name") or run.sweep_name), str(config.get("description") or "")
-            sweeps[run.sweep_name] = known
-        name, description = sweeps[run.sweep_name]
+            about = run.sweep.config if run.sweep else {}
+            known = about.get("name") or run.sweep_name, about.get("description") or ""
+            sweeps[run.sweep_name] = (str(known[0]), str(known[1]))
+        name, question = sweeps[run.sweep_name]
     summary = summary_form(run.summary_metrics, run.config)
+    # Of a run that ended well, its own state: it may have been stopped early.
+    own_state = run.summary_metrics.get("state") if run.state == "finished" else None
     return WandbRun(
         id=run.id,
         name=run.name or run.id,
         command=command_of(run.config),
-        state=_state(run),
+        state=str(own_state or run.state),
         config=run.config,
         summary=summary,
         project=f"{run.entity}/{run.project}",
         sweep=name,
         sweep_file=sweep.get("file"),
-        question=description,
+        question=question,
         order=str(summary.get("ended_at") or run.config.get("started_at") or run.created_at),
         url=run.url,
         client=client,
@@ -188,35 +188,25 @@ def _record(client: Any, run: Any, sweeps: dict[str, tuple[str, str]]) -> WandbR
     )
 
 
-def _state(run: Any) -> str:
-    """The server's state; of a run that ended well, its own: it may have been stopped early."""
-    own = run.summary_metrics.get("state") if run.state == "finished" else None
-    return str(own or run.state)
-
-
 def summary_form(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
     """W&B's summary in the form of a run folder's summary.json."""
-    last: dict[str, float] = {}
-    best: dict[str, float] = {}
+    found: dict[str, dict[str, float]] = {"last": {}, "best": {}}
     for key, value in metrics.items():
         if re.match(r"(train|val|test|perf)/", key):
             kept = value if isinstance(value, Mapping) else {"last": value}
-            for found, number in (
-                (best, kept.get("min", kept.get("max"))),
-                (last, kept.get("last")),
-            ):
+            numbers = {"best": kept.get("min", kept.get("max")), "last": kept.get("last")}
+            for name, number in numbers.items():
                 if isinstance(number, (int, float)):
-                    found[key] = number
-    network = config.get("network") or {}
+                    found[name][key] = number
+    network, seen = config.get("network") or {}, metrics.get("images_seen")
+    speed = metrics.get("images_per_second", found["last"].get("perf/images_per_second"))
     return {
         **{key: network.get(key) for key in ("parameters", "receptive_field", "multiply_adds")},
-        **{key: metrics.get(key) for key in ("reason", "ended_at")},
+        **{key: metrics.get(key) for key in ("reason", "ended_at", "images_seen")},
         "seconds": metrics.get("seconds", metrics.get("_runtime")),
-        "images_seen": metrics.get("images_seen"),
-        "images_total": metrics.get("images_total", metrics.get("images_seen")),
-        "images_per_second": metrics.get("images_per_second", last.get("perf/images_per_second")),
-        "last": last,
-        "best": best,
+        "images_total": metrics.get("images_total", seen),
+        "images_per_second": speed,
+        **found,
     }
 
 

@@ -8,7 +8,7 @@ import os
 import tempfile
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from common.errors import InputError
@@ -36,7 +36,7 @@ class Connection:
     name: str | None = None  # WANDB_NAME
     tags: tuple[str, ...] = ()  # WANDB_TAGS
     job_type: str | None = None  # WANDB_JOB_TYPE
-    arguments: tuple[tuple[str, Any], ...] = ()
+    arguments: dict[str, Any] = field(default_factory=dict)
 
 
 def choose_connection(
@@ -54,31 +54,22 @@ def choose_connection(
     given = {"project": project, "entity": entity, "mode": mode}
     if mode in (None, "offline") and not _wandb_is_configured():
         reason = None if mode else f"{NO_KEY} (wandb login makes one)"
-        project = project or DEFAULT_PROJECT
-        arguments = _known(given | {"mode": "offline", "project": project})
-        return Connection("offline", reason, project=project, entity=entity, arguments=arguments)
-    settings = wandb_settings()
-    check_project(settings.project)
-    if project is None and settings.project is None:
-        given["project"] = DEFAULT_PROJECT
-    chosen, reason = _choose_mode(mode, settings)
-    if chosen == "offline" and not settings._offline:
-        given["mode"] = "offline"
-    return Connection(
-        mode=chosen,
-        reason=reason,
-        host=settings.base_url,
-        project=given["project"] or str(settings.project),
-        entity=entity or settings.entity,
-        name=settings.run_name,
-        tags=tuple(settings.run_tags or ()),
-        job_type=settings.run_job_type,
-        arguments=_known(given),
-    )
-
-
-def _known(values: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
-    return tuple((key, value) for key, value in values.items() if value is not None)
+        given |= {"project": project or DEFAULT_PROJECT, "mode": "offline"}
+        found = Connection("offline", reason, project=project or DEFAULT_PROJECT, entity=entity)
+    else:
+        settings = wandb_settings()
+        check_project(settings.project)
+        if project is None and settings.project is None:
+            given["project"] = DEFAULT_PROJECT
+        chosen, reason = _choose_mode(mode, settings)
+        if chosen == "offline" and not settings._offline:
+            given["mode"] = "offline"
+        found = Connection(
+            chosen, reason, settings.base_url, given["project"] or str(settings.project),
+            entity or settings.entity, settings.run_name, tuple(settings.run_tags or ()),
+            settings.run_job_type,
+        )  # fmt: skip
+    return replace(found, arguments={k: v for k, v in given.items() if v is not None})
 
 
 def _wandb_is_configured() -> bool:
@@ -129,15 +120,13 @@ def _settings_error(error: Exception) -> Exception:
 
 def _choose_mode(mode: str | None, settings: Any) -> tuple[str, str | None]:
     asked = mode or settings.mode
-    if asked in ("offline", "dryrun"):
-        return "offline", None
-    if asked == "disabled":
-        return "disabled", None
+    if asked in ("offline", "dryrun", "disabled"):
+        return asked.replace("dryrun", "offline"), None
     problem = key_problem(settings.base_url)
+    if problem and (mode or os.environ.get("WANDB_MODE") == "online"):
+        option = "--mode online" if mode else "WANDB_MODE=online"
+        raise InputError(f"{option}: {problem}; run wandb login, or give --mode offline")
     if problem:
-        if mode or os.environ.get("WANDB_MODE") == "online":
-            option = "--mode online" if mode else "WANDB_MODE=online"
-            raise InputError(f"{option}: {problem}; run wandb login, or give --mode offline")
         return "offline", f"{problem} (wandb login makes one)"
     if not answers(settings.base_url):
         return "offline", f"the W&B server {settings.base_url} does not answer"

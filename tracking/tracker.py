@@ -1,6 +1,7 @@
 """Writes one run to Weights & Biases. A run never depends on it."""
 
 import contextlib
+import functools
 import math
 import os
 from collections.abc import Callable, Mapping
@@ -13,7 +14,7 @@ from common.media import Examples
 from tasks.metrics import goal_of
 from tracking.server import Connection, answers, wandb_settings
 from tracking.settings import TrackingSettings
-from tracking.sync import Part, parts_of, sync_command
+from tracking.sync import last_offline_step, sync_command
 from tracking.values import (
     MAX_NAME,
     MAX_TAG,
@@ -27,6 +28,22 @@ from tracking.values import (
 INIT_SECONDS = 30
 FINISH_SECONDS = 60
 FIXED_PICTURES = 8  # of the gallery, also logged under a key each: W&B compares runs by key
+
+
+def _never_raises(method: Callable[..., object]) -> Callable[..., None]:
+    """Decorator: nothing without a W&B run; an error of W&B is reported once and ends nothing."""
+
+    @functools.wraps(method)
+    def call(tracker: "Tracker", *args: Any, **kwargs: Any) -> None:
+        try:
+            if tracker.run is not None:
+                method(tracker, *args, **kwargs)
+        except Exception as error:  # whatever W&B does, the run goes on
+            if not tracker.failed:
+                log.warning(f"W&B failed ({_one_line(error)}); the run goes on, see metrics.csv")
+            tracker.failed = True
+
+    return call
 
 
 class Tracker:
@@ -48,8 +65,9 @@ class Tracker:
         self.mode, self.reason = connection.mode, connection.reason
         self.run: Any = None
         self.first_step = 0  # of those that W&B does not have yet
+        self.failed = False
         self._address: dict[str, Any] = {"url": None, "folder": None, "sync_command": None}
-        self._failed = self._reported_unavailable = self._set_data_dir = False
+        self._reported_unavailable = self._set_data_dir = False
 
     def start(
         self, *, run_id: str, name: str, config: dict[str, Any], tags: list[str], resumed: bool
@@ -66,7 +84,7 @@ class Tracker:
         }
         if os.environ.get("WANDB_SWEEP_ID"):  # W&B's agent has set these, and W&B warns of others
             arguments = {k: v for k, v in arguments.items() if k not in ("project", "entity", "id")}
-        earlier = parts_of(folder / "wandb", run_id) if resumed else []
+        last_step = last_offline_step(folder / "wandb", run_id) if resumed else -1
         self._open(arguments)
         if self.run is None:
             return
@@ -74,15 +92,19 @@ class Tracker:
             # Pictures in tables wait in W&B's data folder for the sync: keep them with the run.
             os.environ["WANDB_DATA_DIR"] = str(self.folder.resolve() / "wandb")
             self._set_data_dir = True
-        self._note_address()
+        self._address = {  # it must outlive the W&B process
+            "url": self.run.url if self.mode == "online" else None,
+            "folder": relative_to_cwd(Path(self.run.settings.sync_dir)),
+            "sync_command": sync_command(self.folder),
+        }
         if resumed:
-            self.first_step = self._first_new_step(earlier)
+            self.first_step = self.run.starting_step if self.mode == "online" else last_step + 1
 
     def _arguments(self, name: str, tags: list[str]) -> dict[str, Any]:
         """Arguments of wandb.init that name the run, within W&B's limits."""
         given = list(self.settings.tags) or list(self.connection.tags)
         cut_tags = [cut(tag.strip(), MAX_TAG) for tag in (*given, *tags)]
-        return dict(self.connection.arguments) | {
+        return self.connection.arguments | {
             "group": cut(self.settings.group, MAX_NAME),
             "notes": encodable(self.settings.notes),
             "name": cut(name, MAX_NAME),
@@ -135,29 +157,18 @@ class Tracker:
                 self.mode = mode
                 return
 
-    def _first_new_step(self, earlier: list[Part]) -> int:
-        if self.mode == "online":
-            return self.run.starting_step
-        return max((part.last_step for part in earlier), default=-1) + 1
-
-    def _note_address(self) -> None:
-        """Keep the W&B run's address, which must outlive the W&B process."""
-        self._address = {
-            "url": self.run.url if self.mode == "online" else None,
-            "folder": relative_to_cwd(Path(self.run.settings.sync_dir)),
-            "sync_command": sync_command(self.folder),
-        }
-
+    @_never_raises
     def define(self, metrics: tuple[str, ...]) -> None:
         """Plot everything against images seen; the summary keeps the best of each loss too."""
-        self._call("define_metric", "images_seen")
+        self.run.define_metric("images_seen")
         for metric in map(encodable, metrics):
             group, _, name = metric.partition("/")
             kept = "last"
             if group != "perf" and name != "lr":
                 kept = f"{'max' if goal_of(metric) == 'maximize' else 'min'},last"
-            self._call("define_metric", metric, step_metric="images_seen", summary=kept)
+            self.run.define_metric(metric, step_metric="images_seen", summary=kept)
 
+    @_never_raises
     def log(self, row: dict[str, Any], step: int) -> None:
         """Log one history row; a step that W&B already has (after a resume) is left as it is.
 
@@ -165,16 +176,15 @@ class Tracker:
         """
         finite = {k: v for k, v in row.items() if not isinstance(v, float) or math.isfinite(v)}
         if step >= self.first_step:
-            self._call("log", encodable(finite), step=step)
+            self.run.log(encodable(finite), step=step)
 
+    @_never_raises
     def log_examples(self, examples: Examples, step: int) -> None:
         """Log tables and the demo pictures: as a list, and the first ones under a key each."""
-        if self.run is not None and step >= self.first_step:
-            self._try(lambda: self._log_examples(examples, step))
-
-    def _log_examples(self, examples: Examples, step: int) -> None:
         import wandb
 
+        if step < self.first_step:
+            return
         row: dict[str, Any] = {}
         if self._server_available():
             row = {t.name: wandb_table(t) for t in examples.tables}
@@ -188,25 +198,20 @@ class Tracker:
             row["overview"] = wandb.Image(examples.overview.pixels)
         self.run.log(row, step=step)
 
+    @_never_raises
     def log_files(self, name: str, kind: str, files: list[Path], aliases: list[str]) -> None:
         """Log an artifact version ``name`` of type ``kind`` that holds ``files``."""
-        if self.run is not None and self._server_available():
-            self._try(lambda: self._log_files(name, kind, files, aliases))
-
-    def _log_files(self, name: str, kind: str, files: list[Path], aliases: list[str]) -> None:
         import wandb
 
-        artifact = wandb.Artifact(artifact_name(name), type=kind)
-        for file in files:
-            artifact.add_file(str(file))
-        self.run.log_artifact(artifact, aliases=aliases)
+        if self._server_available():
+            artifact = wandb.Artifact(artifact_name(name), type=kind)
+            for file in files:
+                artifact.add_file(str(file))
+            self.run.log_artifact(artifact, aliases=aliases)
 
+    @_never_raises
     def log_dataset(self, dataset: Mapping[str, Any]) -> None:
         """Log the data set as an artifact: a reference to its files, or how it was made."""
-        if self.run is not None:
-            self._try(lambda: self._log_dataset(dataset))
-
-    def _log_dataset(self, dataset: Mapping[str, Any]) -> None:
         import wandb
 
         name, kind = artifact_name(f"data-{dataset['name']}"), "dataset"
@@ -216,22 +221,22 @@ class Tracker:
                 file.write(f"{encodable(dataset['source'])}\nSHA-256 {dataset['checksum']}\n")
         self.run.log_artifact(artifact)
 
+    @_never_raises
     def log_code(self, root: Path) -> None:
         """Log the project's own source as an artifact, unless W&B's settings forbid it."""
-        if self.run is None or self.run.settings.save_code is False:  # WANDB_DISABLE_CODE
-            return
-        self._call("log_code", str(root), name="convtune-source", include_fn=_is_source)
+        if self.run.settings.save_code is not False:  # WANDB_DISABLE_CODE
+            self.run.log_code(str(root), name="convtune-source", include_fn=_is_source)
 
+    @_never_raises
     def preempting(self) -> None:
         """Mark the run as preempted, so that W&B's agent starts it again."""
-        self._call("mark_preempting")
+        self.run.mark_preempting()
 
     def finish(self, exit_code: int, summary: dict[str, Any]) -> None:
         """Close the W&B run with its exit code; online, wait for the server at most a minute."""
-        if self.run is not None:
-            self._try(lambda: self.run.summary.update(encodable(summary)))
-            self._try(lambda: self._finish(exit_code))
-        if self._failed:
+        self._update_summary(summary)
+        self._finish(exit_code)
+        if self.failed:
             import wandb
 
             with contextlib.suppress(Exception):  # reported already; else it fails again at exit
@@ -239,10 +244,11 @@ class Tracker:
         if self._set_data_dir:
             os.environ.pop("WANDB_DATA_DIR", None)
 
-    def address(self) -> dict[str, Any]:
-        """Where the W&B run is: mode, url (online), folder, and the command that uploads it."""
-        return {"mode": self.mode} | self._address
+    @_never_raises
+    def _update_summary(self, summary: dict[str, Any]) -> None:
+        self.run.summary.update(encodable(summary))
 
+    @_never_raises
     def _finish(self, exit_code: int) -> None:
         try:
             self.run.finish(exit_code=exit_code)
@@ -251,6 +257,10 @@ class Tracker:
                 f"W&B has not taken everything within {FINISH_SECONDS} s; upload the rest with: "
                 f"{self._address['sync_command']}"
             )
+
+    def address(self) -> dict[str, Any]:
+        """Where the W&B run is: mode, url (online), folder, and the command that uploads it."""
+        return {"mode": self.mode} | self._address
 
     def _server_available(self) -> bool:
         """Whether blocking uploads (tables, artifacts) may be sent; W&B's client keeps the rest."""
@@ -262,18 +272,6 @@ class Tracker:
                 "the run folder until it does"
             )
         return available
-
-    def _call(self, method: str, *args: Any, **kwargs: Any) -> None:
-        if self.run is not None:
-            self._try(lambda: getattr(self.run, method)(*args, **kwargs))
-
-    def _try(self, call: Callable[[], object]) -> None:
-        try:
-            call()
-        except Exception as error:  # whatever W&B does, the run goes on
-            if not self._failed:
-                log.warning(f"W&B failed ({_one_line(error)}); the run goes on, see metrics.csv")
-            self._failed = True
 
 
 def _resume_of_new_run() -> str | None:
@@ -287,7 +285,6 @@ def _one_line(error: Exception) -> str:
 
 
 def _is_source(path: str, root: str) -> bool:
-    parts = Path(path).relative_to(root).parts
-    return path.endswith((".py", ".yaml", "requirements.txt")) and not any(
-        part in ("runs", "studies", "wandb", ".git") or "venv" in part for part in parts
-    )
+    folder = Path(path).relative_to(root).parts[0]
+    mine = folder not in ("runs", "studies", "wandb", ".git") and "venv" not in folder
+    return mine and path.endswith((".py", ".yaml", "requirements.txt"))

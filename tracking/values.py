@@ -39,17 +39,13 @@ def data_files(dataset: Mapping[str, Any]) -> Path | None:
 def add_files_by_reference(artifact: Any, dataset: Mapping[str, Any]) -> bool:
     """Add references to the data set's files; False where it has none that W&B can name."""
     source = data_files(dataset)
-    if source is None or not _names_are_encodable(source):
+    if source is None or any(str(p) != encodable(str(p)) for p in (source, *source.rglob("*"))):
         return False
     try:
         artifact.add_reference(source.resolve().as_uri(), name="images", checksum=False)
     except OSError:  # a link to itself or to nothing among the files, which W&B cannot skip
         return False
     return True
-
-
-def _names_are_encodable(folder: Path) -> bool:
-    return all(str(path) == encodable(str(path)) for path in (folder, *folder.rglob("*")))
 
 
 def wandb_table(table: Table) -> Any:
