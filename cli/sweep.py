@@ -74,7 +74,6 @@ def sweep(**given: Any) -> int:
 
     Example: python train.py sweep sweep_configs/smoke.yaml --jobs 2
     """
-    from sweeps.preflight import preflight
     from sweeps.sweep_file import read_sweep
 
     options = SweepOptions(**given)
@@ -87,8 +86,7 @@ def sweep(**given: Any) -> int:
     if definition and options.images:
         definition = definition.shortened(options.images, options.val_images)
     if definition and options.dry_run:
-        if note := preflight(definition):
-            click.echo(note, err=True)
+        definition.check_data()
         return _print_commands(definition)
     mode = _engine(options, definition)
     if mode == "online":
@@ -125,7 +123,7 @@ def _print_commands(definition: Any) -> int:
 
 
 def _engine(options: SweepOptions, definition: Any) -> str:
-    from sweeps.online import is_known
+    from sweeps.online import address_file
     from tracking.server import choose_connection
 
     if options.study and (options.join or options.mode == "online"):
@@ -136,7 +134,7 @@ def _engine(options: SweepOptions, definition: Any) -> str:
     if options.join and connection.mode != "online":
         reason = connection.reason or f"mode {connection.mode}"
         raise InputError(f"--join {options.join}: needs W&B's server: {reason}")
-    if connection.reason and definition and is_known(definition):
+    if connection.reason and definition and address_file(definition).exists():
         raise InputError(
             f"{definition.file}: its sweep is on W&B's server, but {connection.reason}; try again "
             "later, or give --mode offline to train its points here once more"
@@ -166,13 +164,8 @@ def _labels(options: SweepOptions, definition: Any) -> dict[str, str]:
 
 def _run_options(options: SweepOptions) -> dict[str, Any]:
     """What both engines are told about when to stop."""
-    from sweeps.supervisor import Limits
-
-    return {
-        "limits": Limits(options.max_failures, options.max_hours),
-        "count": options.count,
-        "retry_failed": options.retry_failed,
-    }
+    names = ("count", "retry_failed", "max_failures", "max_hours")
+    return {name: getattr(options, name) for name in names}
 
 
 def _offline(options: SweepOptions, definition: Any, mode: str) -> int:
@@ -185,14 +178,12 @@ def _offline(options: SweepOptions, definition: Any, mode: str) -> int:
         raise InputError("--new: is for sweeps on W&B's server; give --study FILE for another here")
     from sweeps.children import Children, gpu_list
     from sweeps.offline import log_folder, run_offline
-    from sweeps.preflight import preflight
     from sweeps.storage import named_errors
     from sweeps.study import Study
     from sweeps.worker import Job
 
     gpus = gpu_list(options.gpus)
-    if note := preflight(definition):
-        click.echo(note, err=True)
+    definition.check_data()
     command = uuid.uuid4().hex
     tracking = {"mode": mode} | _project_and_entity(options, definition)
     tracking |= _labels(options, definition)
@@ -210,7 +201,6 @@ def _offline(options: SweepOptions, definition: Any, mode: str) -> int:
 def _online(options: SweepOptions, definition: Any) -> int:
     from sweeps.children import ROOT, Children, gpu_list
     from sweeps.online import OnlineSweep, known_sweep, remember, run_online
-    from sweeps.preflight import preflight
     from tracking.server import choose_connection
 
     if options.runs_dir != "runs":
@@ -220,7 +210,7 @@ def _online(options: SweepOptions, definition: Any) -> int:
         )
     gpus = gpu_list(options.gpus)
     if definition and not options.status:  # agents run the points in the project's folder
-        preflight(definition, ROOT)
+        definition.check_data(ROOT)
     connection = choose_connection(options.mode)
     place = {"project": connection.project} | _project_and_entity(options, definition)
     if connection.entity:
@@ -230,7 +220,7 @@ def _online(options: SweepOptions, definition: Any) -> int:
         if options.dry_run:
             return _print_commands(server.sweep)
         if not options.status:
-            preflight(server.sweep, ROOT)
+            server.sweep.check_data(ROOT)
     else:
         server = None if options.new else known_sweep(definition)
         if server is None and not options.status:

@@ -43,10 +43,7 @@ class Child:
 
     def stop(self) -> None:
         """Ask it to save the current run and end. Agents count Ctrl-C themselves."""
-        if self.command.is_agent:
-            self.process.send_signal(signal.SIGINT)
-        else:
-            self.process.terminate()
+        self.process.send_signal(signal.SIGINT if self.command.is_agent else signal.SIGTERM)
 
     def kill(self) -> None:
         """End it now, with the processes it started."""
@@ -54,11 +51,6 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-
-    def last_line(self) -> str:
-        """The last line of its log."""
-        text = self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
-        return (text.rstrip().split("\n")[-1]) or "no message"
 
 
 class Children:
@@ -71,22 +63,14 @@ class Children:
         self.jobs, self.gpus, self.logs, self.kind = jobs, gpus, logs, kind
         self.all: list[Child] = []
 
-    def free_number(self) -> int:
-        """The lowest number that no child has."""
-        return min(set(range(self.jobs + 1)) - {child.number for child in self.all})
-
-    def log_of(self, number: int) -> Path:
-        """The log file of child ``number``."""
-        return self.logs / f"{self.kind}-{os.uname().nodename}-{number}.log"
-
     def start(self, command: Command) -> None:
-        """Start a child; several share the cores."""
-        number = self.free_number()
-        log = self.log_of(number)
+        """Start a child under the lowest free number; several share the cores."""
+        number = min(set(range(self.jobs + 1)) - {child.number for child in self.all})
+        log = self.logs / f"{self.kind}-{os.uname().nodename}-{number}.log"
         self.logs.mkdir(parents=True, exist_ok=True)
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-        env = os.environ | {"PYTHONPATH": path, "SWEEP_WORKER_LOG": str(log)}
-        env |= thread_share(self.jobs) | command.env
+        env = thread_share(self.jobs) | os.environ | command.env
+        env |= {"PYTHONPATH": path, "SWEEP_WORKER_LOG": str(log.resolve())}
         if self.gpus:
             env["CUDA_VISIBLE_DEVICES"] = self.gpus[number % len(self.gpus)]
         wrapper = ["-m", "sweeps.parent_death", str(os.getpid())]
@@ -98,9 +82,7 @@ class Children:
             )  # fmt: skip
         self.all.append(Child(number, process, log, command))
         if process.stdin and command.line is not None:
-            with contextlib.suppress(
-                BrokenPipeError
-            ):  # it has ended: the supervisor reports its exit
+            with contextlib.suppress(BrokenPipeError):  # the supervisor reports its exit
                 process.stdin.write(command.line.encode())
                 process.stdin.flush()
 
@@ -112,9 +94,7 @@ class Children:
 
 
 def thread_share(jobs: int) -> dict[str, str]:
-    """Cores shared fairly among ``jobs`` processes, unless the user has set the number."""
-    if "OMP_NUM_THREADS" in os.environ:
-        return {}
+    """Cores shared fairly among ``jobs`` processes."""
     known = hasattr(os, "sched_getaffinity")  # Linux: the cores that this process may use
     cores = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
     return {"OMP_NUM_THREADS": str(max(1, cores // jobs))}
@@ -126,11 +106,11 @@ def gpu_list(text: str | None) -> list[str]:
         return []
     import torch
 
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     there = [str(number) for number in range(torch.cuda.device_count())]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible and there:
-        there = [name.strip() for name in visible.split(",")]
-    wanted = there if text == "all" else [name.strip() for name in text.split(",")]
+        there = visible.replace(" ", "").split(",")
+    wanted = there if text == "all" else text.replace(" ", "").split(",")
     if not there or not set(wanted) <= set(there):
         found = ", ".join(there) or "none (no CUDA device)"
         raise InputError(f"--gpus {text}: all or numbers such as 0,1; found here: {found}")

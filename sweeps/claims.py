@@ -43,13 +43,11 @@ class Claims:
         while self._candidates or self._list_candidates():
             waiting, earlier = self._candidates.popleft()
             trial_id = waiting._trial_id
-            if self._state(trial_id) != TrialState.WAITING or not self._take(trial_id):
+            if not self._is(TrialState.WAITING, of=trial_id) or not self._take(trial_id):
                 continue
-            if any(self._state(other) in OPEN + DONE for other in earlier):
+            if any(self._is(*OPEN, *DONE, of=other) for other in earlier):
                 self.study.record(trial_id, TrialState.FAIL, {"kind": "duplicate"})
-                continue
-            claim = self._sign(waiting)
-            if claim:
+            elif claim := self._sign(waiting):
                 return claim
         return None
 
@@ -67,31 +65,26 @@ class Claims:
                 seen[key].append(trial._trial_id)
         return bool(self._candidates)
 
-    def _state(self, trial_id: int) -> TrialState:
-        return self.storage.get_trial(trial_id).state
+    def _is(self, *states: TrialState, of: int) -> bool:
+        return self.storage.get_trial(of).state in states
 
     def _take(self, trial_id: int) -> bool:
         """Set a waiting trial to running; False if another process was first.
 
         Who wants it is written first: a process killed in between is known to have ended.
         """
-        try:
-            name = f"{CLAIMANT_PREFIX}{self.id}"
-            self.storage.set_trial_user_attr(trial_id, name, this_process())
-            return self.storage.set_trial_state_values(trial_id, TrialState.RUNNING)
-        except UpdateFinishedTrialError:
-            return False
+        claimant = {f"{CLAIMANT_PREFIX}{self.id}": this_process()}
+        return self.study.write(trial_id, claimant) and self.study.record(
+            trial_id, TrialState.RUNNING, {}
+        )
 
     def _sign(self, waiting: FrozenTrial) -> Claim | None:
         """Write who owns the trial; None if the claim was taken away or nothing is left to draw."""
         point, trial_id = self.study.by_key[self.study.key(waiting)], waiting._trial_id
-        try:
-            if self.sweep.method != "bayes":
-                self._write_claim(trial_id, point.args, point.key)
-                return Claim(point, trial_id, point.key)
+        if self.sweep.method == "bayes":
             return self._sign_draw(waiting, point.key)
-        except UpdateFinishedTrialError:
-            return None
+        signed = self._write_claim(trial_id, point.args, point.key)
+        return Claim(point, trial_id, point.key) if signed else None
 
     def _sign_draw(self, waiting: FrozenTrial, key: str) -> Claim | None:
         """Draw the settings of a bayes point, unlike those of every other, and claim it."""
@@ -104,8 +97,9 @@ class Claims:
                 attrs = {"kind": "exhausted", "reason": reason}
                 self.study.record(trial_id, TrialState.FAIL, attrs)
                 return None
-            setting = self.sweep.point(draw.args, strict=False)
-            self._write_claim(trial_id, draw.args, setting.key)
+            setting = self.sweep.point(draw.args)
+            if not self._write_claim(trial_id, draw.args, setting.key):
+                return None
             # Two workers may draw the same setting at the same time: the earlier trial keeps it.
             if setting.key not in self._used_keys(key, before=waiting.number):
                 draw.record(self.sweep, self.storage, trial_id)
@@ -123,18 +117,14 @@ class Claims:
             and (before is None or trial.number < before)
         }
 
-    def _write_claim(self, trial_id: int, args: dict[str, Any], key: str) -> None:
+    def _write_claim(self, trial_id: int, args: dict[str, Any], key: str) -> bool:
         claim = {"time": time.time(), "owner": this_process(), "args": args, "key": key}
         claim |= {"runs_dir": self.study.runs_dir, "command": self.study.command}
-        self.storage.set_trial_user_attr(trial_id, "claim", claim)
+        return self.study.write(trial_id, {"claim": claim})
 
     def heartbeat(self, trial_id: int) -> bool:
         """Renew a claim; False if it was taken away."""
-        try:
-            self.storage.set_trial_user_attr(trial_id, "beat", time.time())
-        except UpdateFinishedTrialError:
-            return False
-        return True
+        return self.study.write(trial_id, {"beat": time.time()})
 
     def report(self, claim: Claim, value: float, epoch: int) -> bool:
         """Record the validation after so many epochs; True when the run should end early.

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -16,38 +17,29 @@ from sweeps.children import Child, Children, Command
 from sweeps.owner import LEASE_SECONDS, claim_of
 from sweeps.progress import ProgressDisplay, Row
 from sweeps.space import Sweep
-from sweeps.study import PointStatus, Study, status_of
-from sweeps.supervisor import Limits, run_engine
+from sweeps.study import PointStatus, Study
+from sweeps.supervisor import Engine, Supervisor
 from sweeps.worker import STUDY_UNUSABLE, Job
 
 SIGNAL_HINTS = {"SIGKILL": " (out of memory?)", "SIGTERM": "", "SIGINT": ""}
 MAX_IDLE_DEATHS = 3  # of workers that were killed before they had a point
 
 
-class StudyEngine:
+class StudyEngine(Engine):
     """The workers of one command on a study. ``count`` is the most points they may train."""
 
-    poll_seconds = 1.0
-    start_interval = 0.0
-
     def __init__(self, study: Study, job: Job, count: int | None = None) -> None:
+        super().__init__()
         self.study, self.job, self.left = study, job, count
-        self.announced: set[int] = set()
         self.idle_deaths = 0
         self.noted_waiting = False
 
     def statuses(self) -> list[PointStatus]:
         return self.study.statuses()
 
-    def results(self, statuses: list[PointStatus]) -> list[PointStatus]:
-        found = []
-        for trial in self.study.own_trials():
-            if trial.state.is_finished() and trial.number not in self.announced:
-                self.announced.add(trial.number)
-                point = self.study.by_key.get(self.study.key(trial))
-                if point and trial.user_attrs.get("kind") not in ("duplicate", "exhausted"):
-                    found.append(status_of(point, [trial]))
-        return found
+    def has_ended(self, status: PointStatus) -> bool:
+        mine = status.attrs.get("claim", {}).get("command") == self.study.command
+        return mine and status.state != "running"
 
     def _running(self) -> Iterator[FrozenTrial]:
         return (t for t in self.study.own_trials() if not t.state.is_finished())
@@ -55,30 +47,24 @@ class StudyEngine:
     def next_command(self, children: Children) -> Command | None:
         """A worker, where more points wait than there are workers that have none yet."""
         waiting = self.study.waiting()
-        if self.left == 0 or not waiting:
-            return None
         pids = {child.process.pid for child in children.all}
         busy = sum(claim_of(trial)["owner"]["pid"] in pids for trial in self._running())
-        if len(children.all) - busy >= waiting:
+        if self.left == 0 or len(children.all) - busy >= waiting:
             return None
         count = None
         if self.left is not None:
             count = -(-self.left // (children.jobs - len(children.all)))
             self.left -= count
-        log_file = children.log_of(children.free_number())
-        job = replace(self.job, count=count, progress_file=str(log_file.with_suffix(".json")))
-        return Command(["-m", "sweeps.worker"], line=job.to_line(), count=count)
+        line = replace(self.job, count=count).to_line()
+        return Command(["-m", "sweeps.worker"], line=line, count=count)
 
     def work_remains(self) -> bool:
         """Whether points wait, or silent claims of others may turn out to be lost."""
         if self.left == 0:
             return False
-        attempted = {
-            self.study.key(trial)
-            for trial in self.study.own_trials()
-            if trial.state == TrialState.FAIL  # it may end its worker each time
-        }
-        self.study.enqueue_missing(exclude=attempted)
+        trials = self.study.own_trials()
+        failed = {self.study.key(t) for t in trials if t.state == TrialState.FAIL}
+        self.study.enqueue_missing(exclude=failed)  # it may end its worker each time
         if self.study.waiting():
             return True
         stale = self.study.stale()
@@ -96,31 +82,32 @@ class StudyEngine:
         with contextlib.suppress(OSError):
             child.log.with_suffix(".json").unlink(missing_ok=True)
         code, (reason, by_signal) = child.process.returncode, _cause(child)
-        trials = self.study.claims_by(child.process.pid)
+        trials = self.study.own_trials(child.process.pid)
         if self.left is not None and child.command.count:
             self.left += child.command.count - len(trials)
         for trial in trials:
             if not trial.state.is_finished():
                 lost = by_signal or code == STUDY_UNUSABLE
                 self.study.close_dead(trial, reason, lost, {"log": str(child.log.resolve())})
-        if code > 0 and not trials and not child.killed:
-            raise RunError(f"a worker could not work: {child.last_line()}; see {child.log}")
-        if by_signal and not trials and not child.killed:
-            self.idle_deaths += 1
-            if self.idle_deaths >= MAX_IDLE_DEATHS:
-                raise RunError(f"a worker could not start: {reason}")
+        if trials or child.killed:
+            return
+        if code > 0:
+            lines = child.log.read_text(encoding="utf-8", errors="replace").splitlines()
+            reason = lines[-1] if lines else "no message"
+            raise RunError(f"a worker could not work: {reason}; see {child.log}")
+        self.idle_deaths += by_signal
+        if self.idle_deaths >= MAX_IDLE_DEATHS:
+            raise RunError(f"a worker could not start: {reason}")
 
     def rows(self, statuses: list[PointStatus], children: Children) -> list[Row]:
         found = []
         claims = {claim["owner"]["pid"]: claim for claim in map(claim_of, self._running())}
         for child in sorted(children.all, key=lambda child: child.number):
-            claim = claims.get(child.process.pid)
-            known = {}
+            claim, known = claims.get(child.process.pid), {}
             with contextlib.suppress(OSError, ValueError):
                 known = json.loads(child.log.with_suffix(".json").read_text(encoding="utf-8"))
-            name = known.get("name", "starting")
             seconds = time.time() - claim["time"] if claim else None
-            found.append(Row(str(child.number), name, known, seconds))
+            found.append(Row(str(child.number), known.get("name", "starting"), known, seconds))
         return found
 
 
@@ -136,30 +123,30 @@ def _cause(child: Child) -> tuple[str, bool]:
     return f"the worker was killed by {name}{hint}", name in SIGNAL_HINTS
 
 
-def run_offline(
-    study: Study,
-    job: Job,
-    children: Children,
-    limits: Limits,
-    *,
-    count: int | None = None,
-    retry_failed: bool = False,
-) -> int:
-    """Train a sweep's points with local workers; exit code of ``run_engine``.
-
-    Raises ``RunError`` when workers cannot start or the study cannot be written.
-    """
-    engine = StudyEngine(study, job, count)
-    display = ProgressDisplay(study.sweep, children.jobs)
-    study.enqueue_missing(retry_failed)
-    code = run_engine(engine, children, display, limits, study.statuses(), study.statuses)
-    if code == 130:
-        display.print("Stopped; give the same command again to go on.")
-    return code
-
-
 def log_folder(where: str, sweep: Sweep) -> Path:
     """Where workers write their logs: beside a journal, else under studies/."""
     if "://" in where:
         return Path("studies") / f"{sweep.file_name}-logs"
     return Path(where).parent / f"{Path(where).stem}-logs"
+
+
+def run_offline(
+    study: Study,
+    job: Job,
+    children: Children,
+    *,
+    count: int | None = None,
+    retry_failed: bool = False,
+    **limits: Any,
+) -> int:
+    """Train a sweep's points with local workers; exit code and ``limits`` of ``Supervisor``.
+
+    Raises ``RunError`` when workers cannot start or the study cannot be written.
+    """
+    display = ProgressDisplay(study.sweep, children.jobs)
+    study.enqueue_missing(retry_failed)
+    supervisor = Supervisor(StudyEngine(study, job, count), children, display, **limits)
+    code = supervisor.run(study.statuses(), study.statuses)
+    if code == 130:
+        display.print("Stopped; give the same command again to go on.")
+    return code

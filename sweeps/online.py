@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import sys
+from collections import defaultdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from sweeps.children import ROOT, Child, Children, Command
 from sweeps.progress import ProgressDisplay, Row
 from sweeps.space import Point, Sweep
 from sweeps.study import PointStatus
-from sweeps.supervisor import Limits, run_engine
+from sweeps.supervisor import Engine, Supervisor
 from sweeps.sweep_file import parse_sweep
 from tracking.api import NotFound, create_sweep, find_sweep, runs_of
 from tracking.server import is_current_server, wandb_settings
@@ -76,7 +77,7 @@ class OnlineSweep:
         config = {k: v for k, v in sweep.config.items() if k not in ("group", "tags", "notes")}
         if sweep.run_cap and sweep.seeds:
             config["run_cap"] = sweep.run_cap * sweep.seeds
-            if sweep.method == "grid" and sweep.rows() != sweep.rows(False)[: config["run_cap"]]:
+            if sweep.method == "grid" and sweep.seeds > 1 and sweep.varied[-1] != "seed":
                 raise InputError(
                     f"{sweep.file}: run_cap with --seeds: W&B's server would stop within a "
                     "setting; leave run_cap out, or give --mode offline"
@@ -85,27 +86,26 @@ class OnlineSweep:
 
     def statuses(self) -> list[PointStatus]:
         """The state of every point on the server, in the sweep's order."""
-        runs = runs_of(self.path)
+        runs = [(self._point(run), run) for run in runs_of(self.path)]
         if self.sweep.method == "grid":
-            by_key: dict[str, list[Any]] = {}
-            for run in runs:
-                by_key.setdefault(self._point(run).key, []).append(run)
-            return [self._status(p, by_key.get(p.key, [])) for p in self.sweep.grid()]
-        found = [self._status(self._point(run), [run]) for run in runs]
-        to_come = max(0, (self.sweep.run_cap or 0) * (self.sweep.seeds or 1) - len(runs))
+            by_key: dict[str, list[Any]] = defaultdict(list)
+            for point, run in runs:
+                by_key[point.key].append(run)
+            return [self._status(point, by_key[point.key]) for point in self.sweep.grid()]
+        to_come = (self.sweep.run_cap or 0) * (self.sweep.seeds or 1) - len(runs)
+        found = [self._status(point, [run]) for point, run in runs]
         return found + [PointStatus(Point({}, "to come"), "missing")] * to_come
 
     def _point(self, run: Any) -> Point:
         args = {k: v for k, v in sorted(run.config.items()) if k in self.sweep.parameters}
-        return self.sweep.point(args, strict=False)
+        return self.sweep.point(args)
 
     def _status(self, point: Point, runs: list[Any]) -> PointStatus:
         """A point's best run decides: a finished one, else one that runs, else the last."""
-        order = ["finished", "running", "pending"]
-        runs = sorted(runs, key=lambda r: order.index(r.state) if r.state in order else len(order))
         if not runs:
             return PointStatus(point, "missing")
-        run = runs[0]
+        order = {"finished": 0, "running": 1, "pending": 2}
+        run = min(runs, key=lambda run: order.get(run.state, 3))
         summary = dict(run.summary)
         value: Any = summary.get(self.sweep.metric)
         value = value.get("last", value.get("min")) if hasattr(value, "get") else value
@@ -114,47 +114,52 @@ class OnlineSweep:
         state = STATES.get(run.state, "failed")
         if state == "done" and summary.get("state") == "stopped":
             state = "stopped"
-        if state == "done" and not isinstance(value, int | float):
-            state, attrs["reason"] = "failed", f"the run ended without {self.sweep.metric}"
-        elif state == "failed":
+        if not isinstance(value, int | float):
+            value = None
+            if state == "done":
+                state, attrs["reason"] = "failed", f"the run ended without {self.sweep.metric}"
+        if state == "failed" and "reason" not in attrs:
             attrs["reason"] = str(summary.get("reason") or f"the run {run.state}; see {run.url}")
-        ended = state in ("done", "stopped") and isinstance(value, int | float)
-        return PointStatus(point, state, attrs, value if ended else None)
+        return PointStatus(point, state, attrs, value if state in ("done", "stopped") else None)
 
 
-class AgentEngine:
+class AgentEngine(Engine):
     """W&B's agents on a sweep, then the runs of failed points again where asked."""
 
     poll_seconds = 5.0
     start_interval = 2.0  # agents that start together were seen to get the same point
 
     def __init__(
-        self, server: OnlineSweep, display: ProgressDisplay, statuses: list[PointStatus]
+        self,
+        server: OnlineSweep,
+        display: ProgressDisplay,
+        statuses: list[PointStatus],
+        env: dict[str, str],
     ) -> None:
-        self.server, self.display = server, display
-        self.seen = {status.point.key: status.state for status in statuses}
+        super().__init__()
+        self.results(statuses)  # what has ended before is not announced
+        self.server, self.display, self.env = server, display, env
         self.queue: list[Command] = []
         self.trouble = ""
 
-    def add_agents(self, number: int, count: int | None, env: dict[str, str]) -> None:
+    def add_agents(self, number: int, count: int | None) -> None:
         """Start ``number`` agents, for ``count`` points together."""
         # The server tells agents to run "python": it must be this one, with its packages.
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-        env = env | {"PATH": path, "WANDB_AGENT_DISABLE_FLAPPING": "true",
-                     "WANDB_AGENT_MAX_INITIAL_FAILURES": "1000000"}  # fmt: skip
+        env = self.env | {"PATH": path, "WANDB_AGENT_DISABLE_FLAPPING": "true",
+                          "WANDB_AGENT_MAX_INITIAL_FAILURES": "1000000"}  # fmt: skip
         for index in range(number if count is None else min(number, count)):
-            share = (
-                [] if count is None else ["--count", str((count + number - 1 - index) // number)]
-            )
-            arguments = ["-m", "wandb", "agent", *share, self.server.path]
-            self.queue.append(Command(arguments, env, is_agent=True))
+            command = ["-m", "wandb", "agent", self.server.path]
+            if count is not None:
+                command += ["--count", str((count + number - 1 - index) // number)]
+            self.queue.append(Command(command, env, is_agent=True))
 
-    def add_run(self, status: PointStatus, env: dict[str, str]) -> None:
+    def add_run(self, status: PointStatus) -> None:
         """Run a point as an agent would: a failed one again, or one unknown to the server."""
-        self.seen.pop(status.point.key, None)
+        self.announced.discard((status.point.key, "failed"))
         entity, project, sweep_id = self.server.path.split("/")
         made = hashlib.sha256(f"{sweep_id} {status.point.key}".encode()).hexdigest()[:8]
-        env = env | {
+        env = self.env | {
             "WANDB_ENTITY": entity, "WANDB_PROJECT": project, "WANDB_SWEEP_ID": sweep_id,
             "WANDB_RUN_ID": status.attrs.get("run_id", made),
         }  # fmt: skip
@@ -162,25 +167,18 @@ class AgentEngine:
         self.queue.append(Command([str(ROOT / "train.py"), *command], env))
 
     def statuses(self) -> list[PointStatus] | None:
-        found, trouble = None, ""
         try:
-            found = self.server.statuses()
+            found, trouble = self.server.statuses(), ""
         except Exception as error:  # any of the client's errors: the next poll may succeed
+            found = None
             trouble = f"W&B's server cannot be asked: {type(error).__name__}; the agents go on"
             if trouble != self.trouble:
                 self.display.print(trouble)
         self.trouble = trouble
         return found
 
-    def results(self, statuses: list[PointStatus]) -> list[PointStatus]:
-        over = ("done", "stopped", "failed")
-        found = [
-            status
-            for status in statuses
-            if status.state in over and self.seen.get(status.point.key) != status.state
-        ]
-        self.seen |= {status.point.key: status.state for status in statuses}
-        return found
+    def has_ended(self, status: PointStatus) -> bool:
+        return status.state in ("done", "stopped", "failed")
 
     def next_command(self, children: Children) -> Command | None:
         return self.queue.pop(0) if self.queue else None
@@ -204,30 +202,30 @@ class AgentEngine:
 def run_online(
     server: OnlineSweep,
     children: Children,
-    limits: Limits,
     env: dict[str, str],
     *,
     count: int | None = None,
     retry_failed: bool = False,
+    **limits: Any,
 ) -> int:
-    """Run W&B's agents until the server has no more points; exit code of ``run_engine``."""
+    """Run W&B's agents until the server has no more points.
+
+    ``env`` is added to the environment of every run; exit code and ``limits`` of ``Supervisor``.
+    """
     statuses = server.statuses()
     display = ProgressDisplay(server.sweep, children.jobs)
-    engine = AgentEngine(server, display, statuses)
+    engine = AgentEngine(server, display, statuses, env)
     display.print(f"W&B sweep {server.path}: {server.url}")
     missing = [status for status in statuses if status.state == "missing"]
     known = server.sweep.method != "grid" or server.is_of_file
     extra = [s for s in missing if not known and s.point.key not in server.server_keys]
     if len(missing) > len(extra):
-        engine.add_agents(min(children.jobs, len(missing) - len(extra)), count, env)
+        engine.add_agents(min(children.jobs, len(missing) - len(extra)), count)
     if extra:
         display.print(f"{len(extra)} points are not in the server's sweep; this command adds them")
-    for status in extra:
-        engine.add_run(status, env)
-    for status in statuses if retry_failed else ():
-        if status.state == "failed":
-            engine.add_run(status, env)
-    return run_engine(engine, children, display, limits, statuses, server.statuses)
+    for status in extra + [s for s in statuses if retry_failed and s.state == "failed"]:
+        engine.add_run(status)
+    return Supervisor(engine, children, display, **limits).run(statuses, server.statuses)
 
 
 def known_sweep(sweep: Sweep) -> OnlineSweep | None:
@@ -236,7 +234,7 @@ def known_sweep(sweep: Sweep) -> OnlineSweep | None:
     Raises ``InputError`` where it cannot be read, is gone, or has other parameters.
     """
     try:
-        known = json.loads(_memory(sweep).read_text(encoding="utf-8"))
+        known = json.loads(address_file(sweep).read_text(encoding="utf-8"))
         path, server = known["path"], known.get("server")
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -259,13 +257,9 @@ def known_sweep(sweep: Sweep) -> OnlineSweep | None:
 def remember(online: OnlineSweep) -> None:
     """Store the address, so that the same command continues this sweep."""
     known = {"path": online.path, "server": wandb_settings().base_url}
-    write_text_atomically(_memory(online.sweep), json.dumps(known) + "\n")
+    write_text_atomically(address_file(online.sweep), json.dumps(known) + "\n")
 
 
-def is_known(sweep: Sweep) -> bool:
-    """Whether the same command made a sweep on a server before."""
-    return _memory(sweep).exists()
-
-
-def _memory(sweep: Sweep) -> Path:
+def address_file(sweep: Sweep) -> Path:
+    """Where the address of the sweep that the same command made on a server is kept."""
     return Path("studies") / f"{sweep.file_name}.wandb"

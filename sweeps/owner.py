@@ -7,7 +7,7 @@ have to agree to a minute or two.
 """
 
 import contextlib
-import json
+import math
 import os
 import socket
 import time
@@ -17,7 +17,7 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from common.errors import InputError
-from sweeps.yaml_file import read_yaml
+from tracking.record import FolderRun, read_run_folder
 
 PROC = Path("/proc")
 HEARTBEAT_SECONDS = 20
@@ -70,49 +70,44 @@ def claim_of(trial: FrozenTrial) -> dict[str, Any]:
 
 def is_lost(trial: FrozenTrial) -> bool:
     """Whether the owner of a running trial has ended or gone silent."""
-    claim, gone = claim_of(trial), _owner_is_gone(trial)
-    if not claim and _age(trial) > CLAIM_GRACE_SECONDS:
-        return True
-    return _age(trial) > LEASE_SECONDS if gone is None else gone
+    return _silence(trial) > LEASE_SECONDS
 
 
 def is_stale(trial: FrozenTrial) -> bool:
     """Whether a running trial has shown no recent sign of life: lost, or soon known to live."""
-    gone = _owner_is_gone(trial)
-    if gone is None:
-        return not claim_of(trial) or _age(trial) >= 2 * HEARTBEAT_SECONDS
-    return gone
+    return _silence(trial) >= 2 * HEARTBEAT_SECONDS
 
 
-def _age(trial: FrozenTrial) -> float:
-    """Seconds since a claim was made or last renewed."""
+def _silence(trial: FrozenTrial) -> float:
+    """Seconds since the last sign of life; 0 if the owner is seen to live, infinite if to be gone.
+
+    A claim that was never signed counts as old: it is lost after ``CLAIM_GRACE_SECONDS``.
+    """
+    claim, attrs = claim_of(trial), trial.user_attrs
+    owner = claim.get("owner")
+    claimants = [v for k, v in attrs.items() if k.startswith(CLAIMANT_PREFIX)]
+    gone = {is_gone(process) for process in ([owner] if owner else claimants)}
+    if gone == {True}:
+        return math.inf
+    if owner and gone == {False}:
+        return 0.0
     started = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
-    return time.time() - trial.user_attrs.get("beat", claim_of(trial).get("time", started))
+    age = time.time() - attrs.get("beat", claim.get("time", started))
+    return age if claim else age + LEASE_SECONDS - CLAIM_GRACE_SECONDS
 
 
-def _owner_is_gone(trial: FrozenTrial) -> bool | None:
-    owner = claim_of(trial).get("owner")
-    if owner:
-        return is_gone(owner)
-    claimants = [v for k, v in trial.user_attrs.items() if k.startswith(CLAIMANT_PREFIX)]
-    return True if claimants and all(map(is_gone, claimants)) else None
-
-
-def finished_run(trial: FrozenTrial, sweep_name: str) -> dict[str, Any] | None:
+def finished_run(trial: FrozenTrial, sweep_name: str) -> FolderRun | None:
     """The run of a claim, if it finished before its worker could record it.
 
     Older runs of the same point, of an earlier study, are not the claim's.
     """
     claim = claim_of(trial)
     for file in Path(claim["runs_dir"]).glob("*/summary.json") if claim else ():
-        with contextlib.suppress(OSError, ValueError, InputError):
+        with contextlib.suppress(OSError, InputError):
             if file.stat().st_mtime < claim["time"] - CLOCK_SECONDS:
                 continue
-            summary = json.loads(file.read_text(encoding="utf-8"))
-            config = read_yaml(file.parent / "config.yaml")[0]
-            sweep = config.get("sweep") or {}
-            mine = (sweep.get("name"), sweep.get("point")) == (sweep_name, claim["key"])
-            if mine and summary.get("state") == "finished":
-                attrs = {"folder": str(file.parent), "run_id": summary["run_id"]}
-                return {"attrs": attrs, "value": summary["last"]}
+            run = read_run_folder(file.parent)
+            point = (run.config.get("sweep") or {}).get("point")
+            if (run.sweep, point, run.state) == (sweep_name, claim["key"], "finished"):
+                return run
     return None

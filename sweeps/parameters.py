@@ -3,9 +3,9 @@
 import itertools
 import json
 import math
-from collections.abc import Callable, Sequence
+from bisect import bisect
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
@@ -23,10 +23,8 @@ DISTRIBUTIONS = {
     "log_normal": ("mu", "sigma"), "q_log_normal": ("mu", "sigma", "q"),
 }  # fmt: skip
 DEFAULTS = {"q": 1, "mu": 0, "sigma": 1}
-PARAMETER_KEYS = (
-    "distribution", "value", "values", "probabilities", "min", "max", "q", "mu", "sigma",
-    "parameters",
-)  # fmt: skip
+PARAMETER_KEYS = ("distribution", *dict.fromkeys(sum(DISTRIBUTIONS.values(), ())))
+BOUNDED = ("q_uniform", "q_log_uniform_values")  # multiples of q within min and max
 RESERVED_PARAMETERS = ("mode", "runs_dir", "resume")
 
 
@@ -81,12 +79,12 @@ class Parameter:
 
     def at(self, quantile: float) -> Any:
         """The value at ``quantile`` in [0, 1) of the distribution."""
-        if self.values:
-            return self._choose(quantile)
-        kind = self.distribution.removeprefix("q_")
-        if kind == "int_uniform":
-            return int(self.low) + int(quantile * self.count)
-        low, high = self.low, self.high
+        if self.weights:
+            sums = list(itertools.accumulate(self.weights))
+            return self.values[bisect(sums, quantile * sums[-1])]
+        if self.distribution in ("constant", "categorical", "int_uniform"):
+            return self.listed()[int(quantile * self.count)]
+        kind, low, high = self.distribution.removeprefix("q_"), self.low, self.high
         if "normal" in kind:
             value = NormalDist(low, high).inv_cdf(min(max(quantile, 1e-12), 1 - 1e-12))
         else:
@@ -99,122 +97,110 @@ class Parameter:
             value = math.exp(value)
         elif kind.startswith("inv_log_"):
             value = math.exp(-value)
-        return self.rounded(value)
+        return value if self.step is None else self._quantised(value, self.step)
 
-    def rounded(self, value: float) -> float:
-        """``value`` as a multiple of the quantum, within the bounds; whole for a whole quantum."""
-        if self.step is None:
-            return value
-        number = round(value / self.step)
-        if self.distribution in ("q_uniform", "q_log_uniform_values"):
-            first, last = math.ceil(self.low / self.step), math.floor(self.high / self.step)
-            number = min(max(number, first), last)
-        return number * self.step
-
-    def _choose(self, quantile: float) -> Any:
-        values = self.values if self.weights else self.listed()
-        if not self.weights:
-            return values[int(quantile * len(values))]
-        sums = list(itertools.accumulate(self.weights))
-        return next(v for v, total in zip(values, sums, strict=True) if quantile * sums[-1] < total)
+    def _quantised(self, value: float, step: float) -> float:
+        """The nearest multiple of ``step`` within the bounds; whole for a whole ``step``."""
+        number = round(value / step)
+        if self.distribution in BOUNDED:
+            number = min(max(number, math.ceil(self.low / step)), math.floor(self.high / step))
+        return number * step
 
 
-def check_keys(file: Path, given: dict[str, Any], known: tuple[str, ...], what: str) -> None:
+def check_keys(given: dict[str, Any], known: Collection[str], what: str) -> None:
     for key in given:
         if key not in known:
             raise InputError(
-                f"{file}: {key!r} is not {what}, allowed are {', '.join(known)}."
-                f"{nearest(str(key), known)}"
+                f"{key!r} is not {what}, allowed are {', '.join(known)}.{nearest(str(key), known)}"
             )
 
 
-def require_one_of(file: Path, name: str, value: Any, known: tuple[str, ...]) -> str:
+def require_one_of(name: str, value: Any, known: Collection[str]) -> str:
     if value not in known:
-        raise InputError(f"{file}: {name} {value}: {one_of(value, known)}")
+        raise InputError(f"{name} {value}: {one_of(value, known)}")
     return value
 
 
-def flat_parameters(file: Path, given: Any) -> dict[str, Any]:
+def flat_parameters(given: Any) -> dict[str, Any]:
     """The specifications by option name, with underscores; nested groups are flattened."""
     if not isinstance(given, dict) or not given:
-        raise InputError(f"{file}: parameters must map option names to values: or min: and max:")
+        raise InputError("parameters must map option names to values: or min: and max:")
     found: dict[str, Any] = {}
     for key, spec in given.items():
-        name = str(key).replace("-", "_")
         nested = isinstance(spec, dict) and "parameters" in spec
-        inner = flat_parameters(file, spec["parameters"]) if nested else {name: spec}
+        inner = flat_parameters(spec["parameters"]) if nested else {str(key): spec}
         for option, content in inner.items():
-            if option in found:
-                raise InputError(f"{file}: parameter {option} is given twice (as {key}); give one")
-            if option in RESERVED_PARAMETERS:
+            name = option.replace("-", "_")
+            if name in found:
+                raise InputError(f"parameter {name} is given twice (as {key}); give one")
+            if name in RESERVED_PARAMETERS:
                 raise InputError(
-                    f"{file}: parameters: the sweep itself decides {option}; leave it out "
-                    "(train.py sweep has --mode and --runs-dir)"
+                    f"parameters: the sweep itself decides {name}; leave it out (train.py sweep "
+                    "has --mode and --runs-dir)"
                 )
-            found[option] = content
+            found[name] = content
     return found
 
 
-def parse_parameter(file: Path, name: str, spec: Any) -> Parameter:
-    where = f"{file}: parameter {name}"
+def parse_parameter(name: str, spec: Any) -> Parameter:
+    """The parameter ``name`` of a sweep file. Raises ``InputError``."""
+    where = f"parameter {name}"
     if not isinstance(spec, dict):
         raise InputError(f"{where}: write value: X, values: [X, Y] or min: and max:")
-    check_keys(file, spec, PARAMETER_KEYS, f"a key of parameter {name}")
+    check_keys(spec, PARAMETER_KEYS, f"a key of {where}")
     kind = spec.get("distribution") or _default_distribution(spec)
-    kind = require_one_of(file, f"parameter {name}: distribution", kind, tuple(DISTRIBUTIONS))
+    require_one_of(f"{where}: distribution", kind, DISTRIBUTIONS)
     if kind == "categorical" and "probabilities" in spec:
         kind = "categorical_w_probabilities"
     needs = DISTRIBUTIONS[kind]
     given = {k: v for k, v in DEFAULTS.items() if k in needs} | spec
-    if set(given) - {"distribution"} != set(needs):
+    given.pop("distribution", None)
+    if set(given) != set(needs):
         raise InputError(f"{where}: {kind} takes exactly {', '.join(needs)}")
-    if kind == "constant" or kind.startswith("categorical"):
-        return _choice(where, given)
-    return _range(where, kind, [given[key] for key in needs])
+    try:
+        if needs[0] in ("value", "values"):
+            return _choice(given)
+        return _range(kind, *(given[key] for key in needs))
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
 
 
-def _choice(where: str, given: dict[str, Any]) -> Parameter:
+def _choice(given: dict[str, Any]) -> Parameter:
+    kind = "constant" if "value" in given else "categorical"
     values = [given["value"]] if "value" in given else given["values"]
     if not isinstance(values, list) or not values or not all(map(_is_plain, values)):
         raise InputError(
-            f"{where}: must be plain values or lists of them, one or more, for example "
-            "values: [3, '3:9']"
+            "must be plain values or lists of them, one or more, for example values: [3, '3:9']"
         )
-    weights = given.get("probabilities")
-    if weights is None:
-        return Parameter("constant" if "value" in given else "categorical", tuple(values))
-    numbers = isinstance(weights, list) and all(map(is_number, weights))
-    if not numbers or len(weights) != len(values) or min(weights) < 0:
-        raise InputError(f"{where}: probabilities must be one number from 0 up for each value")
-    if not math.isclose(sum(weights), 1, abs_tol=1e-6):
-        raise InputError(f"{where}: probabilities must add up to 1, not {sum(weights):g}")
-    return Parameter("categorical", tuple(values), weights=tuple(weights))
+    probabilities = given.get("probabilities")
+    if probabilities is None:
+        return Parameter(kind, tuple(values))
+    numbers = isinstance(probabilities, list) and all(map(is_number, probabilities))
+    if not numbers or len(probabilities) != len(values) or min(probabilities) < 0:
+        raise InputError("probabilities must be one number from 0 up for each value")
+    if not math.isclose(sum(probabilities), 1, abs_tol=1e-6):
+        raise InputError(f"probabilities must add up to 1, not {sum(probabilities):g}")
+    return Parameter(kind, tuple(values), weights=tuple(probabilities))
 
 
-def _range(where: str, kind: str, numbers: list[Any]) -> Parameter:
-    if not all(map(is_number, numbers)):
+def _range(kind: str, low: Any, high: Any, step: Any = None) -> Parameter:
+    if not all(is_number(number) for number in (low, high, 1 if step is None else step)):
         names = ", ".join(DISTRIBUTIONS[kind])
-        raise InputError(f"{where}: {names} must be numbers (write 0.001, not 1e-3)")
-    low, high = numbers[:2]
-    step = numbers[2] if len(numbers) == 3 else None
-    whole = kind != "int_uniform" or (float(low).is_integer() and float(high).is_integer())
-    wrong = high <= 0 if "normal" in kind else low >= high
-    if wrong or not whole or (step is not None and step <= 0):
-        needs = "sigma above 0" if "normal" in kind else "min below max"
-        raise InputError(f"{where}: {kind} needs {needs}" + ("" if whole else ", both whole"))
+        raise InputError(f"{names} must be numbers (write 0.001, not 1e-3)")
+    normal = "normal" in kind
+    if (high <= 0 if normal else low >= high) or (step is not None and step <= 0):
+        raise InputError(f"{kind} needs {'sigma above 0' if normal else 'min below max'}")
+    if kind == "int_uniform" and (low % 1 or high % 1):
+        raise InputError(f"{kind} needs whole numbers")
     if "log_uniform_values" in kind and low <= 0:
-        raise InputError(f"{where}: {kind} needs min above 0")
+        raise InputError(f"{kind} needs min above 0")
     if "log" in kind and "values" not in kind and max(abs(low), abs(high)) > 700:
         raise InputError(
-            f"{where}: {kind} takes natural exponents from -700 to 700, for example -7 "
-            "(0.0009); log_uniform_values takes the values themselves"
+            f"{kind} takes natural exponents from -700 to 700, for example -7 (0.0009); "
+            "log_uniform_values takes the values themselves"
         )
-    if (
-        step
-        and kind in ("q_uniform", "q_log_uniform_values")
-        and math.ceil(low / step) > high // step
-    ):
-        raise InputError(f"{where}: no multiple of q {step} lies from {low} to {high}")
+    if step and kind in BOUNDED and math.ceil(low / step) > high // step:
+        raise InputError(f"no multiple of q {step} lies from {low} to {high}")
     return Parameter(kind, low=low, high=high, step=step)
 
 

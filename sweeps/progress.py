@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,20 +68,17 @@ class ProgressDisplay:
         self.seconds: list[float] = []
         self.best: tuple[float, str] | None = None
         self.failures = 0  # of this command
-        self.counts = dict.fromkeys(STATES, 0)
-        self.total = 0
+        self.counts = Counter[str]()
         self.rows: list[Row] = []
-        self._live: Live | None = None
+        self.live = Live(console=self.console, refresh_per_second=2, transient=True)
 
     def __enter__(self) -> ProgressDisplay:
         if self.console.is_terminal:
-            self._live = Live(console=self.console, refresh_per_second=2, transient=True)
-            self._live.start()
+            self.live.start()
         return self
 
     def __exit__(self, *details: Any) -> None:
-        if self._live:
-            self._live.stop()
+        self.live.stop()
 
     @property
     def done(self) -> int:
@@ -91,9 +89,10 @@ class ProgressDisplay:
     def target_reached(self) -> bool:
         """Whether the best value has reached the metric's target."""
         target = self.sweep.target
-        return (
-            self.best is not None and target is not None and not self._better(target, self.best[0])
-        )
+        return not (self.best is None or target is None or self._better(target, self.best[0]))
+
+    def _better(self, value: float, than: float) -> bool:
+        return value < than if self.sweep.goal == "minimize" else value > than
 
     def name(self, status: PointStatus) -> str:
         """What tells a point from the others of its sweep."""
@@ -110,41 +109,34 @@ class ProgressDisplay:
 
     def update(self, statuses: list[PointStatus], rows: list[Row]) -> None:
         """Count the points of all commands, and redraw the live table."""
-        self.total, self.rows = len(statuses), rows
-        self.counts = {s: sum(status.state == s for status in statuses) for s in STATES}
+        self.counts, self.rows = Counter(status.state for status in statuses), rows
         for status in statuses:
-            value = status.value
-            if status.state != "done" or value is None:
-                continue
-            if self.best is None or self._better(value, self.best[0]):
+            value = status.value if status.state == "done" else None
+            if value is not None and (self.best is None or self._better(value, self.best[0])):
                 self.best = (value, self.name(status))
-        if self._live is not None:
-            self._live.update(self._table())
+        if self.live.is_started:
+            self.live.update(self._table())
 
     def announce(self, results: list[PointStatus]) -> None:
         """Say how runs of this command ended. ``update`` has counted them."""
-        rest = sum(result.state in ("done", "stopped") for result in results)
-        for result in results:
-            name, reason = self.name(result), result.attrs.get("reason")
-            if result.state == "failed":
-                self.failures += 1
-                self.print(f"failed: {name}: {reason}")
-            elif result.state == "missing":
-                self.print(f"not done: {name}: {reason}")
-            else:
-                rest -= 1
-                self._announce_done(name, result, self.done - rest)
-
-    def _announce_done(self, name: str, result: PointStatus, number: int) -> None:
-        seconds = result.attrs.get("seconds") or 0.0
-        self.seconds.append(seconds)
+        number = self.done - sum(result.state in ("done", "stopped") for result in results)
         metric = self.sweep.metric
-        value = "" if result.value is None else f"{metric} {format_value(metric, result.value)} "
-        note = ", stopped early" if result.state == "stopped" else ""
-        self.print(
-            f"[{number}/{self.total}] {name}: {value}in {clock(seconds)}{note}{self._best('; ')}"
-            f"{self._left()}"
-        )
+        for result in results:
+            name, value = self.name(result), result.value
+            if result.state in ("failed", "missing"):
+                self.failures += result.state == "failed"
+                state = "failed" if result.state == "failed" else "not done"
+                self.print(f"{state}: {name}: {result.attrs.get('reason')}")
+                continue
+            number += 1
+            seconds = result.attrs.get("seconds") or 0.0
+            self.seconds.append(seconds)
+            shown = "" if value is None else f"{metric} {format_value(metric, value)} "
+            note = ", stopped early" if result.state == "stopped" else ""
+            self.print(
+                f"[{number}/{self.counts.total()}] {name}: {shown}in {clock(seconds)}{note}"
+                f"{self._best('; ')}{self._left()}"
+            )
 
     def close(self, statuses: list[PointStatus]) -> int:
         """Say how the points stand; exit code 0, or 1 where some are failed or missing.
@@ -156,26 +148,22 @@ class ProgressDisplay:
         bad = [status for status in statuses if status.state in states]
         for status in bad:
             if "reason" in status.attrs:
-                reason = status.attrs["reason"]
-                self.print(f"  {status.state}: {self.name(status)}: {reason}")
+                self.print(f"  {status.state}: {self.name(status)}: {status.attrs['reason']}")
         return 1 if bad else 0
-
-    def _better(self, value: float, than: float) -> bool:
-        return value < than if self.sweep.goal == "minimize" else value > than
 
     def _table(self) -> Group:
         metric = self.sweep.metric
         table = Table("worker", "point", "", "images", metric, "images/s", "time", box=None)
         for row in self.rows:
-            seen, total = row.known.get("images_seen"), row.known.get("images_total")
-            images = _number(seen, 0) + (f" of {total:,}" if total else "")
+            total = row.known.get("images_total")
+            images = _number(row.known.get("images_seen")) + (f" of {total:,}" if total else "")
             table.add_row(
                 Text(row.worker), Text(row.name), ProgressBar(1.0, row.fraction, width=12), images,
                 format_value(metric, row.known.get(metric)),
-                _number(row.known.get("perf/images_per_second"), 0),
+                _number(row.known.get("perf/images_per_second")),
                 "" if row.seconds is None else clock(row.seconds),
             )  # fmt: skip
-        head = f"{self.sweep.name}: {self.done} of {self.total} done"
+        head = f"{self.sweep.name}: {self.done} of {self.counts.total()} done"
         head += f", {self.counts['failed']} failed" if self.counts["failed"] else ""
         others = self.counts["running"] - len([row for row in self.rows if row.worker.isdigit()])
         head += f", {others} running in other commands" if others > 0 else ""
@@ -189,7 +177,7 @@ class ProgressDisplay:
 
     def _left(self) -> str:
         """The time left, by runs that have ended, or else by the progress of the current ones."""
-        open_points = self.total - self.done - self.counts["failed"]
+        open_points = self.counts.total() - self.done - self.counts["failed"]
         begun = [row for row in self.rows if row.seconds and row.fraction > 0.01]
         each = self.seconds or [row.seconds / row.fraction for row in begun if row.seconds]
         if not each or open_points <= 0:
@@ -222,13 +210,14 @@ def note_of(status: PointStatus) -> str:
 
 def counts_line(statuses: list[PointStatus]) -> str:
     """``12 points: 9 done, 1 running, 0 failed, 2 missing``."""
-    states = [status.state for status in statuses]
-    shown = [state for state in STATES if state != "stopped" or state in states]
-    counts = ", ".join(
-        f"{states.count(s)} {'stopped early' if s == 'stopped' else s}" for s in shown
-    )
-    return f"{len(states)} points: {counts}"
+    states = Counter(status.state for status in statuses)
+    shown = [
+        f"{states[s]} {'stopped early' if s == 'stopped' else s}"
+        for s in STATES
+        if s != "stopped" or s in states
+    ]
+    return f"{len(statuses)} points: {', '.join(shown)}"
 
 
-def _number(value: float | None, digits: int) -> str:
-    return "" if value is None else f"{value:,.{digits}f}"
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:,.0f}"

@@ -89,7 +89,7 @@ def draw_bayes(
         else:
             found = _sample(sweep, storage, trial, space, rng.randrange(2**32))
         draw = Draw.of_params(sweep, found)
-        if sweep.point(draw.args, strict=False).key not in used:
+        if sweep.point(draw.args).key not in used:
             return draw
     return None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 
 from common.errors import InputError
 from common.options import NONE_SPELLINGS, Option
-from data.registry import folder_val_images
+from data.registry import check_data, folder_val_images
 from experiment.identity import identity, legacy_identity
 from experiment.settings import Settings, options_of
 from sweeps.parameters import Parameter
@@ -68,11 +68,6 @@ class Sweep:
         return ",".join(self.commands)
 
     @property
-    def question(self) -> str:
-        """The first paragraph of the header without its label."""
-        return self.header.split("\n\n")[0].removeprefix("Question:").replace("\n", " ").strip()
-
-    @property
     def file_name(self) -> str:
         """``name`` as the name of a file, with a hash where it cannot be one as it stands."""
         safe = RunFolder.safe_name(self.name)
@@ -118,32 +113,25 @@ class Sweep:
     def settings(self, args: dict[str, Any]) -> Settings:
         """The settings of the run with ``args``; ``InputError`` where they do not fit."""
         values = self.literals | args
-        try:
-            return Settings.parse(values.pop("command", self.task), values)
-        except InputError as error:
-            raise InputError(f"{self.file}: {error}") from None
+        return Settings.parse(values.pop("command", self.task), values)
 
-    def point(self, args: dict[str, Any], strict: bool = True) -> Point:
-        """The point with ``args``.
-
-        Raises ``InputError`` where they do not fit the command, unless not ``strict``.
-        """
+    def point(self, args: dict[str, Any]) -> Point:
+        """The point with ``args``, which may have a ``problem``."""
         args = self.literals | args
         try:
             settings = self.settings(args)
         except InputError as error:
-            if strict:
-                raise
             text = json.dumps(args, sort_keys=True, default=str)
             digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-            problem = str(error).removeprefix(f"{self.file}: ")
-            return Point(args, f"invalid-{digest}", problem=problem)
+            return Point(args, f"invalid-{digest}", problem=str(error))
         return Point(args, identity(settings), legacy_identity(settings))
 
     def points(self, rows: Iterable[dict[str, Any]]) -> list[Point]:
         """The points with these arguments, each once, infeasible ones too."""
-        found = [self.point(row, strict=False) for row in rows]
-        return list({point.key: point for point in reversed(found)}.values())[::-1]
+        found: dict[str, Point] = {}
+        for point in map(self.point, rows):
+            found.setdefault(point.key, point)
+        return list(found.values())
 
     def holds(self, settings: Settings, ignore: tuple[str, ...] = ()) -> bool:
         """Whether a run with ``settings`` is of this sweep as its file is now, under any seed."""
@@ -162,16 +150,16 @@ class Sweep:
         acting = (o for o in options if o.identity and o.has_effect(values))
         return all(map(fits, acting))
 
-    def rows(self, capped: bool = True) -> list[dict[str, Any]]:
+    def rows(self) -> list[dict[str, Any]]:
         """The arguments of every run of a grid, in W&B's order; ``run_cap`` counts settings."""
         names = sorted(self.parameters)
         lists = [self.parameters[name].listed() for name in names]
         rows = [dict(zip(names, row, strict=True)) for row in itertools.product(*lists)]
-        if not capped or self.run_cap is None or not self.seeds:
-            return rows[: self.run_cap if capped else None]
-        settings = [{k: v for k, v in row.items() if k != "seed"} for row in rows]
-        kept = list({json.dumps(s): None for s in settings})[: self.run_cap]
-        return [row for row, s in zip(rows, settings, strict=True) if json.dumps(s) in kept]
+        if not self.seeds:
+            return rows[: self.run_cap]
+        settings = [json.dumps(row | {"seed": None}) for row in rows]
+        kept = list(dict.fromkeys(settings))[: self.run_cap]
+        return [row for row, setting in zip(rows, settings, strict=True) if setting in kept]
 
     def grid(self) -> list[Point]:
         """Every point of a grid sweep. Raises ``InputError`` where some cannot be built."""
@@ -182,13 +170,28 @@ class Sweep:
         points = self.points(self.rows())
         wrong = [point for point in points if point.problem]
         if wrong and len(wrong) == len(points):
-            raise InputError(f"{self.file}: {wrong[0].problem}")
+            raise InputError(wrong[0].problem)
         if wrong and not self.skip_invalid:
             raise InputError(
-                f"{self.file}: {len(wrong)} of {len(points)} points cannot be built, the first "
-                f"because of {wrong[0].problem}; --skip-invalid leaves them out"
+                f"{len(wrong)} of {len(points)} points cannot be built, the first because of "
+                f"{wrong[0].problem}; --skip-invalid leaves them out"
             )
         return [point for point in points if not point.problem]
+
+    def check_data(self, folder: Path = Path()) -> None:
+        """Raises ``InputError`` for data that no run in ``folder`` would find; loads none."""
+        for name, root in itertools.product(self._listed("data"), self._listed("data_root")):
+            try:
+                check_data(
+                    "auto" if name is None else str(name),
+                    root=None if root in NONE_SPELLINGS else Path(str(root)),
+                    working_folder=folder,
+                )
+            except InputError as error:
+                raise InputError(f"{self.file}: {error}") from None
+
+    def _listed(self, name: str) -> Sequence[Any]:
+        return self.parameters[name].listed() if name in self.parameters else (None,)
 
     def with_seeds(self, count: int) -> Sweep:
         """The same sweep with every setting under seeds 0 to ``count`` - 1."""
@@ -207,15 +210,13 @@ class Sweep:
         Fashion-MNIST's 60,000 to 10,000, and never more than the file asks for or a folder of
         images holds.
         """
+        if not val_images and images < FULL_VALIDATION_MIN_IMAGES:
+            held_out = [folder_val_images(str(name)) for name in self._listed("data") if name]
+            limits = [images // 6, *self._listed("val_images"), *held_out]
+            val_images = max(1, min(int(n) for n in limits if n not in NONE_SPELLINGS))
         changed = self.with_parameter("images", Parameter("constant", (images,)))
         if val_images:
             changed = changed.with_parameter("val_images", Parameter("constant", (val_images,)))
-        elif images < FULL_VALIDATION_MIN_IMAGES:
-            own = self.parameters["val_images"].listed() if "val_images" in self.parameters else ()
-            data = self.parameters["data"].listed() if "data" in self.parameters else ()
-            limits = [*own, *(folder_val_images(str(name)) for name in data)]
-            few = min([images // 6, *(int(n) for n in limits if n not in NONE_SPELLINGS)])
-            changed = changed.with_parameter("val_images", Parameter("constant", (max(1, few),)))
         name = f"{self.name}-images-{images}"
         return replace(changed, name=name, config=changed.config | {"name": name})
 

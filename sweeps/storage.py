@@ -20,7 +20,7 @@ from common.files import fsync, make_folder
 from common.log import log
 
 RETRY_SECONDS = 60  # for a database server that is being restarted
-TORN_START = '{"op_code"'  # of a journal whose first line was cut off by a kill or a full disk
+JOURNAL_START = b'{"op_code"'  # less of it where a kill or a full disk cut the first line off
 
 DRIVER_HINT = (
     "its driver is not installed; pip install psycopg2-binary for postgresql+psycopg2://…, or "
@@ -60,12 +60,8 @@ def _open_journal(path: Path, read_only: bool) -> Any:
         lock = FileLock(path)
         backend = CheckedJournal(str(path), lock_obj=lock)
         with open(path, "rb") as file:
-            first = file.readline()
-        torn = not first.endswith(b"\n") and TORN_START.startswith(
-            first[: len(TORN_START)].decode()
-        )
-        if first and not torn and "op_code" not in json.loads(first):
-            raise ValueError(first)
+            if not JOURNAL_START.startswith(file.read(len(JOURNAL_START))):
+                raise ValueError
         if not read_only:
             lock.acquire()
             lock.release()
@@ -139,12 +135,11 @@ def _is_outage(error: BaseException | None) -> bool:
     from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
 
     if isinstance(error, StorageInternalError):
-        return _is_outage(error.__cause__)
-    lost = isinstance(error, DBAPIError) and error.connection_invalidated
+        error = error.__cause__
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
     # psycopg2 gives the bare class for an answer that was cut off.
-    return (
-        lost or type(error) is DatabaseError or isinstance(error, OperationalError | InterfaceError)
-    )
+    return type(error) is DatabaseError or isinstance(error, OperationalError | InterfaceError)
 
 
 def _without_password(url: str) -> str:

@@ -27,7 +27,7 @@ from sweeps.storage import open_storage
 
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 OPEN = (TrialState.WAITING, TrialState.RUNNING)
-IGNORED = ("duplicate", "spare", "exhausted")  # kinds of trials that are no attempt at a point
+IGNORED = ("duplicate", "spare")  # kinds of trials that are no attempt at a point
 QUEUE_LENGTH = 200  # points that wait at a time, so that the first run starts at once
 
 
@@ -57,8 +57,7 @@ class Study:
         self, where: str, sweep: Sweep, runs_dir: str = "runs", command: str | None = None
     ) -> None:
         self.sweep, self.where = sweep, where
-        self.id = uuid.uuid4().hex
-        self.command = command or self.id
+        self.command = command or uuid.uuid4().hex
         self.runs_dir = str(Path(runs_dir).resolve())
         self.points = points_of(sweep)  # first: a wrong sweep leaves no file
         self.storage = open_storage(where)
@@ -88,7 +87,7 @@ class Study:
         return self._statuses(self._by_point())
 
     def _statuses(self, trials: dict[str, list[FrozenTrial]]) -> list[PointStatus]:
-        found = [status_of(point, trials.get(point.key, [])) for point in self.points]
+        found = [status_of(point, trials[point.key]) for point in self.points]
         return [s for s in found if s.attrs.get("kind") != "exhausted"]
 
     def waiting(self) -> int:
@@ -99,13 +98,10 @@ class Study:
         """How many claims of others show no recent sign of life."""
         return sum(map(is_stale, self.in_state(TrialState.RUNNING)))
 
-    def claims_by(self, pid: int) -> list[FrozenTrial]:
-        """The trials, in any state, that a worker of this command claimed."""
-        return [t for t in self.own_trials() if claim_of(t)["owner"]["pid"] == pid]
-
-    def own_trials(self) -> list[FrozenTrial]:
-        """The trials that workers of this command claimed."""
-        return [t for t in self.all_trials() if claim_of(t).get("command") == self.command]
+    def own_trials(self, pid: int | None = None) -> list[FrozenTrial]:
+        """The trials that workers of this command, or its worker ``pid``, claimed."""
+        own = [t for t in self.all_trials() if claim_of(t).get("command") == self.command]
+        return [t for t in own if pid in (None, claim_of(t)["owner"]["pid"])]
 
     def all_trials(self) -> list[FrozenTrial]:
         return self.storage.get_all_trials(self.study_id, deepcopy=False)
@@ -117,7 +113,7 @@ class Study:
     def _by_point(self) -> dict[str, list[FrozenTrial]]:
         found: dict[str, list[FrozenTrial]] = defaultdict(list)
         for trial in self.all_trials():
-            if trial.user_attrs.get("kind") not in IGNORED[:2]:
+            if trial.user_attrs.get("kind") not in IGNORED:
                 found[self.key(trial)].append(trial)
         return found
 
@@ -137,19 +133,19 @@ class Study:
         """
         for trial in self.in_state(TrialState.RUNNING):
             if is_lost(trial):
-                self._close_lost(trial)
+                host = claim_of(trial).get("owner", {}).get("host", "an unknown machine")
+                self.close_dead(trial, f"the sweep on {host} was killed", lost=True)
         trials, exclude = self._by_point(), set(exclude)
         statuses = self._statuses(trials)
-        queued = sum(t.state == TrialState.WAITING for ts in trials.values() for t in ts)
+        wanted = ("missing", "failed") if retry_failed else ("missing",)
+        waiting = {self.key(trial) for trial in self.in_state(TrialState.WAITING)}
         for status in statuses:
-            if queued >= QUEUE_LENGTH and not retry_failed:
+            if len(waiting) >= QUEUE_LENGTH and not retry_failed:
                 break
-            mine, key = trials.get(status.point.key, []), status.point.key
-            waits = any(trial.state == TrialState.WAITING for trial in mine)
-            wanted = status.state == "missing" or (retry_failed and status.state == "failed")
-            if wanted and not waits and key not in exclude:
+            key = status.point.key
+            if status.state in wanted and key not in waiting | exclude:
                 self._enqueue(key, status.args)
-                queued += 1
+                waiting.add(key)
         return statuses
 
     def _enqueue(self, key: str, args: dict[str, Any]) -> None:
@@ -159,36 +155,41 @@ class Study:
 
     # Recording
 
-    def close_dead(
-        self, trial: FrozenTrial, reason: str, lost: bool, attrs: dict[str, Any] | None = None
-    ) -> None:
-        """Close the claim of a worker that ended without recording its run."""
-        if not self._complete(trial):
-            kind = {"reason": reason, "kind": "lost" if lost else "failed"}
-            self.record(trial._trial_id, TrialState.FAIL, (attrs or {}) | kind)
-
-    def _close_lost(self, trial: FrozenTrial) -> None:
-        host = claim_of(trial).get("owner", {}).get("host", "an unknown machine")
-        self.close_dead(trial, f"the sweep on {host} was killed", lost=True)
-
-    def _complete(self, trial: FrozenTrial) -> bool:
-        """Record the finished run that a killed worker could not record, if there is one."""
-        run = finished_run(trial, self.sweep.name)
-        value = (run or {}).get("value", {}).get(self.sweep.metric)
-        if not run or value is None:
+    def write(self, trial_id: int, attrs: dict[str, Any]) -> bool:
+        """Set attributes of a trial; False if it was closed meanwhile."""
+        try:
+            for key, content in attrs.items():
+                self.storage.set_trial_user_attr(trial_id, key, content)
+        except UpdateFinishedTrialError:
             return False
-        return self.record(trial._trial_id, TrialState.COMPLETE, run["attrs"], value)
+        return True
 
     def record(
         self, trial_id: int, state: TrialState, attrs: dict[str, Any], value: float | None = None
     ) -> bool:
+        """Close a trial; False if it was closed before."""
         try:
-            for key, content in attrs.items():
-                self.storage.set_trial_user_attr(trial_id, key, content)
-            self.storage.set_trial_state_values(trial_id, state, None if value is None else [value])
+            return self.write(trial_id, attrs) and self.storage.set_trial_state_values(
+                trial_id, state, None if value is None else [value]
+            )
         except UpdateFinishedTrialError:
             return False
-        return True
+
+    def close_dead(
+        self, trial: FrozenTrial, reason: str, lost: bool, attrs: dict[str, Any] | None = None
+    ) -> None:
+        """Close the claim of a worker that ended without recording its run.
+
+        A run that had finished all the same is recorded.
+        """
+        run = finished_run(trial, self.sweep.name)
+        if run and self.sweep.metric in run.last:
+            found = {"folder": str(run.folder), "run_id": run.id}
+            value = run.last[self.sweep.metric]
+            self.record(trial._trial_id, TrialState.COMPLETE, found, value)
+        else:
+            kind = {"reason": reason, "kind": "lost" if lost else "failed"}
+            self.record(trial._trial_id, TrialState.FAIL, (attrs or {}) | kind)
 
 
 def points_of(sweep: Sweep) -> list[Point]:
@@ -232,14 +233,13 @@ def _open_study(storage: Any, where: str, sweep: Sweep) -> int:
         )
     study_id = storage.get_study_id_from_name(sweep.name)
     about = {"task": sweep.task, "metric": sweep.metric, "goal": sweep.goal}
-    about["file"] = str(sweep.file)
     if sweep.method == "bayes":
         about["parameters"] = json.dumps(sweep.config["parameters"], sort_keys=True)
     known = storage.get_study_user_attrs(study_id)
     for key, value in about.items():
         if key not in known:
             storage.set_study_user_attr(study_id, key, value)
-        elif key != "file" and known[key] != value:
+        elif known[key] != value:
             raise InputError(
                 f"--study {where}: belongs to another sweep {sweep.name} (its {key} differs); "
                 "give another"

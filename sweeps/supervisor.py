@@ -3,8 +3,6 @@
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
 
 from common.log import log_through
 from experiment.stop import handled_signals
@@ -13,6 +11,8 @@ from sweeps.progress import ProgressDisplay, Row
 from sweeps.study import PointStatus
 
 END_SECONDS = 30  # for runs to save and end after a stop of level 2
+STOP_NOTES = {1: "Stopping after the current runs; Ctrl-C again stops now.",
+              2: "Stopping now; the current runs are saved."}  # fmt: skip
 
 
 class Stop:
@@ -27,7 +27,8 @@ class Stop:
     def request(self, level: int, reason: str = "", by_user: bool = False) -> None:
         """Raise the level."""
         if level > self.level:
-            self.level, self.time, self.reason = level, time.monotonic(), reason
+            self.level, self.time = level, time.monotonic()
+            self.reason = reason or STOP_NOTES.get(level, "")
         self.by_user = self.by_user or by_user
 
     def on_signal(self, number: int) -> None:
@@ -35,135 +36,145 @@ class Stop:
         self.request(self.level + 1 if number == signal.SIGINT else 2, by_user=True)
 
 
-class Engine(Protocol):
+class Engine:
     """What differs between workers on a study and W&B's agents."""
 
-    poll_seconds: float
-    start_interval: float  # seconds between two starts
+    poll_seconds = 1.0
+    start_interval = 0.0  # seconds between two starts
+
+    def __init__(self) -> None:
+        self.announced: set[tuple[str, str]] = set()  # keys and states of points that have ended
 
     def statuses(self) -> list[PointStatus] | None:
         """The state of every point; None where it cannot be read now."""
+        raise NotImplementedError
 
-    def results(self, statuses: list[PointStatus]) -> list[PointStatus]:
-        """The points whose runs ended since the last call."""
-        ...
+    def has_ended(self, status: PointStatus) -> bool:
+        """Whether a run of this command has ended and decides the state of the point."""
+        raise NotImplementedError
 
     def next_command(self, children: Children) -> Command | None:
         """The next process to start, if any."""
+        raise NotImplementedError
 
     def work_remains(self) -> bool:
         """Whether there may be a process to start later."""
-        ...
+        raise NotImplementedError
 
     def on_exit(self, child: Child) -> None:
         """Clean up after a child that has ended."""
+        raise NotImplementedError
 
     def rows(self, statuses: list[PointStatus], children: Children) -> list[Row]:
         """A row of the display for each current run."""
-        ...
+        raise NotImplementedError
+
+    def results(self, statuses: list[PointStatus]) -> list[PointStatus]:
+        """The points whose runs ended since the last call."""
+        ended = {(s.point.key, s.state): s for s in statuses if self.has_ended(s)}
+        found = [status for end, status in ended.items() if end not in self.announced]
+        self.announced = set(ended)
+        return found
 
 
-@dataclass(frozen=True)
-class Limits:
-    """When to stop before all is done."""
+class Supervisor:
+    """Runs the processes of one command, until nothing remains or a stop is requested.
 
-    max_failures: int | None = None
-    max_hours: float | None = None
-
-    def check(self, display: ProgressDisplay, seconds: float, stop: Stop) -> None:
-        """Ask to stop where a limit, or the metric's target, is reached."""
-        metric, target = display.sweep.metric, display.sweep.target
-        reached = {
-            f"--max-failures {self.max_failures} is reached": (
-                self.max_failures and display.failures >= self.max_failures
-            ),
-            f"--max-hours {self.max_hours} is over": (
-                self.max_hours and seconds > self.max_hours * 3600
-            ),
-            f"the target {metric} {target} is reached": display.target_reached,
-        }
-        for reason in (reason for reason, holds in reached.items() if holds):
-            stop.request(1, f"{reason}: stopping after the current runs.")
-
-
-def run_engine(
-    engine: Engine,
-    children: Children,
-    display: ProgressDisplay,
-    limits: Limits,
-    before: list[PointStatus],
-    after: Callable[[], list[PointStatus]],
-) -> int:
-    """Run the engine's processes, shown by ``display``; points' states ``before`` and ``after``.
-
-    Exit code: 0 every point done or running elsewhere, 1 some are not, 130 stopped.
+    ``max_failures`` and ``max_hours`` end the sweep early, as the metric's target does.
     """
-    stop = Stop()
-    with display, log_through(display.print), handled_signals(stop.on_signal):
-        display.begin(before)
-        supervise(engine, children, display, stop, limits)
-    code = display.close(after())
-    return 130 if stop.by_user else code
 
+    def __init__(
+        self,
+        engine: Engine,
+        children: Children,
+        display: ProgressDisplay,
+        max_failures: int | None = None,
+        max_hours: float | None = None,
+    ) -> None:
+        self.engine, self.children, self.display = engine, children, display
+        self.max_failures, self.max_hours = max_failures, max_hours
+        self.stop = Stop()
+        self.began = time.monotonic()
 
-def supervise(
-    engine: Engine, children: Children, display: ProgressDisplay, stop: Stop, limits: Limits
-) -> None:
-    """Run the engine's processes until nothing remains or a stop is requested.
+    def run(self, before: list[PointStatus], after: Callable[[], list[PointStatus]]) -> int:
+        """Run everything, shown by the display; points' states ``before`` and ``after``.
 
-    Processes that do not leave within ``END_SECONDS`` of a stop are killed.
-    """
-    level, polled, started, began = 0, -1e9, -1e9, time.monotonic()
-    may_start = True  # checked once a poll, because each check reads the whole study
-    try:
+        Exit code: 0 every point done or running elsewhere, 1 some are not, 130 stopped.
+        """
+        with (
+            self.display,
+            log_through(self.display.print),
+            handled_signals(self.stop.on_signal),
+        ):
+            self.display.begin(before)
+            try:
+                self._supervise()
+            finally:
+                for child in self.children.all:
+                    child.kill()
+                self._collect()
+        code = self.display.close(after())
+        return 130 if self.stop.by_user else code
+
+    def _supervise(self) -> None:
+        """Processes that do not leave within ``END_SECONDS`` of a stop are killed."""
+        level, polled, started = 0, -1e9, -1e9
+        may_start = True  # checked once a poll, because each check reads the whole study
         while True:
-            ended = children.collect()
-            for child in ended:
-                engine.on_exit(child)
-            fresh = bool(ended) or time.monotonic() - polled > engine.poll_seconds
+            ended, now = self._collect(), time.monotonic()
+            fresh = ended or now - polled > self.engine.poll_seconds
             if fresh:
-                may_start, polled = True, time.monotonic()
-                _show(engine, children, display)
-                limits.check(display, polled - began, stop)
-            if stop.level == 2 and time.monotonic() - stop.time > END_SECONDS:
-                stop.request(3)
-            while level < stop.level:
+                may_start, polled = True, now
+                self._show()
+                self.check_limits()
+            if self.stop.level == 2 and now - self.stop.time > END_SECONDS:
+                self.stop.request(3)
+            while level < self.stop.level:
                 level += 1
-                _forward(level, children, display, stop)
-            due = time.monotonic() - started >= engine.start_interval
-            if not stop.level and due and may_start and len(children.all) < children.jobs:
-                command = engine.next_command(children)
+                self._forward(level)
+            due = now - started >= self.engine.start_interval
+            if not level and due and may_start and len(self.children.all) < self.children.jobs:
+                command = self.engine.next_command(self.children)
                 may_start = command is not None
                 if command:
-                    started = time.monotonic()
-                    children.start(command)
+                    started = now
+                    self.children.start(command)
                     continue
-            if not children.all and (stop.level or (fresh and not engine.work_remains())):
+            if not self.children.all and (level or (fresh and not self.engine.work_remains())):
                 return
             time.sleep(0.1)
-    finally:
-        for child in children.all:
-            child.kill()
-        for child in children.collect():
-            engine.on_exit(child)
 
+    def _collect(self) -> bool:
+        """Whether children have ended."""
+        ended = self.children.collect()
+        for child in ended:
+            self.engine.on_exit(child)
+        return bool(ended)
 
-def _show(engine: Engine, children: Children, display: ProgressDisplay) -> None:
-    statuses = engine.statuses()
-    if statuses is not None:
-        display.update(statuses, engine.rows(statuses, children))
-        display.announce(engine.results(statuses))
+    def _show(self) -> None:
+        statuses = self.engine.statuses()
+        if statuses is not None:
+            self.display.update(statuses, self.engine.rows(statuses, self.children))
+            self.display.announce(self.engine.results(statuses))
 
+    def check_limits(self) -> None:
+        """Request a stop where a limit, or the metric's target, is reached."""
+        hours, sweep = (time.monotonic() - self.began) / 3600, self.display.sweep
+        if self.max_failures and self.display.failures >= self.max_failures:
+            reason = f"--max-failures {self.max_failures} is reached"
+        elif self.max_hours and hours > self.max_hours:
+            reason = f"--max-hours {self.max_hours} is over"
+        elif self.display.target_reached:
+            reason = f"the target {sweep.metric} {sweep.target} is reached"
+        else:
+            return
+        self.stop.request(1, f"{reason}: stopping after the current runs.")
 
-def _forward(level: int, children: Children, display: ProgressDisplay, stop: Stop) -> None:
-    """Pass a stop on to every child."""
-    notes = {1: "Stopping after the current runs; Ctrl-C again stops now.",
-             2: "Stopping now; the current runs are saved.", 3: ""}  # fmt: skip
-    if level == stop.level or level == 1:
-        note = stop.reason if level == stop.level and stop.reason else notes[level]
-        if note:
-            display.print(note)
-    for child in children.all:
-        {1: child.finish, 2: child.stop, 3: child.kill}[level]()
-    if any(child.command.is_agent for child in children.all):
-        time.sleep(0.5)  # an agent must have counted the first SIGINT before a second
+    def _forward(self, level: int) -> None:
+        """Pass a stop on to every child."""
+        if level == self.stop.level and self.stop.reason:
+            self.display.print(self.stop.reason)
+        for child in self.children.all:
+            {1: child.finish, 2: child.stop, 3: child.kill}[level]()
+        if any(child.command.is_agent for child in self.children.all):
+            time.sleep(0.5)  # an agent must have counted the first SIGINT before a second

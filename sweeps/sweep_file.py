@@ -36,7 +36,9 @@ REFUSED_KEYS = {
     "controller": "local controllers are not supported; without a server the offline engine runs",
 }
 METHODS = ("grid", "random", "bayes")
-EARLY_KEYS = ("type", "min_iter", "max_iter", "s", "eta", "strict")
+GOALS = ("minimize", "maximize")
+EARLY_COUNTS = {"min_iter": 1, "max_iter": 1, "s": 1, "eta": 2}  # with their least values
+PROGRAM = "train.py"
 MAX_POINTS = 10_000
 INTERPRETER = re.compile(r"\$\{(env|interpreter)\}|(.*/)?(env|python[\d.]*)|-u")
 
@@ -56,115 +58,118 @@ def parse_sweep(
     file: Path, config: dict[str, Any], header: str = "", *, skip_invalid: bool = False
 ) -> Sweep:
     """A sweep from its definition (of ``file``, or of W&B's server); errors of ``read_sweep``."""
-    config = {key: v for key, v in config.items() if not str(key).startswith("x-")}
-    for key in config:
-        if key in REFUSED_KEYS:
-            raise InputError(f"{file}: {key}: {REFUSED_KEYS[key]}")
-    check_keys(file, config, TOP_KEYS, "a key of a sweep file")
-    for key in ("method", "parameters"):
-        if key not in config:
-            raise InputError(f"{file}: {key} is missing; see sweep_configs/smoke.yaml")
-    method = require_one_of(file, "method", config["method"], METHODS)
-    specs = flat_parameters(file, config["parameters"])
-    name = str(config.get("name") or file.stem)
-    config |= {key: str(config[key]) for key in TEXT_KEYS if config.get(key) is not None}
-    tags = config.get("tags")
-    if tags is not None:
-        config["tags"] = [str(tag) for tag in (tags if isinstance(tags, list) else [tags])]
-    commands, literals, command = _command(file, config, specs)
-    metric = _metric(file, config.get("metric"), commands)
-    config |= {"name": name, "parameters": specs, "command": command, "metric": metric}
-    sweep = Sweep(
-        file=file, name=name, header=header, commands=commands, method=method,
-        metric=metric["name"], goal=metric["goal"], config=config, literals=literals,
-        skip_invalid=skip_invalid,
-        parameters={key: parse_parameter(file, key, spec) for key, spec in specs.items()},
-    )  # fmt: skip
-    _check_cap(sweep)
-    _check_early_terminate(sweep)
-    _check_values(sweep)
+    try:
+        sweep = _parse(file, config, header, skip_invalid)
+        _check_cap(sweep)
+        _check_early_terminate(sweep)
+        _check_values(sweep)
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None
     return sweep
 
 
+def _parse(file: Path, config: dict[str, Any], header: str, skip_invalid: bool) -> Sweep:
+    config = {key: v for key, v in config.items() if not str(key).startswith("x-")}
+    for key in config:
+        if key in REFUSED_KEYS:
+            raise InputError(f"{key}: {REFUSED_KEYS[key]}")
+    check_keys(config, TOP_KEYS, "a key of a sweep file")
+    for key in ("method", "parameters"):
+        if key not in config:
+            raise InputError(f"{key} is missing; see sweep_configs/smoke.yaml")
+    config |= {key: str(config[key]) for key in TEXT_KEYS if config.get(key) is not None}
+    program = config.get("program") or PROGRAM
+    if Path(program).name != PROGRAM:
+        raise InputError(f"program {program}: must be {PROGRAM}")
+    if (tags := config.get("tags")) is not None:
+        config["tags"] = [str(tag) for tag in (tags if isinstance(tags, list) else [tags])]
+    specs = flat_parameters(config["parameters"])
+    commands, literals, command = _command(config, specs)
+    metric = _metric(config.get("metric"), commands[0])
+    name = config.get("name") or file.stem
+    config |= {"name": name, "parameters": specs, "command": command, "metric": metric}
+    return Sweep(
+        file=file, name=name, header=header, commands=commands, config=config, literals=literals,
+        method=require_one_of("method", config["method"], METHODS),
+        metric=metric["name"], goal=metric["goal"], skip_invalid=skip_invalid,
+        parameters={key: parse_parameter(key, spec) for key, spec in specs.items()},
+    )  # fmt: skip
+
+
 def _command(
-    file: Path, config: dict[str, Any], specs: dict[str, Any]
+    config: dict[str, Any], specs: dict[str, Any]
 ) -> tuple[tuple[str, ...], dict[str, Any], list[str]]:
     """The commands that run, options written in ``command``, and the command for W&B's agent."""
-    given = config.get("command")
-    several = _several_commands(file, specs)
+    given, several = config.get("command"), _several_commands(specs)
     if given is None:
-        named = [] if several else [_only_task(file, config, specs)]
-        sent = ["${env}", "${interpreter}", "${program}", *named, "${args}"]
-        return several or tuple(named), {}, sent
+        commands = several or (_only_command(config.get("metric"), specs),)
+        named = [] if several else commands
+        return commands, {}, ["${env}", "${interpreter}", "${program}", *named, "${args}"]
     items = [str(item) for item in given] if isinstance(given, list) else []
-    rest = [item for item in items if not INTERPRETER.fullmatch(item)]
-    args = [item for item in rest if item.startswith("${args")]
-    rest = [_environment(file, item) for item in rest if not item.startswith("${args")]
+    args = [item for item in items if item.startswith("${args")]
+    rest = [
+        re.sub(r"\$\{envvar:(\w+)\}", _environment_variable, item)
+        for item in items
+        if item not in args and not INTERPRETER.fullmatch(item)
+    ]
     first = 1 if several else 2  # of the items after the command
-    program = rest[0] if rest else ""
-    known = program == "${program}" or program.endswith(".py")
+    known = bool(rest) and (rest[0] == "${program}" or rest[0].endswith(".py"))
     if len(args) != 1 or len(rest) < first or not known:
         raise InputError(
-            f"{file}: command must be [${{env}}, ${{interpreter}}, ${{program}}, COMMAND, "
-            f"${{args}}] with COMMAND one of {', '.join(NETS)}, or the parameter command"
+            "command must be [${env}, ${interpreter}, ${program}, COMMAND, ${args}] with COMMAND "
+            f"one of {', '.join(NETS)}, or the parameter command"
         )
+    commands = several or (require_one_of("command", rest[1], NETS),)
     sent = ["${args}" if item in args else item for item in items]
-    commands = several or (require_one_of(file, "command", rest[1], tuple(NETS)),)
-    return commands, _literals(file, commands[0], rest[first:], specs), sent
+    return commands, _literals(commands[0], rest[first:], specs), sent
 
 
-def _several_commands(file: Path, specs: dict[str, Any]) -> tuple[str, ...]:
-    """The values of the parameter ``command``, () without one. Raises ``InputError``."""
+def _several_commands(specs: dict[str, Any]) -> tuple[str, ...]:
+    """The values of the parameter ``command``, () without one."""
     if "command" not in specs:
         return ()
-    listed = parse_parameter(file, "command", specs["command"]).listed()
-    commands = tuple(
-        require_one_of(file, "parameter command", value, tuple(NETS)) for value in listed
-    )
+    listed = parse_parameter("command", specs["command"]).listed()
+    commands = tuple(require_one_of("parameter command", value, NETS) for value in listed)
     if len({NETS[command].task for command in commands}) > 1:
-        raise InputError(f"{file}: parameter command: all must be of one task, for example unet")
+        raise InputError("parameter command: all must be of one task, for example unet")
     return commands
 
 
-def _environment(file: Path, item: str) -> str:
-    """``item`` with ``${envvar:X}`` replaced."""
-    for name in re.findall(r"\$\{envvar:(\w+)\}", item):
-        if name not in os.environ:
-            raise InputError(f"{file}: command: the environment variable {name} is not set")
-        item = item.replace(f"${{envvar:{name}}}", os.environ[name])
-    return item
+def _environment_variable(match: re.Match[str]) -> str:
+    if match[1] not in os.environ:
+        raise InputError(f"command: the environment variable {match[1]} is not set")
+    return os.environ[match[1]]
 
 
-def _only_task(file: Path, config: dict[str, Any], specs: dict[str, Any]) -> str:
+def _only_command(metric: Any, specs: dict[str, Any]) -> str:
     """The command meant by a file without one: the first that has all parameters and the metric.
 
     Raises ``InputError`` where commands of both tasks fit.
     """
-    metric = config.get("metric")
     name = metric.get("name") if isinstance(metric, dict) else None
     fitting = [
-        task
-        for task in NETS
-        if set(specs) <= set(options_of(task)) and name in (None, *optimizable(NETS[task].task))
+        command
+        for command, net in NETS.items()
+        if set(specs) <= set(options_of(command)) and name in (None, *optimizable(net.task))
     ]
-    if len({NETS[task].task for task in fitting}) != 1:
+    if len({NETS[command].task for command in fitting}) != 1:
         raise InputError(
-            f"{file}: command is missing, and its parameters fit {', '.join(fitting) or 'none'}; "
-            f"write command: [${{env}}, ${{interpreter}}, ${{program}}, "
-            f"{(fitting or ['resconv'])[0]}, ${{args}}]"
+            f"command is missing, and its parameters fit {', '.join(fitting) or 'none'}; write "
+            f"command: [${{env}}, ${{interpreter}}, ${{program}}, {(fitting or ['resconv'])[0]}, "
+            "${args}]"
         )
     return fitting[0]
 
 
-def _literals(file: Path, task: str, items: list[str], specs: dict[str, Any]) -> dict[str, Any]:
+def _literals(command: str, items: list[str], specs: dict[str, Any]) -> dict[str, Any]:
     """Options written in the command: ``--x=1``, ``--x 1``, ``--flag``, ``--no-flag``."""
     found: dict[str, Any] = {}
-    options, items = options_of(task), list(items)
+    options, items = options_of(command), list(items)
     while items:
         text, equals, value = items.pop(0).partition("=")
         name = text.removeprefix("--").replace("-", "_")
         if not text.startswith("--"):
-            raise InputError(f"{file}: command: {text} is no option, for example --images=640")
+            raise InputError(f"command: {text} is no option, for example --images=640")
         if not equals and name.startswith("no_") and name not in options:
             name, value = name.removeprefix("no_"), "False"
         elif not equals and name in options and isinstance(options[name].read, Boolean):
@@ -172,76 +177,72 @@ def _literals(file: Path, task: str, items: list[str], specs: dict[str, Any]) ->
         elif not equals:
             value = items.pop(0) if items else ""
         if name in specs:
-            raise InputError(f"{file}: --{name} is in command and in parameters; give it once")
+            raise InputError(f"--{name} is in command and in parameters; give it once")
         found[name] = value
-    try:
-        Settings.parse(task, found)
-    except InputError as error:
-        raise InputError(f"{file}: command: {error}") from None
+    Settings.parse(command, found)
     return found
 
 
-def _metric(file: Path, metric: Any, commands: tuple[str, ...]) -> dict[str, Any]:
-    """The metric with its goal. By default, the objective of the first command."""
-    known = optimizable(NETS[commands[0]].task)
+def _metric(metric: Any, command: str) -> dict[str, Any]:
+    """The metric with its goal. By default, the objective of the command."""
+    known = optimizable(NETS[command].task)
     if metric is None:
-        metric = {"name": Settings.parse(commands[0], {}).task.objective}
+        metric = {"name": Settings.parse(command, {}).task.objective}
     if not isinstance(metric, dict) or "name" not in metric:
-        raise InputError(f"{file}: metric must have a name, for example name: val/l1")
-    check_keys(file, metric, ("name", "goal", "target"), "a key of metric")
+        raise InputError("metric must have a name, for example name: val/l1")
+    check_keys(metric, ("name", "goal", "target"), "a key of metric")
     name = metric["name"]
     if name not in known:
         raise InputError(
-            f"{file}: metric {name} is never logged by {commands[0]}, which logs "
-            f"{', '.join(known)}.{nearest(str(name), known)}"
+            f"metric {name} is never logged by {command}, which logs {', '.join(known)}."
+            f"{nearest(str(name), known)}"
         )
-    goal = require_one_of(file, "goal", metric.get("goal", goal_of(name)), ("minimize", "maximize"))
+    goal = require_one_of("goal", metric.get("goal", goal_of(name)), GOALS)
     if goal != goal_of(name):
-        raise InputError(f"{file}: goal {goal}: {name} is to {goal_of(name)}; write that or none")
+        raise InputError(f"goal {goal}: {name} is to {goal_of(name)}; write that or none")
     target = metric.get("target")
     if target is not None and not is_number(target):
-        raise InputError(f"{file}: metric: target {target}: must be a number, for example 0.05")
-    return dict(metric) | {"goal": goal}
+        raise InputError(f"metric: target {target}: must be a number, for example 0.05")
+    return metric | {"goal": goal}
+
+
+def _is_count(value: Any, least: int = 1) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def _check_cap(sweep: Sweep) -> None:
-    cap = sweep.run_cap
-    if cap is not None and (not isinstance(cap, int) or isinstance(cap, bool) or cap < 1):
-        raise InputError(f"{sweep.file}: run_cap {cap}: must be a whole number from 1 up")
+    if sweep.run_cap is not None and not _is_count(sweep.run_cap):
+        raise InputError(f"run_cap {sweep.run_cap}: must be a whole number from 1 up")
     if sweep.method != "grid":
-        if cap is None:
+        if sweep.run_cap is None:
             raise InputError(
-                f"{sweep.file}: a {sweep.method} sweep without an end; add run_cap, for example "
-                "run_cap: 30"
+                f"a {sweep.method} sweep without an end; add run_cap, for example run_cap: 30"
             )
         return
     for name, parameter in sweep.parameters.items():
         if parameter.is_continuous:
             raise InputError(
-                f"{sweep.file}: parameter {name}: a grid over a continuous range never ends; list "
-                "values: or use method: random with run_cap"
+                f"parameter {name}: a grid over a continuous range never ends; list values: or use "
+                "method: random with run_cap"
             )
     count = math.prod(parameter.count for parameter in sweep.parameters.values())
     if count > MAX_POINTS:
-        raise InputError(f"{sweep.file}: {count:,} points; at most {MAX_POINTS:,} in a grid")
+        raise InputError(f"{count:,} points; at most {MAX_POINTS:,} in a grid")
 
 
 def _check_early_terminate(sweep: Sweep) -> None:
-    rule, file = sweep.early_terminate, sweep.file
+    rule = sweep.early_terminate
     if rule is None:
         return
     if not isinstance(rule, dict) or rule.get("type") != "hyperband":
-        raise InputError(f"{file}: early_terminate must be type: hyperband with min_iter")
-    check_keys(file, rule, EARLY_KEYS, "a key of early_terminate")
-    counts = [rule[key] for key in ("min_iter", "max_iter", "s") if key in rule]
-    counts += [rule.get("eta", 3) - 1] if isinstance(rule.get("eta", 3), int) else [None]
-    if not all(isinstance(n, int) and n >= 1 for n in counts):
+        raise InputError("early_terminate must be type: hyperband with min_iter")
+    check_keys(rule, ("type", *EARLY_COUNTS, "strict"), "a key of early_terminate")
+    if not all(_is_count(rule.get(key, least), least) for key, least in EARLY_COUNTS.items()):
         raise InputError(
-            f"{file}: early_terminate: min_iter, max_iter and s are whole numbers from 1 up, eta "
-            "from 2 up"
+            "early_terminate: min_iter, max_iter and s are whole numbers from 1 up, eta from 2 up"
         )
     if "min_iter" not in rule and not {"max_iter", "s"} <= set(rule):
-        raise InputError(f"{file}: early_terminate needs min_iter, or max_iter and s")
+        raise InputError("early_terminate needs min_iter, or max_iter and s")
 
 
 def _check_values(sweep: Sweep) -> None:
@@ -249,15 +250,11 @@ def _check_values(sweep: Sweep) -> None:
 
     A point of a random or bayes sweep whose values do not fit together fails by itself.
     """
-    named = {name: p for name, p in sweep.parameters.items() if name != "command"}
-    for command, (name, parameter) in itertools.product(sweep.commands, named.items()):
-        options = options_of(command)
-        if name not in options:  # raises with the nearest name
-            sweep.settings({"command": command, name: parameter.examples()[0]})
-        for value in parameter.examples():
-            try:
-                options[name].read(name, value)
-            except InputError as error:
-                raise InputError(f"{sweep.file}: {error}") from None
+    for command, name in itertools.product(sweep.commands, sweep.parameters):
+        options, examples = options_of(command), sweep.parameters[name].examples()
+        if name not in (*options, "command"):  # raises with the nearest name
+            Settings.parse(command, {name: examples[0]})
+        for value in examples if name in options else ():
+            options[name].read(name, value)
     if sweep.method == "grid":
         sweep.grid()

@@ -46,7 +46,6 @@ class Job:
     skip_invalid: bool = False
     tracking: dict[str, Any] = field(default_factory=dict)
     count: int | None = None
-    progress_file: str | None = None
 
     def to_line(self) -> str:
         """The job as one line."""
@@ -65,9 +64,9 @@ class Worker:
     def __init__(self, job: Job, finish: threading.Event) -> None:
         self.finish = finish  # no further point
         self.job, self.sweep = job, job.sweep()
-        self.study = Study(job.study, self.sweep, job.runs_dir, job.command)
-        self.claims = Claims(self.study)
+        self.claims = Claims(Study(job.study, self.sweep, job.runs_dir, job.command))
         self.trial_id: int | None = None  # of the current claim, for the heartbeat
+        self.log = os.environ.get("SWEEP_WORKER_LOG", "")
         self.last_written = 0.0
 
     def work(self) -> None:
@@ -76,8 +75,8 @@ class Worker:
         import experiment.run  # noqa: F401
 
         threading.Thread(target=self._send_heartbeats, daemon=True).start()
-        count = 0
-        while not self.finish.is_set() and (self.job.count is None or count < self.job.count):
+        count, go_on = 0, True
+        while go_on and not self.finish.is_set() and count != self.job.count:
             claim = self.claims.next()
             if claim is None:
                 return
@@ -85,41 +84,33 @@ class Worker:
             self.trial_id = claim.trial_id
             go_on = self._train(claim)
             self.trial_id = None
-            if not go_on:
-                return
 
     def _send_heartbeats(self) -> None:
-        """Renew the current claim, through a storage of this thread's own."""
-        study = None
         while True:
             time.sleep(HEARTBEAT_SECONDS)
-            trial_id = self.trial_id
-            if trial_id is not None:
+            if self.trial_id is not None:
                 with contextlib.suppress(Exception):  # whatever failed, the next one may work
-                    study = study or Study(
-                        self.job.study, self.sweep, self.job.runs_dir, self.job.command
-                    )
-                    Claims(study).heartbeat(trial_id)
+                    self.claims.heartbeat(self.trial_id)
 
     def _train(self, claim: Claim) -> bool:
         """Train one point. False after a broken run: its leftovers must not affect the next."""
         from experiment.run import run
 
-        stop = StopRequest()
-        where = {"log": str(Path(os.environ.get("SWEEP_WORKER_LOG", "")).resolve())}
         try:
             settings = self.sweep.settings(self._arguments(claim))
         except InputError as error:
             self.claims.infeasible(claim, str(error))
             return True
-        known: dict[str, Any] = {}
+        stop = StopRequest()
+        known: dict[str, Any] = {"name": label(claim.point, self.sweep.varied)}
 
         def observe(row: Mapping[str, Any]) -> None:
             known.update(row)
             if row.get("epoch") and not settings.training.minutes:
                 per_epoch = row["images_seen"] / row["epoch"]
                 known["images_total"] = settings.training.total_images(round(per_epoch))
-            self._write_progress(claim, known)
+            if time.monotonic() - self.last_written > STATUS_SECONDS:
+                self._write_progress(known)
             value = row.get(self.sweep.metric)
             if value is None or not isfinite(value) or stop.requested:
                 return
@@ -127,19 +118,18 @@ class Worker:
             if self.claims.report(claim, value, epoch):
                 stop.request("pruned")
 
+        about = {"name": self.sweep.name, "file": self.job.file, "point": claim.settings_key}
         try:
-            about = {"name": self.sweep.name, "file": self.job.file, "point": claim.settings_key}
             result = run(settings, observer=observe, stop=stop, extra_config={"sweep": about})
-        except (InputError, RunError) as error:
-            self.claims.failed(claim, str(error), where)
-            return False
         except Exception as error:
-            traceback.print_exc()
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            self.claims.failed(claim, reason, where)
+            reason = str(error)
+            if not isinstance(error, InputError | RunError):
+                traceback.print_exc()
+                reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            self.claims.failed(claim, reason, {"log": self.log})
             return False
         finally:
-            self._write_progress(None, {})
+            self._write_progress({})
         return self._record(claim, result)
 
     def _record(self, claim: Claim, result: Any) -> bool:
@@ -166,20 +156,15 @@ class Worker:
         fixed = {"resume": "auto", "runs_dir": self.job.runs_dir} | self.job.tracking
         return names | claim.point.args | fixed
 
-    def _write_progress(self, claim: Claim | None, known: Mapping[str, Any]) -> None:
-        """Write what the supervisor shows of the current run, now and then."""
-        now = time.monotonic()
-        if self.job.progress_file is None or (claim and now - self.last_written < STATUS_SECONDS):
-            return
-        self.last_written = now
-        content: dict[str, Any] = dict(known)
-        if claim:
-            content["name"] = label(claim.point, self.sweep.varied)
-        with contextlib.suppress(OSError, ValueError):  # progress alone may be lost
-            file = Path(self.job.progress_file)
-            new = file.with_suffix(".new")
-            new.write_text(json.dumps(content), encoding="utf-8")
-            new.replace(file)
+    def _write_progress(self, known: Mapping[str, Any]) -> None:
+        """Write what the supervisor shows of the current run."""
+        self.last_written = time.monotonic()
+        if self.log:
+            file = Path(self.log).with_suffix(".json")
+            with contextlib.suppress(OSError, ValueError):  # progress alone may be lost
+                new = file.with_suffix(".new")
+                new.write_text(json.dumps(known), encoding="utf-8")
+                new.replace(file)
 
 
 def _watch_command(finish: threading.Event) -> None:

@@ -1,5 +1,6 @@
 """W&B sweep files as YAML, read with the safe loader and without its traps."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +59,11 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], str]:
         ) from None
     try:
         documents = [d for d in yaml.load_all(text, Loader=_Loader) if d is not None]  # safe
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise InputError(f"{path}{where}: {error.problem or 'not YAML'}") from None
     except yaml.YAMLError as error:
-        raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or " ".join(str(error).split())
+        raise InputError(f"{path}{where}: {problem}") from None
     if len(documents) > 1:
         names = ", ".join(str(d.get("name", "?")) for d in documents if isinstance(d, dict))
         raise InputError(
@@ -73,13 +73,5 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], str]:
     content = documents[0] if documents else None
     if not isinstance(content, dict):
         raise InputError(f"{path}: must be a W&B sweep definition: method, metric, parameters, …")
-    return content, _header(text)
-
-
-def _header(text: str) -> str:
-    lines = []
-    for line in text.splitlines():
-        if not line.startswith("#"):
-            break
-        lines.append(line[1:].strip())
-    return "\n".join(lines)
+    header = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
+    return content, "\n".join(line[1:].strip() for line in header)

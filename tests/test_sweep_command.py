@@ -100,18 +100,6 @@ def test_data_that_is_not_there_is_refused_before_anything_starts(data, cli):
     assert cli("sweep", "mini.yaml", "--status").code == 0, "the data may lie on another machine"
 
 
-def test_another_program_is_refused_where_it_is_not_and_passed_over_where_it_is(cli):
-    write(MINI.replace("program: train.py", "program: other.py"))
-    outcome = cli("sweep", "mini.yaml", "--dry-run")
-    assert (outcome.code, outcome.err) == (
-        2, "Error: mini.yaml: program other.py: no such file; write program: train.py\n"
-    )  # fmt: skip
-    Path("other.py").touch()
-    outcome = cli("sweep", "mini.yaml", "--dry-run")
-    assert outcome.code == 0 and outcome.out.count("python train.py resconv") == 6
-    assert outcome.err.startswith("mini.yaml: program other.py is not run here, train.py is")
-
-
 def test_a_study_of_another_sweep_is_refused(cli):
     Study("s.journal", read_sweep(write()))
     other = write(MINI.replace("name: mini", "name: other"), "other.yaml")

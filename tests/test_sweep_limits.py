@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from sweeps.children import Children
 from sweeps.claims import Claims
 from sweeps.progress import ProgressDisplay, run_name
 from sweeps.study import PointStatus, Study
-from sweeps.supervisor import Limits, Stop
+from sweeps.supervisor import Engine, Stop, Supervisor
 from sweeps.sweep_file import read_sweep
 from tests.claims import next_claim
 from tests.test_sweep_offline import MINI, write
@@ -21,9 +22,10 @@ SMALL = MINI.replace("[1, 2, 3]", "[1]").replace("[3, 5]", "[3]").replace("256}\
 
 
 def stop_of(display: ProgressDisplay, seconds: float = 1, **limits) -> Stop:
-    stop = Stop()
-    Limits(**limits).check(display, seconds, stop)
-    return stop
+    supervisor = Supervisor(Engine(), Children(1, [], Path("logs")), display, **limits)
+    supervisor.began -= seconds
+    supervisor.check_limits()
+    return supervisor.stop
 
 
 def test_failures_hours_and_the_metrics_target_let_runs_in_hand_finish():

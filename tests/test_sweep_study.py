@@ -145,6 +145,7 @@ def test_a_run_that_had_finished_before_the_kill_counts(monkeypatch):
     study.enqueue_missing()
     claim = next_claim(claims)
     sweep = {"name": "claims", "point": claim.point.key}
+    config = {"task": "resconv", "run_id": "x", "dataset": {"name": "garments"}}
     for name, state, point in (
         ("other", "finished", sweep | {"point": "other"}),
         ("broken", "running", sweep),
@@ -153,7 +154,7 @@ def test_a_run_that_had_finished_before_the_kill_counts(monkeypatch):
     ):
         folder = Path("runs") / name
         folder.mkdir(parents=True)
-        (folder / "config.yaml").write_text(yaml.safe_dump({"sweep": point}))
+        (folder / "config.yaml").write_text(yaml.safe_dump(config | {"sweep": point}))
         summary = {"run_id": name, "state": state, "last": {"val/l1": 0.25}}
         (folder / "summary.json").write_text(json.dumps(summary))
     os.utime("runs/a run of an earlier study/summary.json", (0, 0))
@@ -263,21 +264,3 @@ def test_hyperband_stops_the_worse_half_at_each_band():
     assert Hyperband.of(sweep_of(GRID + bands)) == Hyperband(first=3, eta=3)
     with pytest.raises(InputError, match="strict"):
         Hyperband.of(sweep_of(GRID + bands.replace("s: 2", "s: 2, strict: true")))
-
-
-def test_a_run_that_was_stopped_reports_no_more_and_each_point_has_one_trial_with_a_result():
-    study = Study("claims.journal", sweep_of())
-    study.enqueue_missing()
-    claims = Claims(study)
-    stopped = next_claim(claims)
-    assert claims.done(stopped, 0.9, {}, early=True)
-    assert claims.report(stopped, 0.1, 7), "the report asks it to stop"
-    assert not claims.done(stopped, 0.1, {}) and not claims.heartbeat(stopped.trial_id)
-    assert study.statuses()[0].value == 0.9 and study.statuses()[0].state == "stopped"
-    never_started = next_claim(claims)
-    study.close_dead(study.in_state(TrialState.RUNNING)[0], "killed", lost=True)
-    study.enqueue_missing()
-    comes_back = Claims(study)
-    keys = [claim.point.key for claim in all_claims(comes_back)]
-    assert never_started.point.key in keys and stopped.point.key not in keys
-    assert len(keys) == len(set(keys)) == 2
