@@ -5,7 +5,7 @@ import json
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +55,8 @@ class StudyEngine(Engine):
         if self.left is not None:
             count = -(-self.left // (children.jobs - len(children.all)))
             self.left -= count
-        line = replace(self.job, count=count).to_line()
-        return Command(["-m", "sweeps.worker"], line=line, count=count)
+        job = json.dumps(asdict(replace(self.job, count=count)))
+        return Command(["-m", "sweeps.worker"], line=f"{job}\n", count=count)
 
     def work_remains(self) -> bool:
         """Whether points wait, or silent claims of others may turn out to be lost."""

@@ -216,13 +216,10 @@ def is_number(value: Any) -> bool:
 
 def _default_distribution(spec: dict[str, Any]) -> str:
     """What W&B assumes where no distribution is named."""
-    if "value" in spec:
-        return "constant"
-    if "values" in spec:
-        return "categorical"
-    if "mu" in spec or "sigma" in spec:
-        return "normal"
-    if "q" in spec:
-        return "q_uniform"
+    kinds = {"value": "constant", "values": "categorical", "mu": "normal", "sigma": "normal",
+             "q": "q_uniform"}  # fmt: skip
+    for key, kind in kinds.items():
+        if key in spec:
+            return kind
     whole = all(isinstance(spec.get(key), int) for key in ("min", "max"))
     return "int_uniform" if whole else "uniform"

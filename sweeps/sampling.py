@@ -51,8 +51,11 @@ class Draw:
 
     @classmethod
     def of_params(cls, sweep: Sweep, params: dict[str, Any]) -> Draw:
-        values = {name: _value(sweep.parameters[name], v) for name, v in params.items()}
-        return cls(dict(sorted((sweep.constants | values).items())), params)
+        args = dict(sweep.constants)
+        for name, value in params.items():
+            parameter = sweep.parameters[name]
+            args[name] = value if _is_native(parameter) else parameter.at(min(value, 1 - 1e-12))
+        return cls(dict(sorted(args.items())), params)
 
     @classmethod
     def of_args(cls, sweep: Sweep, args: dict[str, Any]) -> Draw:
@@ -126,10 +129,6 @@ def _distribution(parameter: Parameter) -> optuna.distributions.BaseDistribution
     if kind == "log_uniform":
         low, high = math.exp(low), math.exp(high)
     return optuna.distributions.FloatDistribution(low, high, log=kind != "uniform")
-
-
-def _value(parameter: Parameter, raw: Any) -> Any:
-    return raw if _is_native(parameter) else parameter.at(min(raw, 1 - 1e-12))
 
 
 @dataclass(frozen=True)

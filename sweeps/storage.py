@@ -160,15 +160,13 @@ def _cut_torn_line(path: Path) -> None:
             tail = file.read()
             start = tail.rfind(b"\n", 0, -1)
             length *= 16
-        if size and not _is_whole(tail[start + 1 :]):
-            file.truncate(size - len(tail) + start + 1)
-
-
-def _is_whole(line: bytes) -> bool:
-    try:
-        return isinstance(json.loads(line), dict) and line.endswith(b"\n")
-    except ValueError:
-        return False
+        line = tail[start + 1 :]
+        try:
+            whole = isinstance(json.loads(line), dict) and line.endswith(b"\n")
+        except ValueError:
+            whole = False
+        if size and not whole:
+            file.truncate(size - len(line))
 
 
 class CheckedJournal(JournalFileBackend):

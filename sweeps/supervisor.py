@@ -24,16 +24,16 @@ class Stop:
         self.time = 0.0
         self.reason = ""
 
-    def request(self, level: int, reason: str = "", by_user: bool = False) -> None:
+    def request(self, level: int, reason: str = "") -> None:
         """Raise the level."""
         if level > self.level:
             self.level, self.time = level, time.monotonic()
             self.reason = reason or STOP_NOTES.get(level, "")
-        self.by_user = self.by_user or by_user
 
     def on_signal(self, number: int) -> None:
         """Each Ctrl-C raises the level; other signals stop now."""
-        self.request(self.level + 1 if number == signal.SIGINT else 2, by_user=True)
+        self.by_user = True
+        self.request(self.level + 1 if number == signal.SIGINT else 2)
 
 
 class Engine:

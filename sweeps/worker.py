@@ -13,7 +13,7 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -46,10 +46,6 @@ class Job:
     skip_invalid: bool = False
     tracking: dict[str, Any] = field(default_factory=dict)
     count: int | None = None
-
-    def to_line(self) -> str:
-        """The job as one line."""
-        return json.dumps(asdict(self)) + "\n"
 
     def sweep(self) -> Sweep:
         """The sweep of the definition."""

@@ -121,12 +121,11 @@ class Tracker:
         try:
             folder = Path(given).expanduser().resolve()
             folder.mkdir(parents=True, exist_ok=True)
-        except (OSError, RuntimeError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-        else:
             if os.access(folder, os.R_OK | os.W_OK | os.X_OK):
                 return folder
             reason = "no permission"
+        except (OSError, RuntimeError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
         log.warning(
             f"WANDB_DIR={given} cannot be written ({reason}): W&B's files are kept in "
             f"{relative_to_cwd(own / 'wandb')}"
