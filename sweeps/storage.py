@@ -132,14 +132,16 @@ class PatientStorage:
 
 def _is_outage(error: BaseException | None) -> bool:
     """Whether a database's error says that its server is away, not that the call was wrong."""
-    from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
+    from sqlalchemy import exc
 
     if isinstance(error, StorageInternalError):
         error = error.__cause__
-    if isinstance(error, DBAPIError) and error.connection_invalidated:
+    if isinstance(error, exc.DBAPIError) and error.connection_invalidated:
         return True
-    # psycopg2 gives the bare class for an answer that was cut off.
-    return type(error) is DatabaseError or isinstance(error, OperationalError | InterfaceError)
+    # psycopg2 gives the bare class for an answer that was cut off; a transaction that was open then
+    # can only be rolled back, which Optuna has done.
+    away = (exc.OperationalError, exc.InterfaceError, exc.PendingRollbackError)
+    return type(error) is exc.DatabaseError or isinstance(error, away)
 
 
 def _without_password(url: str) -> str:
