@@ -195,6 +195,7 @@ def test_each_group_has_its_rate_and_the_log_has_that_of_adamw():
     assert rates[:5] == pytest.approx([0.4, 0.8, 1.2, 1.6, 2.0])
     assert rates[4:61] == [2.0] * 57
     assert rates[80] == pytest.approx(1.0) and rates[99] == pytest.approx(0.05)
+    assert learning_rate("wsd", 2.0, 65, 100, fall=0.7) == pytest.approx(1.0)
 
 
 @pytest.mark.slow
@@ -202,7 +203,7 @@ def test_with_every_lever_a_run_resumes_exactly(tmp_path):
     options = {
         "data": "garments", "train_images": 64, "val_images": 20, "images": 192, "size": 12,
         "batch_size": 16, "log_every": 3, "width": 8, "precision": "fp32", "mode": "disabled",
-        "device": "cpu", "scheduler": "wsd", "optimizer": "muon",
+        "device": "cpu", "scheduler": "wsd", "fall": 0.7, "optimizer": "muon",
         "clip_norm": 1.0, "decay": "weights",
     }  # fmt: skip
     stop = StopRequest()

@@ -57,7 +57,13 @@ class TrainingSettings(OptionGroup):
         "cosine",
         Choice(("cosine", "onecycle", "wsd", "constant")),
         "Learning rate over the steps: cosine to zero, one-cycle (up for 30 %), wsd (up for 5 %, "
-        "constant, down to zero over the last 40 %), or constant.",
+        "constant, down to zero over the last --fall), or constant.",
+    )
+    fall: float = option(
+        0.4,
+        Real(0, 1, above=True, example="0.4"),
+        "Share of the steps over which the rate of --scheduler wsd falls to zero.",
+        only_if=("scheduler", "wsd"),
     )
     seed: int = option(
         0, Integer(0, 2**31 - 1), "Random seed (initialisation, data order, augmentation)."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -118,7 +117,7 @@ class Trainer(BaseTrainer):
         self.found_inf.logical_or_(~next(iter(losses.values())).detach().isfinite())
         self.skipped_steps += self.found_inf
         for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate(group)
+            group["lr"] = self.learning_rate(self.step, muon="muon" in group)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.meter.add(losses | {"grad_norm": norm})
@@ -132,11 +131,11 @@ class Trainer(BaseTrainer):
             self.learning, self.checked = None, True
         return super().validate()
 
-    def learning_rate(self, group: Mapping[str, Any]) -> float:
-        """The rate of the next step for a parameter group of the optimizer."""
+    def learning_rate(self, step: int, *, muon: bool = False) -> float:
+        """The rate of ``step``; with ``muon`` that of the kernels that Muon updates."""
         settings = self.settings
-        highest = settings.muon_lr if "muon" in group else settings.lr
-        return learning_rate(settings.scheduler, highest, self.step, self.steps)
+        highest = settings.muon_lr if muon else settings.lr
+        return learning_rate(settings.scheduler, highest, step, self.steps, fall=settings.fall)
 
     def read_row(self) -> Row:
         """Means since the last row, rate and speed. The only host-device sync of the interval.
@@ -160,8 +159,7 @@ class Trainer(BaseTrainer):
         count = int(self.skipped_steps.item())
         if count:
             step = self.step - count
-            settings = self.settings
-            rate = learning_rate(settings.scheduler, settings.lr, step, self.steps)
+            rate = self.learning_rate(step)
             raise NonFiniteLoss(
                 f"the loss became NaN or infinite at step {step + 1} of {self.steps} (learning "
                 f"rate {rate:.3g}); the weights are those before it; lower --lr"
