@@ -26,7 +26,7 @@ _CONV_HELP = "Kind of 3x3 conv: full or channel selection (BSConv-U)."
 _RANK_HELP = "Selections and kernels per output channel (--conv select)."
 _WIDTH_HELP = "Channels at full resolution."
 _FAST = {"lr": 3e-3, "scheduler": "onecycle", "composite": True}
-_MUON = _FAST | {"optimizer": "muon", "muon_lr": 0.03, "scheduler": "wsd"}
+_MUON = _FAST | {"optimizer": "muon", "muon_lr": 0.03, "scheduler": "wsd", "fall": 0.7}
 _MASKED = {"mask_input": True, "composite": True}
 
 
