@@ -41,6 +41,7 @@ class Restoration:
     ) -> None:
         self.command, self.net_settings, self.options, self.data = command, net, options, data
         self.corruption = make_corruption(options.corruption)
+        self._check_corruption()
         self.warned = False
         self.loss_name, self.objective = options.loss, options.objective
         losses = ("train/l1",) if self.loss_name == "l1" else ("train/l2", "train/l1")
@@ -49,6 +50,19 @@ class Restoration:
             "perf/images_per_second", "perf/peak_memory_mib",
             *(f"val/{metric.name}" for metric in RESTORATION),
         )  # fmt: skip
+
+    def _check_corruption(self) -> None:
+        """Raises ``ValueError`` if the corruption gives other shapes or types than it must."""
+        images = to_float(self.data.val.images[:2])
+        damaged, mask = self.corruption(images, self.corruption.fixed(len(images)))
+        n, _, *size = images.shape
+        expected = images.shape, torch.Size((n, 1, *size)), torch.bool
+        if (damaged.shape, mask.shape, mask.dtype) != expected:
+            raise ValueError(
+                f"{self.options.corruption}: {tuple(damaged.shape)} and a {mask.dtype} mask of "
+                f"{tuple(mask.shape)} for images of {tuple(images.shape)}; the mask is bool "
+                "[n 1 h w]"
+            )
 
     @classmethod
     def load(
@@ -78,6 +92,9 @@ class Restoration:
 
     def losses(self, outputs: Tensor, sample: Sample) -> dict[str, Tensor]:
         targets, mask = sample.targets, sample.mask
+        if outputs.shape != targets.shape:
+            shapes = f"outputs {tuple(outputs.shape)} for images {tuple(targets.shape)}"
+            raise ValueError(f"{self.command}: {shapes}")
         if self.options.composite:
             outputs = outputs.where(mask, sample.inputs[:, : targets.shape[1]])
         if self.options.loss_region == "corrupted":

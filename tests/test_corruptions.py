@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tasks.corruptions import SIDES, Half, Noise, Squares
+from tests.test_loop import make_training
 
 
 @pytest.mark.parametrize("height, width", [(28, 28), (5, 7), (2, 3), (33, 10)])
@@ -71,3 +72,19 @@ def test_squares_have_the_stated_side_and_lie_inside():
     assert touched[0].any() and touched[-1].any() and touched[:, 0].any() and touched[:, -1].any()
     many = Squares(3)(images, Squares(3).fixed(200))[1].flatten(1).sum(1)
     assert many.max() == 147 and many.min() >= 49
+
+
+def test_a_corruption_or_net_of_the_wrong_shape_is_named_with_its_shapes(monkeypatch):
+    training = make_training()
+    training.net.forward = lambda inputs: inputs[:, :, 1:]
+    with pytest.raises(ValueError, match=r"^resconv: outputs \(\d+, 1, 11, 12\) for images \("):
+        training.train_step()
+    half = Half.__call__
+
+    def without_channel(*args: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        damaged, mask = half(*args)
+        return damaged, mask[:, 0]
+
+    monkeypatch.setattr(Half, "__call__", without_channel)
+    with pytest.raises(ValueError, match=r"^half: .* bool mask of \(2, 12, 12\) for images of \(2, "):
+        make_training()
