@@ -21,6 +21,7 @@ from common.media import Table
 from models.layers import GELU, Layer
 from tasks.base import Sample
 from tracking.api import offline_run
+from training.hardware import Hardware
 from training.trainer import Trainer
 
 CLAIM = (
@@ -28,6 +29,13 @@ CLAIM = (
     "switched off (median and range over the rounds, in which all took turns)."
 )
 Step = Callable[[], object]
+
+
+class Contiguous(Hardware):
+    """The same in PyTorch's default memory layout."""
+
+    def prepare(self, model: nn.Module) -> nn.Module:
+        return model.to(self.device)
 
 
 def gelus_of_pytorch(model: nn.Module) -> None:
@@ -85,15 +93,14 @@ def variants(options: dict[str, Any], log: Callable[[dict[str, float]], object])
     def make(**changes: Any) -> Trainer:
         return make_trainer(**options | changes)
 
-    contiguous = make()
-    contiguous.net.to(memory_format=torch.contiguous_format)
+    plain = {"change_hardware": lambda hardware: Contiguous(**vars(hardware))}
     on_cuda: dict[str, Step] = {}
     if torch.cuda.is_available():
         on_cuda["CUDA graphs off"] = make(cuda_graphs=False).train_step
     return on_cuda | {
         "as it is": make().train_step,
         "fp32 (bf16 off)": make(precision="fp32").train_step,
-        "contiguous (channels_last off)": contiguous.train_step,
+        "contiguous (channels_last off)": make(**plain).train_step,
         "ConvTranspose2d (plain conv off)": make(change_model=use_conv_transpose).train_step,
         "nn.GELU (oneDNN's kernel off)": make(change_model=gelus_of_pytorch).train_step,
         "DataLoader (data on the device off)": with_loader(make()),

@@ -127,14 +127,16 @@ def _named(settings: Settings, resume: str) -> ResumedRun:
 
 
 def _newest(settings: Settings, run_id: str | None) -> ResumedRun | None:
-    wanted = settings.command, identity(settings)
+    wanted = identity(settings)
     found = []
     for path in Path(settings.run.runs_dir).glob("[!.]*/config.yaml"):
         if state_of(path.parent) in TERMINAL_STATES:
             continue
         try:
             config = read_config(path.parent)
-            same = (command_of(config), identity(_settings_in(config))) == wanted
+            same = command_of(config) == settings.command and (
+                identity(_settings_in(config)) == wanted
+            )
             if same and run_id in (None, config["run_id"]):
                 time = recorded_time(config, read_summary(path.parent), path)
                 found.append((time, path, config))

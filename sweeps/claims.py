@@ -102,7 +102,10 @@ class Claims:
                 return None
             # Two workers may draw the same setting at the same time: the earlier trial keeps it.
             if setting.key not in self._used_keys(key, before=waiting.number):
-                draw.record(self.sweep, self.storage, trial_id)
+                try:
+                    draw.record(self.sweep, self.storage, trial_id)
+                except UpdateFinishedTrialError:
+                    return None  # the claim was taken away
                 return Claim(Point(draw.args, key), trial_id, setting.key)
             draw = None
         return None

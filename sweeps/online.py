@@ -12,6 +12,7 @@ import json
 import os
 import sys
 from collections import defaultdict
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,8 @@ class OnlineSweep:
         config = {k: v for k, v in sweep.config.items() if k not in ("group", "tags", "notes")}
         if sweep.run_cap and sweep.seeds:
             config["run_cap"] = sweep.run_cap * sweep.seeds
-            if sweep.method == "grid" and sweep.seeds > 1 and sweep.varied[-1] != "seed":
+            cut = sweep.seeds > 1 and len(replace(sweep, run_cap=None).rows()) > config["run_cap"]
+            if sweep.method == "grid" and cut and sweep.varied[-1] != "seed":
                 raise InputError(
                     f"{sweep.file}: run_cap with --seeds: W&B's server would stop within a "
                     "setting; leave run_cap out, or give --mode offline"

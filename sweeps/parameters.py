@@ -116,7 +116,7 @@ def check_keys(given: dict[str, Any], known: Collection[str], what: str) -> None
 
 
 def require_one_of(name: str, value: Any, known: Collection[str]) -> str:
-    if value not in known:
+    if value not in tuple(known):  # a list cannot be looked up in a dict
         raise InputError(f"{name} {value}: {one_of(value, known)}")
     return value
 
@@ -183,11 +183,11 @@ def _choice(given: dict[str, Any]) -> Parameter:
     return Parameter(kind, tuple(values), weights=tuple(probabilities))
 
 
-def _range(kind: str, low: Any, high: Any, step: Any = None) -> Parameter:
-    if not all(is_number(number) for number in (low, high, 1 if step is None else step)):
+def _range(kind: str, low: Any, high: Any, *q: Any) -> Parameter:
+    if not all(is_number(number) for number in (low, high, *q)):
         names = ", ".join(DISTRIBUTIONS[kind])
         raise InputError(f"{names} must be numbers (write 0.001, not 1e-3)")
-    normal = "normal" in kind
+    normal, step = "normal" in kind, q[0] if q else None
     if (high <= 0 if normal else low >= high) or (step is not None and step <= 0):
         raise InputError(f"{kind} needs {'sigma above 0' if normal else 'min below max'}")
     if kind == "int_uniform" and (low % 1 or high % 1):

@@ -170,10 +170,10 @@ class Sweep:
         points = self.points(self.rows())
         wrong = [point for point in points if point.problem]
         if wrong and len(wrong) == len(points):
-            raise InputError(wrong[0].problem)
+            raise InputError(f"{self.file}: {wrong[0].problem}")
         if wrong and not self.skip_invalid:
             raise InputError(
-                f"{len(wrong)} of {len(points)} points cannot be built, the first because of "
+                f"{self.file}: {len(wrong)} of {len(points)} points cannot be built, the first because of "
                 f"{wrong[0].problem}; --skip-invalid leaves them out"
             )
         return [point for point in points if not point.problem]

@@ -183,9 +183,9 @@ class Study:
         A run that had finished all the same is recorded.
         """
         run = finished_run(trial, self.sweep.name)
-        if run and self.sweep.metric in run.last:
+        value = run.last.get(self.sweep.metric) if run else None
+        if run and value is not None:
             found = {"folder": str(run.folder), "run_id": run.id}
-            value = run.last[self.sweep.metric]
             self.record(trial._trial_id, TrialState.COMPLETE, found, value)
         else:
             kind = {"reason": reason, "kind": "lost" if lost else "failed"}

@@ -64,7 +64,7 @@ def parse_sweep(
         _check_early_terminate(sweep)
         _check_values(sweep)
     except InputError as error:
-        raise InputError(f"{file}: {error}") from None
+        raise InputError(f"{file}: {str(error).removeprefix(f'{file}: ')}") from None
     return sweep
 
 

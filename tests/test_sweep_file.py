@@ -193,6 +193,14 @@ WRONG = {
     "two commands fit": (FILE.replace(COMMAND, "").replace("layers", "seed").replace(
         "metric: {name: val/l1, goal: minimize}\n", ""), "command is missing"),
     "target that is no number": (FILE.replace("minimize}", "minimize, target: x}"), "target x"),
+    "list of distributions": (
+        RANDOM + "  lr: {distribution: [uniform], min: 0.1, max: 0.2}\n",
+        r"distribution \['uniform'\]",
+    ),
+    "empty q": (
+        RANDOM + "  lr: {distribution: q_uniform, min: 0.1, max: 0.2, q: null}\n",
+        "must be numbers",
+    ),
     "infinite": (RANDOM + "  lr: {min: 0.1, max: .inf}\n", "must be numbers"),
 }  # fmt: skip
 

@@ -104,6 +104,7 @@ def test_a_claim_without_a_sign_of_life_is_taken_over_and_its_late_result_not_co
     monkeypatch.setattr(owner_module.time, "time", lambda: now + LEASE_SECONDS + 5)
     assert states(study)[0] == "missing"
     study.enqueue_missing()
+    assert not claims.heartbeat(first.trial_id)
     assert study.waiting() == 3
     assert claims.report(first, 0.1, 1), "a run whose claim is gone should end"
     assert not claims.done(first, 0.1, {})

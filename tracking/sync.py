@@ -116,7 +116,7 @@ def _sync_run(folder: Path) -> str:
             url = api.connect().run(path).url
     except InputError:
         return f"{uploaded} the server"
-    if summary:  # reports find the run by it
+    if summary := read_summary(folder):  # as it is now; reports find the run by the address
         summary["wandb"] = (summary.get("wandb") or {}) | {"url": url}
         with contextlib.suppress(OSError):  # not ours to write
             run.write_summary(summary)

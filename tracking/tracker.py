@@ -284,6 +284,7 @@ def _one_line(error: Exception) -> str:
 
 
 def _is_source(path: str, root: str) -> bool:
-    folder = Path(path).relative_to(root).parts[0]
-    mine = folder not in ("runs", "studies", "wandb", ".git") and "venv" not in folder
-    return mine and path.endswith((".py", ".yaml", "requirements.txt"))
+    parts = Path(path).relative_to(root).parts
+    return path.endswith((".py", ".yaml", "requirements.txt")) and not any(
+        part in ("runs", "studies", "wandb", ".git") or "venv" in part for part in parts
+    )

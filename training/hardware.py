@@ -85,7 +85,7 @@ def _device(name: str) -> torch.device:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
         name = "cuda" if count else "cpu"
-    if not re.fullmatch(r"cpu|cuda(:\d{1,4})?", name):
+    if not re.fullmatch(r"cpu(:0)?|cuda(:\d{1,4})?", name):
         raise InputError(f"--device {name}: must be auto, cpu, cuda or cuda:N, such as cuda:0")
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= count:
