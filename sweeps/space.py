@@ -173,8 +173,8 @@ class Sweep:
             raise InputError(f"{self.file}: {wrong[0].problem}")
         if wrong and not self.skip_invalid:
             raise InputError(
-                f"{self.file}: {len(wrong)} of {len(points)} points cannot be built, the first because of "
-                f"{wrong[0].problem}; --skip-invalid leaves them out"
+                f"{self.file}: {len(wrong)} of {len(points)} points cannot be built, the "
+                f"first because of {wrong[0].problem}; --skip-invalid leaves them out"
             )
         return [point for point in points if not point.problem]
 
