@@ -54,7 +54,10 @@ def images(height: int, width: int, count: int | None = 6_400) -> ImageData:
 
 
 def make_trainer(
-    *, change_model: Callable[[torch.nn.Module], object] = lambda model: None, **options: Any
+    *,
+    change_model: Callable[[torch.nn.Module], object] = lambda model: None,
+    change_hardware: Callable[[Hardware], Hardware] = lambda hardware: hardware,
+    **options: Any,
 ) -> Trainer:
     """The project's loop for the logbook's task, seed 0, with a million steps ahead of it."""
     settings = Settings.parse("resconv", {"images": 10**8} | options)
@@ -65,7 +68,8 @@ def make_trainer(
     torch.manual_seed(settings.training.seed)
     model = task.build_net()
     change_model(model)
-    hardware, every = choose_hardware(settings.hardware), settings.tracking.log_every
+    hardware = change_hardware(choose_hardware(settings.hardware))
+    every = settings.tracking.log_every
     training = Trainer(task, model, settings.training, hardware, log_every=every)
     training.net.train()
     return training

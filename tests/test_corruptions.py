@@ -81,10 +81,12 @@ def test_a_corruption_or_net_of_the_wrong_shape_is_named_with_its_shapes(monkeyp
         training.train_step()
     half = Half.__call__
 
-    def without_channel(*args: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        damaged, mask = half(*args)
+    def without_channel(
+        self: Half, images: torch.Tensor, random: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        damaged, mask = half(self, images, random)
         return damaged, mask[:, 0]
 
     monkeypatch.setattr(Half, "__call__", without_channel)
-    with pytest.raises(ValueError, match=r"^half: .* bool mask of \(2, 12, 12\) for images"):
+    with pytest.raises(ValueError, match=r"^half: .*bool mask of \(2, 12, 12\) for images"):
         make_training()
