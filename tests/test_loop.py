@@ -27,7 +27,10 @@ from training.schedule import learning_rate
 from training.settings import HardwareSettings
 from training.trainer import NonFiniteLoss
 
-NEEDS_COMPILER = pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs g++")
+COMPILED = (
+    pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs g++"),
+    pytest.mark.slow,
+)
 OPTIONS = {k[2:]: v for k, v in zip(TINY[::2], TINY[1::2], strict=True)}
 
 
@@ -202,12 +205,12 @@ def test_logged_losses_are_means_over_their_interval():
 @pytest.mark.parametrize(
     ("options", "tolerance"),
     [
-        pytest.param({"compile": True, "layers": 1}, 1e-5, marks=NEEDS_COMPILER),
+        pytest.param({"compile": True, "layers": 1}, 1e-5, marks=COMPILED),
         ({"checkpoint_activations": True}, 0),
         pytest.param(
             {"checkpoint_activations": True, "compile": True, "layers": 1},
             1e-5,
-            marks=NEEDS_COMPILER,
+            marks=COMPILED,
         ),
         ({"precision": "bf16"}, 0.02),
     ],
