@@ -51,10 +51,10 @@ def restore(
     from inference.restore import Job, load_restorer, restore_files
 
     restorer = load_restorer(checkpoint, device)
+    console = BrokenPipeSafeConsole()  # a closed pipe (| head -1) must not end the work
     try:
         for line in restore_files(restorer, images, Job(side, mask, raw), out=out):
-            # A closed pipe (| head -1) must not end the work.
-            BrokenPipeSafeConsole().print(line, markup=False, highlight=False, soft_wrap=True)
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
     except OSError as error:
         raise InputError(
             f"{error.filename}: cannot be written ({error.strerror}); give a folder with --out"

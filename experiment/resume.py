@@ -50,7 +50,7 @@ class ResumedRun:
         """
         if saved is None:
             named = self.config.get("identity")
-            same = named in (None, identity(_settings_in(self.config)))
+            same = named in (None, identity(Settings.of_run(self.config)))
             changed = [] if same else ["identity"]
         else:
             now, then = (json.loads(json_text(config)) for config in (self.config, saved))
@@ -105,13 +105,9 @@ def _locate(run: str, runs_dir: str, command: str) -> tuple[Path, dict[str, Any]
     return folder, config
 
 
-def _settings_in(config: Mapping[str, Any]) -> Settings:
-    return Settings.parse(command_of(config), stored_values(config))
-
-
 def _named(settings: Settings, resume: str) -> ResumedRun:
     path, config = _locate(resume, settings.run.runs_dir, settings.command)
-    now, then = experiment_settings(settings), experiment_settings(_settings_in(config))
+    now, then = experiment_settings(settings), experiment_settings(Settings.of_run(config))
     values, before = settings.flat(), stored_values(config)
     changed = [k for k in values if now.get(k) != then.get(k)]
     if changed:
@@ -135,7 +131,7 @@ def _newest(settings: Settings, run_id: str | None) -> ResumedRun | None:
         try:
             config = read_config(path.parent)
             same = command_of(config) == settings.command and (
-                identity(_settings_in(config)) == wanted
+                identity(Settings.of_run(config)) == wanted
             )
             if same and run_id in (None, config["run_id"]):
                 time = recorded_time(config, read_summary(path.parent), path)

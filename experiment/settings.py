@@ -137,6 +137,11 @@ class Settings:
         return settings
 
     @classmethod
+    def of_run(cls, config: Mapping[str, Any], **changes: Any) -> Settings:
+        """The settings that a run's config holds, some of them changed. Raises ``InputError``."""
+        return cls.parse(command_of(config), stored_values(config) | changes)
+
+    @classmethod
     def _build(cls, command: str, values: Mapping[str, Any]) -> Settings:
         groups = {
             group: kind(**{f.name: values[f.name] for f in fields(kind)})

@@ -9,7 +9,7 @@ from torch import nn
 
 from common.errors import InputError
 from experiment import checkpoints
-from experiment.settings import Settings, command_of, stored_values
+from experiment.settings import Settings, command_of
 from models.registry import NETS
 from tasks import classification, restoration
 from tasks.settings import RestorationSettings
@@ -28,7 +28,7 @@ class TrainedNet:
 
 def net_of(config: Mapping[str, Any]) -> tuple[Settings, nn.Module]:
     """The settings that a run's config holds, and their net, freshly initialised."""
-    settings = Settings.parse(command_of(config), stored_values(config))
+    settings = Settings.of_run(config)
     channels, size = config["dataset"]["image_channels"], settings.data.height_width
     if isinstance(settings.task, RestorationSettings):
         net = restoration.build_net(settings.command, settings.net, settings.task, channels, size)
