@@ -16,13 +16,13 @@ import click
 import torch
 from torch import Tensor
 
-from benchmarks.common import write
+from benchmarks.common import Benchmark, write
 from common.errors import InputError
 from common.media import Table
 from data.images import ImageData, to_float
 from experiment import checkpoints
 from experiment.run import make_trainer
-from experiment.settings import Settings, command_of, stored_values
+from experiment.settings import Settings
 from tasks.base import Part
 from tasks.baselines import nearest_by_l1
 from tasks.metrics import l1_composite
@@ -45,9 +45,7 @@ def outputs_of(run: Path) -> tuple[list[Part], Restoration]:
 
     Raises ``InputError``.
     """
-    config = read_config(run)
-    values = stored_values(config) | {"device": "cpu", "resume": None}
-    settings = Settings.parse(command_of(config), values)
+    settings = Settings.of_run(read_config(run), device="cpu", resume=None)
     trainer = make_trainer(settings, choose_hardware(settings.hardware))
     task = trainer.task
     if not isinstance(task, Restoration):
@@ -85,7 +83,7 @@ def groups_of(task: Restoration) -> dict[str, Tensor]:
     return groups | {kind: torch.tensor([d == kind for d in damage]) for kind in kinds}
 
 
-@click.command()
+@click.command(cls=Benchmark)
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), default="benchmarks/results",
               show_default=True, help="Folder for the CSV and markdown files.")  # fmt: skip

@@ -24,12 +24,13 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.breakdown import outputs_of
-from benchmarks.common import write
+from benchmarks.common import Benchmark, write
 from common.errors import InputError
 from common.media import Table
 from data.images import to_float
+from tasks.base import evaluate
 from tasks.corruptions import Noise
-from tasks.metrics import psnr, ssim
+from tasks.metrics import RESTORATION
 from tasks.restoration import Restoration
 from tracking.folder import read_config
 from training.hardware import choose_hardware
@@ -85,9 +86,9 @@ def restored(method: Method, noisy: Tensor, sigma: float, strength: float) -> Te
 
 def scores(outputs: Tensor, targets: Tensor) -> tuple[float, float]:
     """Mean PSNR and SSIM over the images."""
-    mask = torch.ones_like(targets[:, :1], dtype=torch.bool)
-    decibels, similarity = (m(outputs, targets, mask)[0].mean().item() for m in (psnr, ssim))
-    return round(decibels, 2), round(similarity, 4)
+    part = outputs, targets, torch.ones_like(targets[:, :1], dtype=torch.bool)
+    found = evaluate(RESTORATION, [part], "val")
+    return round(found["val/psnr"], 2), round(found["val/ssim"], 4)
 
 
 def classic_rows(task: Restoration, corruption: Noise, count: int) -> Iterable[tuple[Any, ...]]:
@@ -139,7 +140,7 @@ def write_photos(folder: Path) -> None:
                 Image.fromarray(patch).save(folder / split / f"{name}-{i:04}.png")
 
 
-@click.command()
+@click.command(cls=Benchmark)
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--photos", type=click.Path(path_type=Path), help="Write patches of photos here.")
 @click.option("--images", default=200, show_default=True, help="Validation images of a run.")
@@ -147,20 +148,17 @@ def write_photos(folder: Path) -> None:
               show_default=True, help="Folder for the CSV and markdown files.")  # fmt: skip
 def main(runs: tuple[Path, ...], photos: Path | None, images: int, out: Path) -> None:
     """Compare finished denoising RUNS with non-local means, total variation and BM3D."""
-    try:
-        if not importlib.util.find_spec("skimage"):
-            raise InputError("scikit-image is missing; pip install scikit-image bm3d")
-        if photos:
-            write_photos(photos)
-        elif not runs:
-            raise InputError("no run folders; e.g. runs/unet-...")
-        else:
-            table = Table("denoising", COLUMNS, rows_of(runs, images))
-            hardware = choose_hardware(HardwareSettings(device="cpu"))
-            click.echo(write(out, "denoising", table, hardware, CLAIM))
-    except InputError as error:
-        click.echo(f"Error: {error}", err=True)
-        raise SystemExit(2) from None
+    if not importlib.util.find_spec("skimage"):
+        raise InputError("scikit-image is missing; pip install scikit-image bm3d")
+    if photos:
+        write_photos(photos)
+        return
+    if not runs:
+        raise InputError("no run folders; e.g. runs/unet-...")
+    table = Table("denoising", COLUMNS, rows_of(runs, images))
+    click.echo(
+        write(out, "denoising", table, choose_hardware(HardwareSettings(device="cpu")), CLAIM)
+    )
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from typing import Any
 
 import click
 
-from benchmarks.common import RemoteStep, write
+from benchmarks.common import Benchmark, RemoteStep, write
 from benchmarks.textbook import PREFETCHED, textbook_step
 from common.errors import InputError
 from common.media import Table
@@ -160,7 +160,7 @@ def _share(rows: list[dict[str, Any]]) -> float:
     return statistics.mean(float(row["seconds"]) for row in rows) / reference
 
 
-@click.command()
+@click.command(cls=Benchmark)
 @click.argument("track", type=click.Choice(list(TRACKS)))
 @click.option("--record", type=click.Path(path_type=Path, file_okay=False, exists=True),
               help="Folder with sweep.yaml [default: the track's newest].")  # fmt: skip
@@ -174,11 +174,7 @@ def main(
     track: str, record: Path | None, out: Path, device: str, turn: int, trial: bool
 ) -> None:  # fmt: skip
     """Train the current record of TRACK again with five seeds, and say whether it held."""
-    try:
-        held = repeat(track, record or newest(track), out, device, turn, trial)
-    except InputError as error:
-        click.echo(f"Error: {error}", err=True)
-        raise SystemExit(2) from None
+    held = repeat(track, record or newest(track), out, device, turn, trial)
     raise SystemExit(0 if held else 1)
 
 
