@@ -168,7 +168,7 @@ def conv3x3(i: int, o: int, *, rank: int = 0, stride: int = 1) -> nn.Module:
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Scaled dot-product attention, [... tokens c] each; in fp32 on a CPU.
 
-    There PyTorch's attention takes 2 to 5 times as long in bf16, most of it in the backward pass.
+    PyTorch's backward pass in bf16 is slow there for the few tokens of a small image.
     """
     if not q.is_cpu:
         return F.scaled_dot_product_attention(q, k, v)
