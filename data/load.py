@@ -61,15 +61,7 @@ def load_data(
         channels=channels,
         may_download=name != "auto",
     )
-    reason = None
-    try:
-        source = load_source(request)
-    except NotFoundError as error:
-        if name != "auto":
-            raise
-        reason = str(error)
-        colour = channels or (1 if auto in GREY_DATA_SETS else 3)
-        source = load_source(replace(request, name="garments", channels=colour))
+    source, reason = _load_or_garments(request, auto=name == "auto")
     if holdout:
         source = _hold_out(source, holdout)
     if reason:  # the numbers were meant for another data set
@@ -83,6 +75,17 @@ def load_data(
     fields["remarks"] = (*source.remarks, *_warnings(train), *_copies(**fitted))
     checksum = content_checksum(splits.values())
     return ImageData(**fields, checksum=checksum, fallback_reason=reason)
+
+
+def _load_or_garments(request: Request, *, auto: bool) -> tuple[Source, str | None]:
+    """The images asked for; with ``auto`` garments where their files are missing, and why."""
+    try:
+        return load_source(request), None
+    except NotFoundError as error:
+        if not auto:
+            raise
+        channels = request.channels or (1 if request.name in GREY_DATA_SETS else 3)
+        return load_source(replace(request, name="garments", channels=channels)), str(error)
 
 
 def _hold_out(source: Source, count: int) -> Source:
