@@ -97,7 +97,8 @@ def finished_runs(runs: Path) -> Counter:
 
 
 def test_killed_halfway_and_started_again_each_point_is_done_exactly_once(cli):
-    file = write()
+    # Long enough to be killed in the middle, however slow this process is to look.
+    file = write(MINI.replace("\n  images: {value: 256}", "\n  images: {value: 2560}"))
     first = Command(file, "--jobs", 2)
     first.wait_for("[1/6]")
     os.kill(first.workers()[0], signal.SIGKILL)
@@ -131,7 +132,7 @@ def test_killed_halfway_and_started_again_each_point_is_done_exactly_once(cli):
     assert (config["group"], config["ks"], config["layers"]) == ("mini", 5, 3)
     assert config["environment"]["command"] == (
         "python train.py resconv --layers=3 --ks=5 --ch=4 --data=garments --size=12 "
-        "--train-images=256 --val-images=40 --images=256"
+        "--train-images=256 --val-images=40 --images=2560"
     )
     assert list(folders[-1].glob("wandb/offline-run-*/*.wandb"))
 

@@ -71,7 +71,9 @@ class DistributedContext:
             world_size=size,
         )
         yield
-        # Not after an error: it would wait for processes that are gone.
+        # Neither after an error: both would wait for processes that are gone.
+        if self._pending:  # Python's exit during a reduction by Gloo aborts the process
+            self._pending[1].wait()
         distributed.destroy_process_group()
 
     def prepare(self, model: nn.Module, device: torch.device) -> nn.Module:
