@@ -146,7 +146,7 @@ class UNetSettings(NetSettings):
     rank: int = option(1, Integer(1, 9), _RANK_HELP, only_if=("conv", "select"))
 
 
-@net("rednet", "models.rednet:REDNet", task="restoration", defaults=_FAST | {"lr": 1e-3})
+@net("rednet", "models.rednet:REDNet", task="restoration", defaults=_MUON)
 @dataclass(frozen=True, kw_only=True)
 class REDNetSettings(NetSettings):
     """Train RED-Net, convs and deconvs with a skip every second layer (arXiv 1606.08921).
@@ -161,7 +161,7 @@ class REDNetSettings(NetSettings):
     width: int = option(64, Integer(1, 1024), "Channels.")
 
 
-@net("convnext", "models.convnext:ConvNeXt", task="restoration", defaults=_FAST)
+@net("convnext", "models.convnext:ConvNeXt", task="restoration", defaults=_MUON)
 @dataclass(frozen=True, kw_only=True)
 class ConvNeXtSettings(NetSettings):
     """Train an isotropic ConvNeXt with large depthwise kernels (arXiv 2201.03545).
@@ -179,7 +179,7 @@ class ConvNeXtSettings(NetSettings):
     rank: int = option(1, Integer(1, 9), _RANK_HELP, only_if=("conv", "select"))
 
 
-@net("nafnet", "models.nafnet:NAFNet", task="restoration", defaults=_FAST)
+@net("nafnet", "models.nafnet:NAFNet", task="restoration", defaults=_MUON)
 @dataclass(frozen=True, kw_only=True)
 class NAFNetSettings(NetSettings):
     """Train a small NAFNet, gates in place of activations (arXiv 2204.04676).
@@ -193,7 +193,7 @@ class NAFNetSettings(NetSettings):
     blocks: int = option(2, Integer(1, 20), "Blocks at each of the five stages.")
 
 
-@net("fourier", "models.fourier:FourierNet", task="restoration", defaults=_FAST)
+@net("fourier", "models.fourier:FourierNet", task="restoration", defaults=_MUON)
 @dataclass(frozen=True, kw_only=True)
 class FourierSettings(NetSettings):
     """Train a net of fast Fourier convolutions (arXiv 2109.07161).
