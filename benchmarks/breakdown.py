@@ -41,7 +41,7 @@ CLAIM = (
 
 
 def outputs_of(run: Path) -> tuple[list[Part], Restoration]:
-    """Outputs, targets and masks of a finished restoration run, and its task.
+    """Outputs (of the last weights), targets and masks of a finished restoration run, and its task.
 
     Raises ``InputError``.
     """
@@ -53,7 +53,7 @@ def outputs_of(run: Path) -> tuple[list[Part], Restoration]:
     if isinstance(trainer, Fitter):
         trainer.train_step()
     else:
-        trainer.net.load_state_dict(checkpoints.load(run / "checkpoints" / "best.pt")["model"])
+        trainer.net.load_state_dict(checkpoints.load(run / "checkpoints" / "last.pt")["model"])
     with trainer.evaluating():
         return list(task.outputs(trainer.forward, trainer.hardware.device)), task
 

@@ -41,8 +41,6 @@ class Recorder:
     ``saved`` is the last checkpoint's contents, of a resumed run.
     """
 
-    metrics: MetricsFile  # once started
-
     def __init__(
         self,
         info: RunInfo,
@@ -60,6 +58,7 @@ class Recorder:
         self.times |= saved.get("times", {})
         self.metrics_checksum: int | None = saved.get("metrics")
         self.last_observed = 0.0
+        self.files = contextlib.ExitStack()  # open ones, closed at the end
 
     def start(self, trainer: BaseTrainer, params: Table) -> None:
         """Open the metrics file and the W&B run; send rows that a killed process had not sent."""
@@ -69,9 +68,9 @@ class Recorder:
         )
         self.folder.write_table(params)
         columns = trainer.task.metrics
-        self.metrics = MetricsFile(
-            self.folder.path / "metrics.csv", columns, trainer.step, self.metrics_checksum
-        )
+        file = self.folder.path / "metrics.csv"
+        self.metrics = MetricsFile(file, columns, trainer.step, self.metrics_checksum)
+        self.files.callback(self.metrics.close)
         config, data = self.info.config, trainer.task.data
         tags = [self.settings.command, data.name]
         self.tracker.start(
@@ -149,12 +148,14 @@ class Recorder:
                 "times": self.times,
                 "metrics": self.metrics.checksum,
             }
-            # What a checkpoint is about must not be older than it on the disk.
-            self.metrics.to_disk()
-            self.folder.to_disk()
+            self._to_disk()  # what a checkpoint is about must not be older than it
             last, previous = (self.folder.checkpoints / f"{n}.pt" for n in ("last", "previous"))
             checkpoints.save(last, self._weights(trainer) | state, previous)
             self.saves.saved(trainer.images_seen)
+
+    def _to_disk(self) -> None:
+        self.metrics.to_disk()
+        self.folder.to_disk()
 
     def _weights(self, trainer: BaseTrainer) -> dict[str, Any]:
         """Config and weights: enough to rebuild the network."""
@@ -228,11 +229,9 @@ class Recorder:
     ) -> dict[str, Any]:
         """Write the last summary, close W&B, release the folder; returns the summary."""
         if state != "failed":
-            self.metrics.to_disk()
-            self.folder.to_disk()
+            self._to_disk()
         summary = self.write_summary(trainer, state, reason)
-        if hasattr(self, "metrics"):
-            self.metrics.close()
+        self.files.close()
         sent = ("state", "reason", "ended_at", "seconds", "images_total", "images_per_second")
         self.tracker.finish(exit_code, {key: summary.get(key) for key in sent})
         self.folder.unlock()

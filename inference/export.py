@@ -71,7 +71,7 @@ def export_program(run: Path, form: str, file: Path) -> str:
             written, found = (_onnx if form == "onnx" else _torch)(program, inputs)
         except Exception as error:  # of many kinds, with pages of explanation
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            raise RunError(f"--to {form}: PyTorch cannot export this net ({reason})") from None
+            raise RunError(f"--to {form}: this net cannot be exported ({reason})") from None
     difference = float((found - wanted).abs().max() / wanted.abs().max().clamp(min=1))
     if not difference <= TOLERANCE:
         raise RunError(f"--to {form}: the exported net's outputs differ by {difference:.2g}")

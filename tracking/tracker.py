@@ -156,16 +156,19 @@ class Tracker:
                 self.mode = mode
                 return
 
-    @_never_raises
     def define(self, metrics: tuple[str, ...]) -> None:
         """Plot everything against images seen; the summary keeps the best of each loss too."""
-        self.run.define_metric("images_seen")
+        self._define("images_seen")
         for metric in map(encodable, metrics):
             group, _, name = metric.partition("/")
             kept = "last"
             if group != "perf" and name != "lr":
                 kept = f"{'max' if goal_of(metric) == 'maximize' else 'min'},last"
-            self.run.define_metric(metric, step_metric="images_seen", summary=kept)
+            self._define(metric, step_metric="images_seen", summary=kept)
+
+    @_never_raises
+    def _define(self, metric: str, **options: str) -> None:
+        self.run.define_metric(metric, **options)
 
     @_never_raises
     def log(self, row: dict[str, Any], step: int) -> None:
