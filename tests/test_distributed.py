@@ -12,8 +12,11 @@ import pytest
 import torch
 
 from experiment import checkpoints as checkpoint
+from experiment.run import run
+from experiment.settings import Settings
 from tests.conftest import ROOT, TINY
 from tests.cut import only_run
+from tests.test_nets import SMALL
 from training.distributed import DistributedContext
 from training.settings import HardwareSettings
 
@@ -39,6 +42,19 @@ Trainer.train_step = dying
 main()
 """
 
+# Each net in turn, in a process group of its own.
+EVERY_NET = """
+import json, os, sys
+sys.path.insert(0, sys.argv.pop(1))
+from experiment.run import run
+from experiment.settings import Settings
+for number, (command, options) in enumerate(json.loads(sys.argv[1]).items()):
+    os.environ["TORCHELASTIC_RESTART_COUNT"] = str(number)
+    run(Settings.parse(command, options), observer=lambda row: None)
+"""
+WITHOUT_BATCH_NORM = ("convnext", "nafnet", "rednet", "vit")  # whose statistics are each process's
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+
 
 def metrics_of(folder: Path) -> list[dict[str, float]]:
     with open(folder / "metrics.csv", newline="") as file:
@@ -50,8 +66,7 @@ def test_two_processes_one_of_them_lost_give_what_one_process_gives(cli, tmp_pat
     assert cli("resconv", *OPTIONS, "--runs-dir", "one").code == 0
     script = tmp_path / "lossy.py"
     script.write_text(LOSSY)
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    command = [sys.executable, *torchrun, "--max-restarts=1", script, ROOT, "resconv", *OPTIONS]
+    command = [*TORCHRUN, "--max-restarts=1", script, ROOT, "resconv", *OPTIONS]
     done = subprocess.run(
         list(map(str, [*command, "--runs-dir", "two"])), capture_output=True, text=True, timeout=240
     )
@@ -67,6 +82,29 @@ def test_two_processes_one_of_them_lost_give_what_one_process_gives(cli, tmp_pat
     nets = [checkpoint.load(path)["model"] for path in last]
     for name, tensor in nets[0].items():
         torch.testing.assert_close(tensor, nets[1][name], rtol=1e-3, atol=1e-5)
+
+
+def test_every_net_trains_in_two_processes_as_in_one(tmp_path):
+    (script := tmp_path / "every_net.py").write_text(EVERY_NET)
+    shared = {
+        "data": "garments", "size": 12, "train_images": 64, "val_images": 40, "images": 64,
+        "batch_size": 32, "mode": "disabled", "precision": "fp32", "device": "cpu",
+    }  # fmt: skip
+    nets = {command: shared | options for command, options in SMALL.items()}
+    for command, options in nets.items():
+        run(Settings.parse(command, options | {"runs_dir": f"one/{command}"}), observer=repr)
+        options["runs_dir"] = f"two/{command}"
+    done = subprocess.run(
+        list(map(str, [*TORCHRUN, script, ROOT, json.dumps(nets)])),
+        capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for command in nets:
+        one, two = (only_run(Path(folder) / command) for folder in ("one", "two"))
+        assert json.loads((two / "summary.json").read_text())["state"] == "finished"
+        if command in WITHOUT_BATCH_NORM:
+            for row, wanted in zip(metrics_of(two), metrics_of(one), strict=True):
+                assert row == pytest.approx(wanted, rel=1e-3), command
 
 
 def test_parts_of_a_batch_that_cannot_be_halved_still_average_to_its_mean():
