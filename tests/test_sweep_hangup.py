@@ -19,7 +19,7 @@ from tests.test_sweep_offline import MINI, ROOT, Command, alive, done_points, wr
 pytestmark = pytest.mark.slow
 
 LONG = MINI.replace("[1, 2, 3]", "[1]").replace("[3, 5]", "[3]").replace(
-    "  images: {value: 256}", "  images: {value: 5120}\n  checkpoint_every: {value: 256}"
+    "  images: {value: 256}", "  images: {value: 10240}\n  checkpoint_every: {value: 256}"
 )  # fmt: skip
 
 
@@ -58,7 +58,7 @@ def test_a_sweep_that_must_stop_saves_the_run_in_hand_and_goes_on_when_given_aga
     folder = only_run(Path("runs"))
     summary = json.loads((folder / "summary.json").read_text())
     assert (summary["state"], summary["reason"]) == ("preempted", "stopped by SIGTERM")
-    assert 0 < summary["images_seen"] < 5120 and not done_points(Path("studies/mini.journal"))
+    assert 0 < summary["images_seen"] < 10240 and not done_points(Path("studies/mini.journal"))
     if hangup:
         assert Command(file, "--mode", "disabled").end() == 0 and only_run(Path("runs")) == folder
         assert set(done_points(Path("studies/mini.journal")).values()) == {1}
