@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -26,7 +27,9 @@ TINY = [
     "--layers", "2", "--ch", "4", "--images", "256", "--batch-size", "32", "--log-every", "3",
     "--device", "cpu",
 ]  # fmt: skip
-
+TINY_OPTIONS: dict[str, Any] = {
+    name[2:].replace("-", "_"): value for name, value in zip(TINY[::2], TINY[1::2], strict=True)
+}
 
 SLOW_FIXTURES = {"shell", "server", "browser"}
 QUICK_SECONDS = 2.0  # on an idle machine; TEST_TIME_FACTOR multiplies it
@@ -164,6 +167,28 @@ def run_folder(outcome: Outcome) -> Path:
     """The run folder that a finished command named."""
     [folder] = re.findall(r"^run folder\s+(\S+)$", outcome.out, re.MULTILINE)
     return Path(folder)
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file."""
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def summary_of(folder: Path) -> dict[str, Any]:
+    """The summary that a run left."""
+    return json.loads((folder / "summary.json").read_text())
+
+
+def make_training(command: str = "resconv", **options: object) -> Any:
+    """The trainer of a command, of the options ``TINY`` in ``resconv``; the caller's win."""
+    from experiment.run import make_trainer
+    from experiment.settings import Settings
+    from training.hardware import choose_hardware
+
+    base = TINY_OPTIONS if command == "resconv" else {}
+    settings = Settings.parse(command, base | options)
+    return make_trainer(settings, choose_hardware(settings.hardware))
 
 
 class Rows:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tasks.corruptions import SIDES, Half, Noise, Squares
-from tests.test_loop import make_training
+from tests.conftest import make_training
 
 
 @pytest.mark.parametrize("height, width", [(28, 28), (5, 7), (2, 3), (33, 10)])

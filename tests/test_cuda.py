@@ -5,14 +5,12 @@ Only where there is a CUDA device: ``python -m pytest -n 2 tests/test_cuda.py``.
 
 from __future__ import annotations
 
-import json
-
 import pytest
 import torch
 
 from models.registry import NETS
 from tests.adapters import Trainer
-from tests.conftest import run_folder
+from tests.conftest import run_folder, summary_of
 from tests.test_state import assert_stopped_twice_ends_as_left_alone
 
 pytestmark = [
@@ -48,7 +46,8 @@ def test_the_first_steps_are_those_of_the_cpu(command, graphs, tiny_data):
 
 @pytest.mark.parametrize("command", ["resconv", "classify"])
 def test_a_run_stopped_twice_ends_as_the_one_left_alone(command, tmp_path):
-    assert_stopped_twice_ends_as_left_alone(command, tmp_path, device="cuda", deterministic=True)
+    options = {"device": "cuda", "precision": "auto", "deterministic": True}
+    assert_stopped_twice_ends_as_left_alone(command, tmp_path, **options)
 
 
 def test_a_net_that_cannot_be_recorded_is_trained_all_the_same(tiny_data, capfd):
@@ -70,7 +69,7 @@ def test_a_baseline_has_the_figures_of_the_cpu(cli, method):
             "--val-images", 40, "--mode", "disabled", "--device", device,
         )  # fmt: skip
         assert outcome.code == 0, outcome.err
-        figures.append(json.loads((run_folder(outcome) / "summary.json").read_text())["last"])
+        figures.append(summary_of(run_folder(outcome))["last"])
     for name in ("val/l1", "val/l1_composite", "val/psnr", "val/ssim"):
         assert figures[1][name] == pytest.approx(figures[0][name], rel=1e-4), name
 

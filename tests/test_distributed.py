@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import subprocess
 import sys
@@ -14,11 +13,9 @@ import torch
 from experiment import checkpoints as checkpoint
 from experiment.run import run
 from experiment.settings import Settings
-from tests.conftest import ROOT, TINY
+from tests.conftest import ROOT, TINY, read_csv, summary_of
 from tests.cut import only_run
 from tests.test_nets import SMALL
-from training.distributed import DistributedContext
-from training.settings import HardwareSettings
 
 pytestmark = pytest.mark.slow
 
@@ -57,8 +54,7 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 
 
 def metrics_of(folder: Path) -> list[dict[str, float]]:
-    with open(folder / "metrics.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_csv(folder / "metrics.csv")
     return [{k: float(v) for k, v in r.items() if v and not k.startswith("perf/")} for r in rows]
 
 
@@ -75,7 +71,7 @@ def test_two_processes_one_of_them_lost_give_what_one_process_gives(cli, tmp_pat
     # Rank 1 can be one step ahead when it dies: rank 0 has then saved after step 10.
     assert f"Resuming {folder} at image 320" in done.stdout
     assert done.stdout.count("run folder  ") == 1
-    assert json.loads((folder / "summary.json").read_text())["state"] == "finished"
+    assert summary_of(folder)["state"] == "finished"
     for row, wanted in zip(metrics_of(folder), metrics_of(only_run(Path("one"))), strict=True):
         assert row == pytest.approx(wanted, rel=1e-4)
     last = [f / "checkpoints" / "last.pt" for f in (folder, only_run(Path("one")))]
@@ -101,17 +97,7 @@ def test_every_net_trains_in_two_processes_as_in_one(tmp_path):
     assert done.returncode == 0, done.stderr
     for command in nets:
         one, two = (only_run(Path(folder) / command) for folder in ("one", "two"))
-        assert json.loads((two / "summary.json").read_text())["state"] == "finished"
+        assert summary_of(two)["state"] == "finished"
         if command in WITHOUT_BATCH_NORM:
             for row, wanted in zip(metrics_of(two), metrics_of(one), strict=True):
                 assert row == pytest.approx(wanted, rel=1e-3), command
-
-
-def test_parts_of_a_batch_that_cannot_be_halved_still_average_to_its_mean():
-    values = torch.arange(7.0)
-    parts = values[:2], values[2:4], values[4:]
-    team = [DistributedContext(rank, 3) for rank in range(3)]
-    shares = [t.scale_loss(p.mean(), len(p), 7) for t, p in zip(team, parts, strict=True)]
-    assert sum(shares) / 3 == pytest.approx(values.mean())
-    with pytest.raises(ValueError, match="one image for each of the 3 processes"):
-        team[0].assign_device(HardwareSettings(), 2)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,21 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from common.errors import InputError
-from experiment.run import run
-from experiment.settings import Settings
-from experiment.stop import StopRequest
-from tests.conftest import rows_of
-from tests.test_loop import Syncs, make_training
-from tests.test_resume import assert_same_runs
+from tests.conftest import make_training, rows_of
+from tests.test_loop import EVERY_LEVER
 from training import base
 from training.muon import COEFFICIENTS, Muon, conv_kernels
 from training.optimizers import make_optimizer
 from training.schedule import learning_rate
 from training.settings import TrainingSettings
-from training.trainer import NonFiniteLoss, Trainer
-
-WIDE = {"ch": 8, "precision": "fp32"}  # enough channels for Muon
-ALL = WIDE | {"optimizer": "muon", "clip_norm": 1.0, "decay": "weights"}
+from training.trainer import Trainer
 
 
 def optimizer_gradients(training: Trainer) -> list[float]:
@@ -167,54 +159,9 @@ def test_a_net_without_a_conv_for_muon_is_refused():
         make_optimizer(TrainingSettings(optimizer="muon"), nn.Linear(9, 9))
 
 
-def test_with_every_lever_a_step_never_waits_and_a_broken_loss_changes_no_weight():
-    training = make_training(**ALL)
-    training.train_step()
-    with Syncs() as syncs:
-        training.train_step()
-    assert syncs.count == 0
-    kept = [p.detach().clone() for p in training.net.parameters()]
-    task: Any = training.task
-    losses = task.losses
-    task.losses = lambda out, target: {k: v * math.nan for k, v in losses(out, target).items()}
-    training.train_step()
-    task.losses = losses
-    training.train_step()
-    assert all(torch.equal(a, b) for a, b in zip(kept, training.net.parameters(), strict=True))
-    with pytest.raises(NonFiniteLoss, match="at step 3 of 8"):
-        training.read_row()
-
-
 def test_each_group_has_its_rate_and_the_log_has_that_of_adamw():
-    training = make_training(**ALL, lr=0.001, muon_lr=0.05, scheduler="wsd")
+    training = make_training(**EVERY_LEVER, lr=0.001, muon_lr=0.05, scheduler="wsd")
     training.train_step()
     rates = [group["lr"] for group in training.optimizer.param_groups]
     assert rates == [0.001, 0.001, 0.05]
     assert training.read_row()["train/lr"] == 0.001
-    rates = [learning_rate("wsd", 2.0, step, 100) for step in range(100)]
-    assert rates[:5] == pytest.approx([0.4, 0.8, 1.2, 1.6, 2.0])
-    assert rates[4:61] == [2.0] * 57
-    assert rates[80] == pytest.approx(1.0) and rates[99] == pytest.approx(0.05)
-    assert learning_rate("wsd", 2.0, 65, 100, fall=0.7) == pytest.approx(1.0)
-
-
-@pytest.mark.slow
-def test_with_every_lever_a_run_resumes_exactly(tmp_path):
-    options = {
-        "data": "garments", "train_images": 64, "val_images": 20, "images": 192, "size": 12,
-        "batch_size": 16, "log_every": 3, "width": 8, "precision": "fp32", "mode": "disabled",
-        "device": "cpu", "scheduler": "wsd", "fall": 0.7, "optimizer": "muon",
-        "clip_norm": 1.0, "decay": "weights",
-    }  # fmt: skip
-    stop = StopRequest()
-
-    def after_some_images(row: Mapping[str, Any]) -> None:
-        if 64 < row.get("images_seen", 0) < 192:
-            stop.request("asked by the test", preempted=True)
-
-    whole = run(Settings.parse("unet", options | {"runs_dir": str(tmp_path / "whole")}))
-    options["runs_dir"] = str(tmp_path / "cut")
-    part = run(Settings.parse("unet", options), observer=after_some_images, stop=stop)
-    rest = run(Settings.parse("unet", options | {"resume": str(part.folder)}))
-    assert (part.state, rest.state, rest.folder) == ("preempted", "finished", part.folder)
-    assert_same_runs(rest.folder, whole.folder)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
 import torch
 from PIL import Image
 
-from experiment.run import run
 from experiment.settings import Settings
-from experiment.stop import StopRequest
 from models.profile import parameter_count
 from models.registry import NETS
 from tasks.restoration import build_net
@@ -161,28 +158,6 @@ def test_each_net_trains_and_restores_by_the_command_line(command, cli, tmp_path
     outcome = cli("restore", folder, tmp_path / "small.png", "--erase", "right")
     fixed = command == "mlp"
     assert (outcome.code, outcome.err.count("\n")) == ((2, 1) if fixed else (0, 0)), outcome.err
-
-
-@pytest.mark.parametrize("command", [name for name in TRAINED if name != "resconv"])
-def test_each_net_resumes_exactly(command, tmp_path):
-    options = SMALL[command] | {
-        "data": "garments", "train_images": 64, "val_images": 20, "images": 128, "batch_size": 16,
-        "mode": "disabled", "device": "cpu", "precision": "fp32",
-        "runs_dir": str(tmp_path),
-    }  # fmt: skip
-    stop = StopRequest()
-
-    def after_some_images(row: Mapping[str, Any]) -> None:
-        if 0 < row.get("images_seen", 0) < 128:
-            stop.request("asked by the test", preempted=True)
-
-    whole = run(Settings.parse(command, options))
-    part = run(Settings.parse(command, options), observer=after_some_images, stop=stop)
-    rest = run(Settings.parse(command, options | {"resume": str(part.folder)}))
-    assert (part.state, rest.state, rest.folder) == ("preempted", "finished", part.folder)
-    files = [next(result.folder.rglob("last.pt")) for result in (whole, rest)]
-    a, b = (torch.load(file, weights_only=False)["model"] for file in files)
-    assert a and all(torch.equal(value, b[name]) for name, value in a.items())
 
 
 @pytest.mark.parametrize("command", TRAINED)

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import tracemalloc
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from common.errors import InputError
-from experiment.run import make_trainer
 from experiment.settings import Settings
 from tasks.base import evaluate
 from tasks.metrics import RESTORATION
-from tests.conftest import TINY, run_folder
-from training.hardware import choose_hardware
+from tests.conftest import make_training, run_folder, summary_of
 from training.trainer import NonFiniteLoss
-
-OPTIONS: dict[str, Any] = {k[2:]: v for k, v in zip(TINY[::2], TINY[1::2], strict=True)}
-
-
-def trainer_of(command: str = "resconv", **options: Any) -> Any:
-    settings = Settings.parse(command, options)
-    return make_trainer(settings, choose_hardware(settings.hardware))
 
 
 def test_an_image_restored_exactly_counts_as_100_db_and_half_of_it_as_its_own():
@@ -53,7 +41,7 @@ def test_metrics_count_parts_of_images_by_their_size():
 
 def test_a_budget_meant_as_endless_takes_no_memory_and_validates_by_epoch():
     tracemalloc.start()
-    trainer = trainer_of("resconv", **OPTIONS | {"images": 10**15})
+    trainer = make_training(images=10**15)
     assert tracemalloc.get_traced_memory()[1] < 200 * 2**20
     tracemalloc.stop()
     validated = []
@@ -73,12 +61,12 @@ def test_a_budget_meant_as_endless_takes_no_memory_and_validates_by_epoch():
 def test_one_image_a_step_is_refused_where_batch_norm_cannot_train(command, options):
     data = {"data": "garments", "train_images": 40, "val_images": 20, "images": 8}
     with pytest.raises(InputError, match=r"--batch-size 1: .*for example --batch-size 2"):
-        trainer_of(command, **data | options | {"batch_size": 1})
-    trainer_of("resconv", **OPTIONS | {"batch_size": 1, "images": 8})  # maps stay large: fine
+        make_training(command, **data | options | {"batch_size": 1})
+    make_training(batch_size=1, images=8)  # maps stay large: fine
 
 
 def test_weights_that_became_infinite_are_never_saved_as_good():
-    trainer = trainer_of(**OPTIONS)
+    trainer = make_training()
     trainer.train_step()
     next(iter(trainer.net.buffers())).fill_(float("inf"))
     with pytest.raises(NonFiniteLoss, match="became NaN or infinite by step 1 of 8"):
@@ -100,7 +88,6 @@ def test_overfitting_figures_do_not_depend_on_the_log_interval(cli, tmp_path):
             "--val-images", 20, "--epochs", 2, "--batch-size", 3, "--mode", "disabled",
             "--precision", "fp32", "--log-every", every, "--runs-dir", tmp_path / str(every),
         )  # fmt: skip
-        summary = json.loads((run_folder(outcome) / "summary.json").read_text())
+        summary = summary_of(run_folder(outcome))
         found.append(summary["last"]["overfit/train_loss"])
     assert found[0] == pytest.approx(found[1], rel=1e-5)
-    assert Path(tmp_path / "1").is_dir()

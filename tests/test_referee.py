@@ -1,24 +1,26 @@
-"""What is computed, against a plain loop and plain formulas that share no code with the project."""
+"""What is trained, against a plain loop and plain formulas (tests/plain.py)."""
 
 from __future__ import annotations
 
 import copy
-import csv
-import itertools
-import json
-import math
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tests.adapters import Trainer, build_net, image_data, load_checkpoint, set_chunk
+from tests.adapters import Trainer, image_data
 from tests.conftest import SIZE
+from tests.plain import (
+    augmentations,
+    class_figures,
+    erased,
+    halves,
+    hand_written_resconv,
+    restoration_figures,
+    side_numbers,
+)
 
 PLAIN_NET = {"layers": 3, "ch": 6, "ks": "3,5,3", "residual_weight": 0.5}
 PLAIN_CLASSIFIER = {"flip": False, "shift": 0, "dropout": 0, "lr": 0.002}
@@ -34,25 +36,6 @@ TRAININGS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "channel selection": ("classify", PLAIN_CLASSIFIER | {"rank": 2, "deterministic": True}),
 }  # fmt: skip
-# The half erased of each validation image: left 0, right 1, top 2, bottom 3. Frozen for ever.
-FIXED_SIDES = "0231013231201320132012032031032113203201012302131302310201321302"
-
-
-def halves(images: Tensor) -> list[Tensor]:
-    """The four masks of an erased half: left, right, top, bottom."""
-    height, width = images.shape[-2:]
-    masks = [torch.zeros(height, width, dtype=torch.bool) for _ in range(4)]
-    masks[0][:, : width // 2] = True
-    masks[1][:, width // 2 :] = True
-    masks[2][: height // 2] = True
-    masks[3][height // 2 :] = True
-    return masks
-
-
-def erased(image: Tensor, mask: Tensor) -> Tensor:
-    image = image.clone()
-    image[:, mask] = 0
-    return image
 
 
 def plain_batch(trainer: Trainer, case: str, step: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -155,48 +138,6 @@ def test_a_training_is_a_plain_loop_over_its_batches(case, tiny_data, tiny_split
         assert torch.allclose(buffers[name].double(), buffer.double(), rtol=1e-3, atol=1e-3), name
 
 
-@pytest.mark.parametrize("command", ["resconv", "classify"])
-def test_training_lowers_the_validation_loss(command, tiny_data):
-    options = PLAIN_NET | {"lr": 0.01} if command == "resconv" else {"lr": 0.01, "rank": 2}
-    trainer = Trainer(command, tiny_data, batch_size=12, images=30 * 12, **options)
-    key = "val/l1" if command == "resconv" else "val/loss"
-    before = trainer.validate()[key]
-    for _ in range(trainer.steps):
-        trainer.train_step()
-    after = trainer.validate()[key]
-    assert after < 0.8 * before
-
-
-def hand_written_resconv(w: dict[str, Tensor], x: Tensor, layers: int, alpha: float) -> Tensor:
-    """Training-mode output of a stride-1 net with batch norm before its convs."""
-
-    def norm(x: Tensor, name: str) -> Tensor:
-        if f"{name}.before.weight" not in w:
-            return x
-        mean, var = x.mean((0, 2, 3), keepdim=True), x.var((0, 2, 3), unbiased=False, keepdim=True)
-        scale, shift = w[f"{name}.before.weight"], w[f"{name}.before.bias"]
-        x = (x - mean) / (var + 1e-5).sqrt()
-        return x * scale[:, None, None] + shift[:, None, None]
-
-    def conv(x: Tensor, name: str) -> Tensor:
-        weight = w[f"{name}.weight"]
-        return F.conv2d(x, weight, w[f"{name}.bias"], padding=weight.shape[-1] // 2)
-
-    outputs = []
-    for n in range(layers):
-        x = conv(norm(x, f"encoder.{n}"), f"encoder.{n}.conv")
-        x = x if n == layers - 1 else x * 0.5 * (1 + torch.erf(x / math.sqrt(2)))
-        outputs.append(x)
-    outputs.pop()
-    for n in range(layers):
-        x = conv(norm(x, f"decoder.{n}"), f"decoder.{n}.conv.conv")
-        if n == layers - 1:
-            return 1 / (1 + torch.exp(-x))
-        x = x * 0.5 * (1 + torch.erf(x / math.sqrt(2)))
-        x = x + alpha * outputs.pop()
-    raise AssertionError
-
-
 def test_gradients_of_resconv_are_those_of_its_formula(tiny_data):
     net = copy.deepcopy(Trainer("resconv", tiny_data, batch_size=4, **PLAIN_NET).net).double()
     torch.manual_seed(1)
@@ -285,29 +226,8 @@ def test_restoration_inputs_are_the_images_with_a_drawn_half_set_to_0(size, tiny
             assert mask is None or torch.equal(mask[n, 0], masks[side])
             counts[side] += 1
             sides_of.setdefault(index, set()).add(side)
-    assert min(counts) > 60  # of 384 in all, 96 expected
+    assert all(60 < count < 132 for count in counts)  # of 384 in all, 96 expected
     assert max(map(len, sides_of.values())) > 1, "a half is drawn anew in each epoch"
-
-
-def augmentations(image: Tensor, *, flip: bool, shift: int, cutout: int) -> Tensor:
-    """Every image that may be made of ``image`` [c h w]: mirrored, moved, a square made grey."""
-    _, height, width = image.shape
-    made = []
-    for mirrored in (False, True) if flip else (False,):
-        base = image.flip(2) if mirrored else image
-        framed = F.pad(base, (shift,) * 4, value=128)
-        for down, right in itertools.product(range(2 * shift + 1), repeat=2):
-            made.append(framed[:, down : down + height, right : right + width])
-    if not cutout:
-        return torch.stack(made)
-    cut = []
-    for moved in made:
-        for y, x in itertools.product(range(height), range(width)):
-            copied = moved.clone()
-            top, left = y - cutout // 2, x - cutout // 2
-            copied[:, max(top, 0) : top + cutout, max(left, 0) : left + cutout] = 128
-            cut.append(copied)
-    return torch.stack(cut)
 
 
 @pytest.mark.parametrize(
@@ -340,205 +260,3 @@ def test_classification_inputs_are_augmented_images_in_their_range(options, tiny
     least = max([1, *(n for key, n in wanted.items() if options[key])])
     assert len(chosen) >= least, "draws differ from image to image"
     assert (changed > 0) == (least > 1)
-
-
-# Figures recomputed from weights and plainly read images.
-
-
-def window(channels: int) -> Tensor:
-    """A Gaussian of 11 pixels and sigma 1.5, [c 1 11 11]."""
-    g = torch.exp(-((torch.arange(11) - 5.0) ** 2) / (2 * 1.5**2))
-    g = torch.outer(g, g) / g.sum() ** 2
-    return g.double().expand(channels, 1, 11, 11)
-
-
-def ssim(a: Tensor, b: Tensor) -> Tensor:
-    """The structural similarity of each pair of images in [0, 1], reflected at the border."""
-    c = a.shape[1]
-    a, b = (F.pad(x, (5, 5, 5, 5), mode="reflect") for x in (a, b))
-    mean = lambda x: F.conv2d(x, window(c), groups=c)  # noqa: E731
-    ma, mb = mean(a), mean(b)
-    va, vb, cov = mean(a * a) - ma**2, mean(b * b) - mb**2, mean(a * b) - ma * mb
-    index = (2 * ma * mb + 0.01**2) * (2 * cov + 0.03**2)
-    index = index / ((ma**2 + mb**2 + 0.01**2) * (va + vb + 0.03**2))
-    return index.mean((1, 2, 3))
-
-
-def psnr(errors: Tensor) -> float:
-    decibels = [-10 * math.log10(e.square().mean().item()) for e in errors]
-    return sum(decibels) / len(decibels)
-
-
-def restoration_figures(
-    net: nn.Module, images: Tensor, sides: list[int], extra: bool = False
-) -> dict[str, float]:
-    """All validation figures of uint8 images; ``extra``: the net sees mask and coordinates."""
-    targets = images.float() / 255
-    masks = torch.stack([halves(images)[side] for side in sides])[:, None].expand_as(targets)
-    inputs = targets.masked_fill(masks, 0)
-    if extra:
-        places = torch.linspace(-1, 1, images.shape[-1]).expand_as(targets)
-        inputs = torch.cat([inputs, masks.float(), places.mT, places], dim=1)
-    with torch.no_grad():
-        outputs = net.eval()(inputs)
-    outputs, targets = outputs.double(), targets.double()
-    filled = torch.where(masks, outputs, targets)
-    errors = (outputs - targets).abs()
-    return {
-        "val/l1": errors.mean().item(),
-        "val/l1_erased": errors[masks].mean().item(),
-        "val/l1_kept": errors[~masks].mean().item(),
-        "val/l1_composite": (filled - targets).abs().mean().item(),
-        "val/mse": errors.square().mean().item(),
-        "val/psnr": psnr(errors),
-        "val/ssim": ssim(outputs, targets).mean().item(),
-        "val/psnr_composite": psnr(filled - targets),
-        "val/ssim_composite": ssim(filled, targets).mean().item(),
-    }
-
-
-def class_figures(
-    net: nn.Module, images: Tensor, labels: Tensor, split: str, mirror: bool = False
-) -> dict[str, float]:
-    """Loss and accuracy of uint8 images."""
-    inputs = (images.float() / 255 - 0.5) * 4
-    with torch.no_grad():
-        outputs = net.eval()(inputs)
-        if mirror:
-            outputs = (outputs + net(inputs.flip(3))) / 2
-    log_p = outputs.double().log_softmax(1)
-    right = sum(int(row.argmax()) == int(label) for row, label in zip(outputs, labels, strict=True))
-    loss = -sum(row[label].item() for row, label in zip(log_p, labels, strict=True)) / len(labels)
-    return {f"{split}/loss": loss, f"{split}/accuracy": right / len(labels)}
-
-
-def side_numbers(n: int) -> list[int]:
-    return [int(side) for side in FIXED_SIDES[:n]]
-
-
-@pytest.mark.parametrize("chunk", [7, 1000])
-@pytest.mark.parametrize(
-    ("command", "values"),
-    [
-        ("resconv", PLAIN_NET),
-        ("classify", {"flip": True, "shift": 4, "cutout": 4, "dropout": 0.5}),
-        ("classify", {"mirror_eval": True}),
-    ],
-)
-def test_validation_figures_are_those_of_the_formulas(
-    command, values, chunk, tiny_data, tiny_splits, monkeypatch
-):
-    set_chunk(monkeypatch, chunk)
-    trainer = Trainer(command, tiny_data, batch_size=12, lr=0.01, **values)
-    for _ in range(3):
-        trainer.train_step()
-    found = trainer.validate()
-    assert trainer.net.training, "training goes on in training mode"
-    images, labels = tiny_splits["val"]
-    net = copy.deepcopy(trainer.net)
-    if command == "resconv":
-        expected = restoration_figures(net, images, side_numbers(len(images)))
-    else:
-        expected = class_figures(net, images, labels, "val", mirror="mirror_eval" in values)
-    assert {k: v for k, v in found.items() if k in expected} == pytest.approx(expected, abs=2e-5)
-    assert set(expected) <= set(found)
-
-
-def rows_of(path: Path) -> list[dict[str, str]]:
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def read(path: Path) -> Tensor:
-    return torch.from_numpy(np.asarray(Image.open(path)).copy())[None, None]
-
-
-@pytest.fixture
-def pictures(tmp_path: Path, tiny_splits) -> Path:
-    """The tiny data set as files: train, val and test, a folder for each class."""
-    for split, (images, labels) in tiny_splits.items():
-        for n, (image, label) in enumerate(zip(images, labels.tolist(), strict=True)):
-            path = tmp_path / "pictures" / split / f"class{label}" / f"{n:03}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(image[0].numpy()).save(path)
-    return tmp_path / "pictures"
-
-
-def trained(cli, command: str, pictures: Path, *options: object) -> Path:
-    runs = pictures.parent / "runs"
-    outcome = cli(
-        command, "--data", pictures, "--size", SIZE, "--batch-size", 16, "--mode", "disabled",
-        "--device", "cpu", "--precision", "fp32", "--runs-dir", runs, "--log-every", 4, *options,
-    )  # fmt: skip
-    assert outcome.code == 0, outcome.err
-    [folder] = runs.iterdir()
-    return folder
-
-
-def test_the_figures_of_a_restoration_run_come_from_its_checkpoint(cli, pictures, tiny_splits):
-    run = trained(cli, "resconv", pictures, "--layers", 3, "--ch", 6, "--epochs", 2, "--lr", 0.01)
-    summary = json.loads((run / "summary.json").read_text())
-    nets = {}
-    for name in ("best", "last"):
-        saved = load_checkpoint(run / "checkpoints" / f"{name}.pt")
-        nets[name] = build_net(saved["config"], 4, 1)
-        nets[name].load_state_dict(saved["model"])
-    shown = rows_of(run / "tables" / "reconstructions.csv")
-    assert len(shown) == 20
-    for row in shown:
-        target = read(run / row["target"])
-        side = ["left", "right", "top", "bottom"].index(row["damage"].split()[0])
-        figures = restoration_figures(nets["last"], target, [side])
-        assert float(row["l1"]) == pytest.approx(figures["val/l1"], abs=1e-5)
-        assert float(row["l1_erased"]) == pytest.approx(figures["val/l1_erased"], abs=1e-5)
-    # The whole validation does not depend on the order of the files where no half is erased less
-    # often than another: each group of four images has each half once.
-    by_hash = sorted(
-        (pictures / "val").rglob("*.png"), key=lambda p: path_hash(p.relative_to(pictures / "val"))
-    )
-    images = torch.cat([read(path) for path in by_hash])
-    expected = restoration_figures(nets["best"], images, side_numbers(len(images)))
-    best = {k: v for k, v in summary["best"].items() if k in expected}
-    assert best == pytest.approx(expected, abs=5e-5)
-    errors = [float(r["val/l1"]) for r in rows_of(run / "metrics.csv") if r["val/l1"]]
-    assert summary["best"]["val/l1"] == pytest.approx(min(errors))
-
-
-def path_hash(path: Path) -> bytes:
-    import hashlib
-
-    return hashlib.sha256(path.as_posix().encode()).digest()
-
-
-def test_the_figures_of_a_classification_run_come_from_its_best_checkpoint(cli, pictures):
-    # The rate is too high to end at the best weights.
-    run = trained(cli, "classify", pictures, "--epochs", 4, "--scheduler", "constant", "--lr", 0.02)
-    summary = json.loads((run / "summary.json").read_text())
-    losses = {}
-    for name in ("best", "last"):
-        saved = load_checkpoint(run / "checkpoints" / f"{name}.pt")
-        net = build_net(saved["config"], 4, 1)
-        net.load_state_dict(saved["model"])
-        for split in ("val", "test"):
-            files = sorted((pictures / split).rglob("*.png"))
-            images = torch.cat([read(path) for path in files])
-            labels = torch.tensor([int(path.parent.name[5:]) for path in files])
-            losses[name, split] = class_figures(net, images, labels, split)
-        if name == "best":
-            for row in rows_of(run / "tables" / "predictions.csv"):
-                with torch.no_grad():
-                    inputs = (read(run / row["picture"]).float() / 255 - 0.5) * 4
-                    p = net.eval()(inputs).softmax(1)[0].tolist()
-                assert [float(row[f"p_class{n}"]) for n in range(4)] == pytest.approx(p, abs=1e-4)
-    assert abs(losses["best", "test"]["test/loss"] - losses["last", "test"]["test/loss"]) > 0.01
-    last = summary["last"]
-    assert {k: last[k] for k in losses["best", "test"]} == pytest.approx(
-        losses["best", "test"], abs=2e-5
-    )
-    assert {k: last[k] for k in losses["last", "val"]} == pytest.approx(
-        losses["last", "val"], abs=2e-5
-    )
-    best = {k: summary["best"][k] for k in losses["best", "val"]}
-    assert best == pytest.approx(losses["best", "val"], abs=2e-5)
-    accuracies = [float(r["val/accuracy"]) for r in rows_of(run / "metrics.csv") if r["val/loss"]]
-    assert summary["best"]["val/accuracy"] == pytest.approx(max(accuracies))

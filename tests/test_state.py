@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,8 @@ from experiment.settings import Settings
 from experiment.stop import StopRequest
 from tests.adapters import Trainer
 from tests.cut import only_run
-from tests.test_resume import CLASSIFY, RESCONV, assert_same_runs
+from tests.test_nets import SMALL
+from tests.test_resume import assert_same_runs
 
 
 @pytest.mark.parametrize("command", ["resconv", "classify"])
@@ -33,11 +35,23 @@ def test_training_goes_on_from_its_state_bit_by_bit(command, tiny_data):
         assert torch.equal(second.net.state_dict()[name], value), name
 
 
+COMMON = {
+    "data": "garments", "train_images": 64, "val_images": 20, "images": 128, "batch_size": 16,
+    "size": 12, "log_every": 1, "device": "cpu", "precision": "fp32", "mode": "disabled",
+    "resume": "auto",
+}  # fmt: skip
+CASES: dict[str, dict[str, Any]] = {
+    "resconv": {"layers": 2, "ch": 4, "act": "rrelu"},
+    "classify": {"conv": "select", "deterministic": True, "dropout": 0.5, "cutout": 3},
+    "unet": {"width": 8, "scheduler": "wsd", "fall": 0.7, "optimizer": "muon", "clip_norm": 1.0,
+             "decay": "weights"},
+    **{name: options for name, options in SMALL.items() if name not in ("resconv", "unet")},
+}  # fmt: skip
+
+
 def assert_stopped_twice_ends_as_left_alone(command, tmp_path, **changes):
     """Schedule, order, optimizer, random numbers, best weights and rows, at tolerance 0."""
-    options = {"resconv": RESCONV, "classify": CLASSIFY}[command]
-    options = options | {"train_images": 64, "val_images": 20, "images": 128, "batch_size": 16}
-    options |= {"log_every": 1, "checkpoint_every": "none", "resume": "auto"} | changes
+    options = COMMON | CASES[command] | changes
 
     def train(folder: str, last_step: int) -> str:
         stop = StopRequest()
@@ -54,6 +68,6 @@ def assert_stopped_twice_ends_as_left_alone(command, tmp_path, **changes):
     assert_same_runs(only_run(tmp_path / "cut"), only_run(tmp_path / "whole"))
 
 
-@pytest.mark.parametrize("command", ["resconv", "classify"])
+@pytest.mark.parametrize("command", CASES)
 def test_a_run_stopped_twice_ends_as_the_one_left_alone(command, tmp_path):
     assert_stopped_twice_ends_as_left_alone(command, tmp_path)

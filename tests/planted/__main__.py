@@ -18,7 +18,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 EDITS = json.loads((Path(__file__).parent / "edits.json").read_text(encoding="utf-8"))
-FILES = [f"tests/test_{name}.py" for name in ("referee", "state", "loop", "golden_step")]
+NAMES = ("referee", "referee_figures", "state", "data_batches", "golden_step")
+FILES = [f"tests/test_{name}.py" for name in NAMES]
 
 
 def caught(edit: dict[str, str], copy: Path) -> str:
