@@ -80,26 +80,6 @@ def test_implementations_are_the_same_function_forward_and_backward(
         torch.testing.assert_close(gradients, results[0], rtol=1e-10, atol=1e-10)
 
 
-@settings(max_examples=20, deadline=None)
-@given(inputs=small, outputs=small, kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)))
-def test_full_rank_reproduces_any_dense_conv(inputs, outputs, kernel):
-    height, width = kernel
-    dense = nn.Conv2d(inputs, outputs, kernel, padding=1, dtype=torch.float64)
-    layer: Any = ChannelSelectionConv2d(
-        inputs, outputs, kernel, padding=1, rank=height * width, dtype=torch.float64
-    )
-    with torch.no_grad():
-        layer.bias.copy_(dense.bias)
-        # Rank r holds position r of the kernel: one tap each.
-        layer.select.copy_(dense.weight.flatten(2).permute(2, 0, 1))
-        taps = torch.eye(height * width, dtype=torch.float64).view(-1, 1, height, width)
-        layer.kernel.copy_(taps.expand_as(layer.kernel))
-    x = torch.randn(2, inputs, 6, 7, dtype=torch.float64)
-    for implementation in IMPLEMENTATIONS:
-        output = layer.compute(x, implementation)
-        torch.testing.assert_close(output, dense(x), rtol=1e-12, atol=1e-12)
-
-
 @pytest.mark.parametrize(("conv", "count"), [("full", 174_787), ("select", 27_363)])
 def test_small_net_has_the_published_count(conv, count):
     net = build_classifier(model="small", classes=3, shape=(3, 32, 32), conv=conv)
@@ -132,48 +112,27 @@ def test_resnet18_has_the_published_counts():
     assert sum(p.numel() for p in net.parameters()) == 1_958_824
 
 
-def test_replace_leaves_grouped_and_reflecting_convs_alone():
-    shared = nn.Conv2d(4, 4, 3, padding="same", dtype=torch.float64)
-    net = nn.Sequential(
-        shared, nn.Conv2d(4, 4, 3, groups=2), nn.Conv2d(4, 4, 3, padding_mode="reflect"), shared
-    )
-    done = replace_convs(net, rank=4)
-    assert (done.replaced, done.skipped) == (1, 2)
-    assert net[0] is net[3]
-    assert net[0].select.dtype == torch.float64
-    assert net[0].rank == 4
-    with pytest.raises(ValueError, match="is a conv"):
-        replace_convs(shared)
-
-
-def test_export_is_the_same_net_without_the_layer():
-    net = SmallResNet().eval()
-    replace_convs(net.blocks, rank=2, implementation="merged")
-    plain = copy.deepcopy(net)
-    assert to_plain_convs(plain) == Replaced(14, 0)
-    assert not any(isinstance(m, ChannelSelectionConv2d) for m in plain.modules())
-    x = torch.randn(2, 3, 32, 32)
-    assert torch.equal(plain(x), net(x))
-
-
-def test_transposed_selections_are_exported_too():
-    net = ResConv(layers=4, ch=8, rank=2, stride=2).eval()
-    plain = copy.deepcopy(net)
-    assert to_plain_convs(plain) == Replaced(6, 0)
-    assert sum(isinstance(m, nn.ConvTranspose2d) for m in plain.modules()) == 4
-    x = torch.rand(2, 1, 20, 20)
+@pytest.mark.parametrize(
+    ("net", "size", "count"),
+    [
+        (SmallResNet(), (3, 32, 32), 14),
+        (ResConv(layers=4, ch=8, rank=2, stride=2), (1, 20, 20), 6),  # four of them transposed
+    ],
+)
+def test_export_is_the_same_net_without_the_layer(net, size, count):
+    if isinstance(net, SmallResNet):
+        replace_convs(net.blocks, rank=2)
+    plain = copy.deepcopy(net.eval())
+    assert to_plain_convs(plain) == Replaced(count, 0)
+    assert not any("ChannelSelection" in type(m).__name__ for m in plain.modules())
+    x = torch.rand(2, *size)
     torch.testing.assert_close(plain(x), net(x), rtol=1e-5, atol=1e-6)
 
 
-def test_wrong_shapes_and_ranks_say_what_was_expected():
+def test_a_wrong_shape_says_what_was_expected():
     layer = ChannelSelectionConv2d(3, 5, 3)
     with pytest.raises(ValueError, match=r"\[n 3 h w\], got \[2, 4, 8, 8\]"):
         layer(torch.randn(2, 4, 8, 8))
-    for rank in (0, 10):
-        with pytest.raises(ValueError, match=rf"from 1 to 9 for a 3x3 kernel, got {rank}"):
-            ChannelSelectionConv2d(3, 5, 3, rank=rank)
-    with pytest.raises(ValueError, match="permute, pointwise, merged"):
-        ChannelSelectionConv2d(3, 5, 3, implementation="quick")
 
 
 def test_auto_follows_a_fixed_rule():
@@ -236,6 +195,8 @@ IRREPLACEABLE = {
     "subclass": lambda: OtherConv(4, 4, 3),
     "lazy": lambda: nn.LazyConv2d(4, 3),
     "transposed": lambda: nn.ConvTranspose2d(4, 4, 3),
+    "grouped": lambda: nn.Conv2d(4, 4, 3, groups=2),
+    "reflecting": lambda: nn.Conv2d(4, 4, 3, padding_mode="reflect"),
     "1-D": lambda: nn.Conv1d(4, 4, 3),
     "3-D": lambda: nn.Conv3d(4, 4, 3),
 }
@@ -260,12 +221,14 @@ def test_convs_that_share_weights_are_left_alone():
 def test_frozen_and_shared_layers_stay_so_in_both_directions():
     frozen, half_frozen = conv().requires_grad_(False), conv()
     dict(half_frozen.named_parameters())["bias"].requires_grad_(False)
-    net = nn.Sequential(frozen, half_frozen, frozen, nn.Conv2d(4, 4, 1, bias=False))
+    wide = nn.Conv2d(4, 4, 1, bias=False, dtype=torch.float64)
+    net = nn.Sequential(frozen, half_frozen, frozen, wide)
     states = [[p.requires_grad for p in layer.parameters()] for layer in net]
     assert replace_convs(net) == Replaced(3, 0)
     assert net[0] is net[2]
     assert not any(p.requires_grad for p in net[0].parameters())
     assert net[1].select.requires_grad and not net[1].bias.requires_grad
+    assert net[3].select.dtype == torch.float64
     assert to_plain_convs(net) == Replaced(3, 0)
     assert net[0] is net[2]
     assert [[p.requires_grad for p in layer.parameters()] for layer in net] == states
@@ -278,6 +241,8 @@ def test_a_selection_with_hooks_or_shared_weights_is_not_exported():
     assert to_plain_convs(net) == Replaced(1, 3)
     with pytest.raises(ValueError, match=r"to_conv\(\)"):
         to_plain_convs(net[2])
+    with pytest.raises(ValueError, match="is a conv"):
+        replace_convs(conv())
 
 
 @pytest.mark.parametrize(
@@ -291,25 +256,41 @@ def test_a_selection_with_hooks_or_shared_weights_is_not_exported():
         ({"padding": -1}, "padding must be 0 or more"),
         ({"padding": "all"}, "padding must be 0 or more, same or valid, got 'all'"),
         ({"padding": "same", "stride": 2}, "needs a stride of 1"),
+        ({"rank": 0}, "from 1 to 9 for a 3x3 kernel, got 0"),
+        ({"rank": 10}, "from 1 to 9 for a 3x3 kernel, got 10"),
+        ({"implementation": "quick"}, "permute, pointwise, merged"),
     ],
 )
-def test_an_impossible_geometry_is_refused(wrong, words):
+def test_an_impossible_argument_is_refused(wrong, words):
     with pytest.raises(ValueError, match=words):
         ChannelSelectionConv2d(**{"in_channels": 3, "out_channels": 4, "kernel_size": 3} | wrong)
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
-def test_per_sample_gradients_trace_and_export(implementation):
-    layer = ChannelSelectionConv2d(3, 4, 3, padding=1, rank=2, implementation=implementation)
-    net = nn.Sequential(layer, GELU())
-    x = torch.randn(2, 3, 8, 8)
+def selection(implementation: str) -> nn.Module:
+    layer = ChannelSelectionConv2d(1, 4, 3, padding=1, rank=2, implementation=implementation)
+    return nn.Sequential(layer, GELU())
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        *(functools.partial(selection, name) for name in IMPLEMENTATIONS),
+        *(functools.partial(ResConv, layers=3, ch=4, rank=rank) for rank in (0, 1)),
+        functools.partial(ResConv, layers=3, ch=4, stride=2, rank=2),
+    ],
+    ids=[*IMPLEMENTATIONS, "resconv", "rank 1", "strided"],
+)
+def test_per_sample_gradients_trace_and_export(make):
+    net = make().eval()
+    x = torch.rand(2, 1, 12, 12)
 
     def loss(parameters, image):
         return functional_call(net, parameters, (image[None],)).square().sum()
 
     per_sample = vmap(grad(loss), in_dims=(None, 0))(dict(net.named_parameters()), x)
     loss(dict(net.named_parameters()), x[0]).backward()
-    torch.testing.assert_close(per_sample["0.select"][0], layer.select.grad, rtol=1e-4, atol=1e-5)
+    for name, parameter in net.named_parameters():
+        torch.testing.assert_close(per_sample[name][0], parameter.grad, rtol=1e-4, atol=1e-5)
     traced: Any = torch.jit.trace(net, x)
     torch.testing.assert_close(traced(x), net(x))
     torch.testing.assert_close(torch.export.export(net, (x,)).module()(x), net(x))

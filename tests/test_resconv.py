@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from typing import Any
 
 import pytest
@@ -10,7 +9,6 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
-from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F
 
 from experiment.settings import Settings
@@ -18,14 +16,9 @@ from models.layers import GELU, Deconv
 from models.profile import parameter_count
 from models.registry import ACTIVATIONS, BN_POSITIONS
 from models.resconv import ResConv, receptive_fields
-from tests.conftest import ROOT
+from tests.conftest import ROOT, read_csv
 
 PUBLISHED = ROOT / "reports" / "published" / "resconv.csv"
-
-
-def published_rows() -> list[dict[str, str]]:
-    with open(PUBLISHED, newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def published_settings(row: dict[str, str]) -> dict[str, Any]:
@@ -35,7 +28,7 @@ def published_settings(row: dict[str, str]) -> dict[str, Any]:
 
 
 def test_every_published_parameter_count_is_met_to_the_unit():
-    rows = published_rows()
+    rows = read_csv(PUBLISHED)
     counts = [parameter_count(ResConv(**published_settings(r))) for r in rows]
     assert counts == [int(row["parameters"]) for row in rows]
     assert len(rows) == 113
@@ -83,34 +76,10 @@ def test_gelu_is_pytorchs_in_values_gradients_and_layout(layout):
     torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-5, atol=2e-5)
 
 
-def test_the_decoder_adds_the_weighted_mirrored_encoder_output():
-    torch.manual_seed(0)
-    net = ResConv(layers=3, ch=4, residual_weight=0.5).eval()
-    x = torch.rand(1, 1, 16, 16)
-    e1 = net.encoder[0](x)
-    e2 = net.encoder[1](e1)
-    e3 = net.encoder[2](e2)
-    d1 = net.decoder[0](e3, (16, 16))
-    d2 = net.decoder[1](d1 + 0.5 * e2, (16, 16))
-    expected = net.decoder[2](d2 + 0.5 * e1, (16, 16))
-    torch.testing.assert_close(net(x), expected)
-    assert isinstance(net.encoder[2].act, nn.Identity)
-    assert isinstance(net.decoder[2].act, nn.Sigmoid)
-
-
-@pytest.mark.parametrize("act", ACTIVATIONS)
-def test_each_activation_trains_a_step(act):
-    _train_a_step(ResConv(layers=2, ch=4, act=act))
-
-
 @pytest.mark.parametrize("encoder", BN_POSITIONS)
 @pytest.mark.parametrize("decoder", BN_POSITIONS)
 def test_each_pair_of_batch_norm_positions_trains_a_step(encoder, decoder):
-    _train_a_step(ResConv(layers=3, ch=4, bn_encoder=encoder, bn_decoder=decoder, bn_last=True))
-
-
-def _train_a_step(net: ResConv) -> None:
-    torch.manual_seed(0)
+    net = ResConv(layers=3, ch=4, bn_encoder=encoder, bn_decoder=decoder, bn_last=True)
     x = torch.rand(4, 1, 12, 12)
     before = [p.detach().clone() for p in net.parameters()]
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
@@ -181,23 +150,6 @@ def test_recomputed_activations_change_no_output_gradient_or_statistic(act):
     assert torch.equal(output, same)
 
 
-@pytest.mark.parametrize("conv", [{}, {"rank": 1}, {"stride": 2, "rank": 2}])
-def test_per_sample_gradients_trace_and_export(conv):
-    net = ResConv(layers=3, ch=4, **conv).eval()
-    x = torch.rand(2, 1, 12, 12)
-
-    def loss(parameters, image):
-        return functional_call(net, parameters, (image[None],)).square().sum()
-
-    per_sample = vmap(grad(loss), in_dims=(None, 0))(dict(net.named_parameters()), x)
-    loss(dict(net.named_parameters()), x[0]).backward()
-    for name, parameter in net.named_parameters():
-        torch.testing.assert_close(per_sample[name][0], parameter.grad, rtol=1e-4, atol=1e-5)
-    traced: Any = torch.jit.trace(net, x)
-    torch.testing.assert_close(traced(x), net(x))
-    torch.testing.assert_close(torch.export.export(net, (x,)).module()(x), net(x))
-
-
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -216,6 +168,14 @@ def test_a_wrong_argument_is_named_with_its_value(wrong):
     [(name, value)] = wrong.items()
     with pytest.raises(ValueError, match=f"{name} must be .*, got {value!r}"):
         ResConv(**wrong)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_all_convs_but_the_outer_ones_are_channel_selections_of_the_rank(stride):
+    net = ResConv(layers=3, ch=6, rank=2, stride=stride, bn_encoder="none", bn_decoder="none")
+    outer = (6 * 9 + 6) + (6 * 9 + 1)
+    inner = 4 * (2 * (6 * 6 + 6 * 9) + 6)
+    assert parameter_count(net) == outer + inner
 
 
 def test_grouped_selections_are_refused():
