@@ -8,7 +8,7 @@ from pathlib import Path
 
 from common.errors import InputError
 from common.log import log
-from experiment.settings import Settings, stored_values
+from experiment.settings import Settings
 from models.registry import NETS
 from reports.csv_files import csv_runs
 from reports.published import logbook_table
@@ -146,7 +146,7 @@ def _outdated(run: RunRecord, sweep: Sweep | None) -> bool:
     """Whether the sweep's file no longer holds the settings of a run."""
     if sweep is None or run.command not in NETS:
         return False
-    settings = Settings.parse(run.command, stored_values(run.config))
+    settings = Settings.of_run(run.config)
     rehearsal = run.sweep != sweep.name  # NAME-images-N sets both
     return not sweep.holds(settings, ignore=("images", "val_images") if rehearsal else ())
 
