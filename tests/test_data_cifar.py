@@ -4,10 +4,7 @@ import hashlib
 import os
 import pickle
 import tarfile
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import numpy as np
 import pytest
@@ -15,12 +12,11 @@ import torch
 
 from common.errors import InputError
 from data import cifar
-from data import download as download_module
+from data.download import cache_folder
 from data.images import NotFoundError, Request, Source
 from data.load import load_data
 
 PER_FILE = 100
-DOWNLOAD = download_module.download
 
 
 def read(root: Path | None) -> Source:
@@ -48,16 +44,6 @@ def write(folder: Path, monkeypatch) -> None:
         monkeypatch.setattr(cifar, table, tuple(files))
 
 
-@pytest.fixture(autouse=True)
-def away_from_home(monkeypatch, tmp_path) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-    def no_network(folder: Path, files: dict[str, str]) -> None:
-        raise OSError("no route to host")
-
-    monkeypatch.setattr(download_module, "download", no_network)
-
-
 def test_the_last_fifth_of_each_class_is_validation(tmp_path, monkeypatch):
     write(tmp_path / "cifar-10-batches-py", monkeypatch)
     source = read(tmp_path)
@@ -76,9 +62,7 @@ def test_the_last_fifth_of_each_class_is_validation(tmp_path, monkeypatch):
 
 def test_dog_cat_bird_is_the_three_classes_in_the_order_of_their_names(tmp_path, monkeypatch):
     write(tmp_path / "flat", monkeypatch)
-    data = load_data(
-        "dog-cat-bird", root=tmp_path / "flat", size=(32, 32), train_images=None, val_images=None
-    )
+    data = load_data("dog-cat-bird", root=tmp_path / "flat", size=(32, 32))
     assert data.class_names == ("bird", "cat", "dog") and data.test is not None
     assert data.train.labels.bincount().tolist() == [40] * 3
     assert data.val.labels.bincount().tolist() == [10] * 3
@@ -116,10 +100,10 @@ def test_a_pickle_that_would_run_code_is_refused_even_with_the_right_md5(tmp_pat
     assert not (tmp_path / "evil").exists()
 
 
-def test_nowhere_says_where_it_looked(tmp_path):
+def test_nowhere_says_where_it_looked(tmp_path, no_network):
     with pytest.raises(NotFoundError) as caught:
         read(tmp_path / "absent")
-    for part in (str(tmp_path / "absent"), str(tmp_path / "cache"), "no route to host"):
+    for part in (str(tmp_path / "absent"), str(cache_folder()), "no route to host"):
         assert part in str(caught.value)
     assert "--data-root" in str(caught.value) and "\n" not in str(caught.value)
 
@@ -132,27 +116,19 @@ def test_the_checksums_are_those_of_torchvision():
     assert [[name, md5] for name, _, md5 in cifar.TEST_FILES] == CIFAR10.test_list
 
 
-def test_a_download_is_unpacked_without_unpickling(tmp_path, monkeypatch):
+def test_a_download_is_unpacked_without_unpickling(tmp_path, monkeypatch, file_server):
     write(tmp_path / "made" / "cifar-10-batches-py", monkeypatch)
-    served = tmp_path / "served"
-    served.mkdir()
-    archive = served / "cifar-10-python.tar.gz"
+    archive = tmp_path / "served" / "cifar-10-python.tar.gz"
     with tarfile.open(archive, "w:gz") as packed:
         packed.add(tmp_path / "made" / "cifar-10-batches-py", "cifar-10-batches-py")
-    monkeypatch.setattr(download_module, "download", DOWNLOAD)
+    monkeypatch.setattr(cifar, "URL", f"{file_server}/{archive.name}")
     monkeypatch.setattr(cifar, "MD5", hashlib.md5(archive.read_bytes()).hexdigest())
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    handler = partial(SimpleHTTPRequestHandler, directory=str(served))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        monkeypatch.setattr(cifar, "URL", f"http://127.0.0.1:{server.server_port}/{archive.name}")
-        source = read(None)
-        monkeypatch.setattr(cifar, "MD5", "0" * 32)
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
-        with pytest.raises(NotFoundError, match=r"MD5|md5"):
-            read(None)
-        server.shutdown()
-    assert source.source == str(tmp_path / "cache/convtune/cifar10/cifar-10-batches-py")
+    source = read(None)
+    assert source.source == str(cache_folder() / "cifar10/cifar-10-batches-py")
     assert len(source.train.labels) == 400
-    assert not list(tmp_path.glob("cache/**/*.tar.gz"))
-    assert not list(tmp_path.glob("other/convtune/*"))
+    assert not list(cache_folder().rglob("*.tar.gz"))
+    monkeypatch.setattr(cifar, "MD5", "0" * 32)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
+    with pytest.raises(NotFoundError, match=r"MD5|md5"):
+        read(None)
+    assert not list(cache_folder().iterdir())

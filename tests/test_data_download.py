@@ -2,10 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import socket
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
@@ -13,26 +10,12 @@ from data import download as module
 from data.download import cache_folder, download
 
 
-class QuietHandler(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
 @pytest.fixture
-def url(monkeypatch, tmp_path):
-    """A server on this machine for the files ``a`` and ``b``."""
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    served = tmp_path / "served"
-    served.mkdir()
+def url(file_server, tmp_path) -> str:
+    """The address of the files ``a`` and ``b``."""
     for name in "ab":
-        (served / name).write_text(name)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(served)))
-    thread = Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+        (tmp_path / "served" / name).write_text(name)
+    return file_server
 
 
 def md5(text: str) -> str:

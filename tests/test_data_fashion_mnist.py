@@ -9,6 +9,7 @@ import pytest
 
 from common.errors import InputError
 from data import download, fashion_mnist
+from data.download import cache_folder
 from data.fashion_mnist import IdxFile
 from data.images import NotFoundError, Request, Source
 
@@ -30,7 +31,7 @@ def idx_bytes(values: np.ndarray) -> bytes:
 
 
 @pytest.fixture
-def arrays(monkeypatch, tmp_path) -> dict[str, np.ndarray]:
+def arrays(monkeypatch, tmp_path, no_network) -> dict[str, np.ndarray]:
     """A tiny data set in the same format, its checksums in place of the real ones."""
     rng = np.random.default_rng(0)
     arrays = {
@@ -43,12 +44,6 @@ def arrays(monkeypatch, tmp_path) -> dict[str, np.ndarray]:
     )
     monkeypatch.setattr(fashion_mnist, "FILES", files)
     monkeypatch.setattr(fashion_mnist, "SYSTEM_FOLDER", tmp_path / "no-package")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-    def no_network(folder: Path, files: dict[str, str]) -> None:
-        raise OSError("no route to host")
-
-    monkeypatch.setattr(download, "download", no_network)
     return arrays
 
 
@@ -76,7 +71,7 @@ def test_reads_both_layouts(arrays, tmp_path, below, packed):
 
 
 def test_root_goes_before_package_before_cache(arrays, tmp_path, monkeypatch):
-    cached = write(tmp_path / "cache/convtune/fashion-mnist/FashionMNIST/raw", arrays)
+    cached = write(cache_folder() / "fashion-mnist/FashionMNIST/raw", arrays)
     assert read(tmp_path).source == str(cached)
     package = write(tmp_path / "package", arrays)
     monkeypatch.setattr(fashion_mnist, "SYSTEM_FOLDER", package)
@@ -117,7 +112,7 @@ def test_nowhere_says_where_it_looked_and_what_to_do(arrays, tmp_path):
     for part in (
         str(tmp_path / "absent"),
         str(tmp_path / "no-package"),
-        str(tmp_path / "cache"),
+        str(cache_folder()),
         "no route to host",
         "apt install dataset-fashion-mnist",
         "--data-root",
@@ -125,7 +120,7 @@ def test_nowhere_says_where_it_looked_and_what_to_do(arrays, tmp_path):
     ):
         assert part in message
     assert "\n" not in message
-    assert not (tmp_path / "cache").exists()
+    assert not cache_folder().exists()
 
 
 def test_download_lands_whole_in_the_cache(arrays, tmp_path, monkeypatch):
@@ -135,7 +130,7 @@ def test_download_lands_whole_in_the_cache(arrays, tmp_path, monkeypatch):
 
     monkeypatch.setattr(download, "download", fetch)
     source = read(None)
-    assert source.source == str(tmp_path / "cache/convtune/fashion-mnist/FashionMNIST/raw")
+    assert source.source == str(cache_folder() / "fashion-mnist/FashionMNIST/raw")
 
 
 def test_the_checksums_are_those_of_torchvision():

@@ -29,8 +29,7 @@ def save(path: Path, image: Image.Image, **options) -> Path:
 
 
 def load(root: Path, **changes):
-    options = {"root": None, "size": (12, 12), "train_images": None, "val_images": None}
-    return load_data(str(root), **(options | changes))
+    return load_data(str(root), size=(12, 12), **changes)
 
 
 def fill(root: Path, classes=("cat", "dog"), count: int = 30, mode: str = "L") -> Path:
@@ -101,21 +100,6 @@ def test_a_flat_folder_and_the_smallest_one(tmp_path):
     assert len(data.train.labels) + len(data.val.labels) == 3 and len(data.val.labels) >= 1
     with pytest.raises(InputError, match="one class only"):
         require_classes(data)
-
-
-def test_image_folder_layout(tmp_path):
-    fill(tmp_path / "train")
-    fill(tmp_path / "test", count=5)
-    data = load(tmp_path)
-    assert len(data.train.labels) + len(data.val.labels) == 60
-    assert data.test is not None and data.test.labels.bincount().tolist() == [5, 5]
-    fill(tmp_path / "val", count=3)
-    data = load(tmp_path)
-    assert len(data.train.labels) == 60 and data.val.labels.bincount().tolist() == [3, 3]
-
-    fill(tmp_path / "val", classes=("horse",), count=1)
-    with pytest.raises(InputError, match=r"'horse' is none of the classes .* \(cat, dog\)"):
-        load(tmp_path)
 
 
 GREY = ("bits.pbm", "grey.PGM", "deep.png", "grey-alpha.png", "pal.gif")

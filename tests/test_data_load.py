@@ -12,13 +12,12 @@ from common.errors import InputError
 from data import cifar, download, fashion_mnist
 from data.images import NotFoundError, Request, Source, Split, resize_nearest, with_channels
 from data.load import load_data, require_classes
-from data.registry import DATA_SETS, check_data
-
-ROOT = Path(__file__).resolve().parent.parent
+from data.registry import check_data
+from tests.conftest import ROOT
 
 
 def load(name: str, **changes):
-    options = {"root": None, "size": (28, 28), "train_images": 40, "val_images": 20}
+    options = {"size": (28, 28), "train_images": 40, "val_images": 20}
     return load_data(name, **(options | changes))
 
 
@@ -154,31 +153,10 @@ def test_the_fallback_takes_no_more_images_than_it_has(nothing_there):
     assert (len(data.train), len(data.val)) == (6_000, 1_000)
 
 
-def load_stripes(request: Request) -> Source:
-    images = torch.arange(request.size[0], dtype=torch.uint8).view(1, 1, -1, 1).expand(9, 1, -1, 8)
-    split = Split(images, torch.arange(9) % 3)
-    return Source(
-        name="stripes",
-        train=split,
-        val=split,
-        test=None,
-        class_names=("a", "b", "c"),
-        source="rule",
-    )
-
-
-def test_a_data_set_is_added_by_a_function_and_a_line(monkeypatch):
-    monkeypatch.setitem(DATA_SETS, "stripes", f"{__name__}:load_stripes")
-    data = load("stripes", train_images=6, val_images=3)
-    assert data.train.images.shape == (6, 1, 28, 28) and data.class_names == ("a", "b", "c")
-    with pytest.raises(InputError, match="Did you mean 'stripes'"):
-        load("stripe")
-
-
 def test_names_are_checked_without_torch(tmp_path):
     code = f"""
 import sys
-from data.registry import DATA_SETS, check_data, names
+from data.registry import check_data, names
 for name in (*names(), {str(tmp_path)!r}):
     check_data(name, (28, 28))
 assert "torch" not in sys.modules and "numpy" not in sys.modules
