@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import sys
 
-import pytest
-
 from models.channel_selection import IMPLEMENTATIONS
-from train import main
+from tests.conftest import read_csv
 
 
-def test_bench_conv_writes_a_row_for_every_implementation(capsys, tmp_path, monkeypatch):
+def test_bench_conv_writes_a_row_for_every_implementation(cli, tmp_path, monkeypatch):
     words = "bench conv --epochs 1 --runs 2 --images 4 --batch-size 2 --device cpu --mode disabled"
     monkeypatch.setattr(sys, "orig_argv", ["python", "train.py", *words.split()])
-    with pytest.raises(SystemExit) as stop:
-        main([*words.split(), "--out", str(tmp_path)])
-    assert stop.value.code == 0, capsys.readouterr().err
-    with open(tmp_path / "conv.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
+    outcome = cli(*words.split(), "--out", tmp_path)
+    assert outcome.code == 0, outcome.err
+    rows = read_csv(tmp_path / "conv.csv")
     columns = {(r["memory"], r["precision"]) for r in rows}
     assert columns >= {("contiguous", "fp32"), ("channels_last", "fp32")}
     for column in columns:
@@ -30,9 +25,3 @@ def test_bench_conv_writes_a_row_for_every_implementation(capsys, tmp_path, monk
         assert memory["merged"] < memory["pointwise"]  # no selected channels to keep
     text = (tmp_path / "conv.md").read_text()
     assert f"`python train.py {words}`" in text
-
-
-def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_measured(cli, tmp_path):
-    (tmp_path / "file").touch()
-    outcome = cli("bench", "conv", "--mode", "disabled", "--out", tmp_path / "file" / "x")
-    assert outcome.code == 2 and "cannot be written (Not a directory)" in outcome.err, outcome

@@ -1,4 +1,4 @@
-"""The forms options take, the help, and the single line that wrong input gets."""
+"""The forms that options take, and the help."""
 
 from __future__ import annotations
 
@@ -52,17 +52,6 @@ def test_accepted_forms(args, field, value):
     assert parsed(*args).replace().flat()[field] == value
 
 
-def test_the_defaults_are_the_logbooks():
-    wanted = {
-        "epochs": 3, "batch_size": 64, "lr": 3e-4, "optimizer": "adamw", "weight_decay": 0.01,
-        "scheduler": "cosine", "loss": "l1", "size": 28, "layers": 11, "ks": 3, "ch": 32,
-        "act": "gelu", "bn_encoder": "before", "bn_decoder": "before", "bn_last": False,
-        "residual_weight": 1.0,
-    }  # fmt: skip
-    values = Settings.parse("resconv", {}).flat()
-    assert {name: values[name] for name in wanted} == wanted
-
-
 def test_help_groups_the_options_and_imports_nothing_heavy():
     code = (
         "import sys\nsys.argv = ['train.py', 'resconv', '--help']\nimport train\n"
@@ -78,40 +67,3 @@ def test_help_groups_the_options_and_imports_nothing_heavy():
     assert "--ks N|A:B|A,B,…" in done.stdout
     assert "[default: 0.0003]" in done.stdout
     assert "HEAVY []" in done.stdout
-
-
-@pytest.mark.parametrize(
-    ("args", "hint"),
-    [
-        (["--ks", "4"], "must be odd"),
-        (["--ks", "9:x"], "3:9"),
-        (["--ks", "3,3"], "2 values for 11 layers"),
-        (["--layers", "0"], "from 1 to 200"),
-        (["--act", "gleu"], "Did you mean 'gelu'?"),
-        (["--groups", "5"], "must divide"),
-        (["--size", "5"], "from 11 to 1024"),
-        (["--stride", "2", "--padding", "0"], "nothing is left after layer"),
-        (["--data", "no-such-folder"], "no-such-folder"),
-        (["--data", "fashion-mnits"], "fashion-mnist"),
-        (["--device", "cuda:77"], "usable CUDA device"),
-        (["--lr", "-1"], "above 0"),
-        (["--val-images", "0"], "from 1 up"),
-        (["--batch-size", "many"], "whole number"),
-        (["--images", "10"], "--batch-size 64"),
-        (["--layerz", "3"], "--layers"),
-        (["--bn-last", "--runs-dir", "/proc/none", "--data", "garments"], "cannot make resconv"),
-    ],
-)
-def test_wrong_input_gets_one_line_and_exit_code_2(cli, tmp_path, args, hint):
-    outcome = cli("resconv", "--runs-dir", tmp_path / "runs", *args)
-    assert outcome.code == 2
-    assert outcome.err.startswith("Error: ")
-    assert outcome.err.count("\n") == 1
-    assert hint in outcome.err
-    assert not (tmp_path / "runs").exists()
-
-
-def test_an_unknown_command_is_answered_with_the_nearest(cli):
-    outcome = cli("rescon")
-    assert (outcome.code, outcome.err.count("\n")) == (2, 1)
-    assert "Did you mean 'resconv'?" in outcome.err

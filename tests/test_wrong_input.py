@@ -18,6 +18,7 @@ from experiment import checkpoints as checkpoint
 from tests.conftest import ROOT
 
 SMALL = "--data garments --train-images 64 --val-images 8 --size 12 --layers 2 --ch 4"
+CLASSIFIER = next(ROOT.glob("tests/legacy/runs/legacy-classify-*"))
 SWEEP = (ROOT / "sweep_configs" / "smoke.yaml").read_text()
 SWEEPS = {
     "no-method": SWEEP.replace("method: grid", ""),
@@ -55,8 +56,11 @@ def here() -> None:
     Path("huge.png").write_bytes(
         whole[:12] + header + struct.pack(">I", zlib.crc32(header)) + whole[33:]
     )
-    for name in ("empty", "texts", "labels"):
-        Path(name).mkdir()
+    for name in ("empty", "texts", "labels", "one-class/a", "two-classes/a", "two-classes/b"):
+        Path(name).mkdir(parents=True)
+    for n in range(4):
+        Image.effect_noise((16, 16), 60).save(f"one-class/a/{n}.png")
+        Image.effect_noise((16, 16), 60).save(f"two-classes/a/{n}.png")
     Path("texts/notes.txt").write_text("no image")
     Path("a-file").write_text("a file")
     for name in ("train", "t10k"):
@@ -94,6 +98,7 @@ LINES = [
     ("resconv extra", "unexpected extra argument"),
     ("resconv --ks 4", "must be odd"),
     ("resconv --ks 3:", "3:9"),
+    ("resconv --ks 9:x", "3:9"),
     ("resconv --ks 3,5", "2 values for 11 layers"),
     ("resconv --ch 0", "--ch"),
     ("resconv --ch -4", "--ch"),
@@ -108,6 +113,7 @@ LINES = [
     ("resconv --bn-last=perhaps", "True or False"),
     ("resconv --padding 5", "below every kernel size"),
     ("resconv --stride 9", "from 1 to 8"),
+    ("resconv --stride 2 --padding 0", "nothing is left after layer"),
     ("resconv --size 5", "from 11 to 1024"),
     ("resconv --size 28by28", "HEIGHTxWIDTH"),
     ("resconv --residual-weight nan", "must be a number"),
@@ -137,7 +143,11 @@ LINES = [
     (f"resconv {SMALL} --tags " + 70 * "t", "at most 64 characters"),
     (f"resconv {SMALL} --runs-dir a-file", "cannot make resconv-l2"),
     (f"resconv {SMALL} --runs-dir /proc/none", "cannot make resconv-l2"),
-    ("classify --model resnet999", "resnet999"),
+    ("classify --model resnet81", "Did you mean 'resnet18'?"),
+    ("classify --data garments --model alexnet --size 32", "cannot take 3x32x32 images"),
+    ("classify --conv selct", "Did you mean 'select'?"),
+    ("classify --cutot 4", "--cutot"),
+    ("classify --data garments --rank 10", "--rank 10: must be from 1 to 9"),
     ("classify --dropout 1.5", "at most 0.95"),
     ("classify --rank 0", "from 1 up"),
     ("classify --cutout -1", "from 0 to 512"),
@@ -148,6 +158,8 @@ LINES = [
     ("resconv --data empty", "no readable images"),
     ("resconv --data texts", "no readable images"),
     ("resconv --data a-file", "a-file"),
+    ("classify --data one-class", "one class only"),
+    ("classify --data two-classes", "class 'b' has no training images"),
     ("resconv --data fashion-mnist --data-root labels", "labels"),
     # resuming
     ("resconv --resume nothere1", "no such run"),
@@ -193,10 +205,14 @@ LINES = [
     ("predict foreign.pt texts", "not a checkpoint of this project"),
     ("predict evil.pt texts", "not a checkpoint of this project"),
     ("predict resconv.pt texts", "not of classification"),
+    ("predict classify.pt texts", "its weights do not fit"),
+    (f"predict {CLASSIFIER} empty", "holds no readable images"),
+    (f"predict {CLASSIFIER} nowhere", "is not a folder"),
     ("rerun nothere1", "no W&B API key"),
     ("rerun old/nothere", "no W&B API key"),
     ("rerun old/cut-aaaaaaa2", "not finished"),
     ("bench conv --epochs 0", "--epochs"),
+    ("bench conv --mode disabled --out a-file/x", "cannot be written (Not a directory)"),
 ]
 BROKEN_IMAGES = ["broken.png", "huge.png", "a-file", "texts"]
 ENVIRONMENTS = [
@@ -241,4 +257,4 @@ def test_a_wrong_environment(variables, hint, here, cli, monkeypatch):
 
 
 def test_the_table_is_long_enough():
-    assert len(LINES) + len(BROKEN_IMAGES) + len(ENVIRONMENTS) >= 60
+    assert len(LINES) + len(BROKEN_IMAGES) + len(ENVIRONMENTS) > 100
