@@ -212,7 +212,7 @@ def summary_of(folder: Path) -> dict[str, Any]:
 
 
 def make_training(command: str = "resconv", **options: object) -> Any:
-    """The trainer of a command, of the options ``TINY`` in ``resconv``; the caller's win."""
+    """The trainer of ``command`` with ``options``, for ``resconv`` on top of ``TINY_OPTIONS``."""
     from experiment.run import make_trainer
     from experiment.settings import Settings
     from training.hardware import choose_hardware

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 import torch
 
 from tasks.baselines import Baseline
 from tasks.corruptions import Half, half_mask
-from tests.conftest import run_folder
+from tests.conftest import run_folder, summary_of
 from training import hardware
 
 
@@ -60,19 +58,19 @@ def ridge(image: np.ndarray, visible: np.ndarray, train: np.ndarray) -> np.ndarr
 
 
 CASES = {
-    "zeros": (fitted, {}, lambda image, visible, train: np.zeros(48)),
-    "mean": (fitted, {}, lambda image, visible, train: train.mean(0)),
-    "ridge": (fitted, {"ridge": 3.0}, ridge),
-    "knn": (fitted, {"k": 4, "distance": "l2", "combine": "median"}, knn(2, 4, "median")),
-    "knn l1": (fitted, {"k": 3, "distance": "l1", "combine": "mean"}, knn(1, 3, "mean")),
-    "knn w": (fitted, {"k": 5, "distance": "l2", "combine": "weighted"}, knn(2, 5, "weighted")),
+    "zeros": ({}, lambda image, visible, train: np.zeros(48)),
+    "mean": ({}, lambda image, visible, train: train.mean(0)),
+    "ridge": ({"ridge": 3.0}, ridge),
+    "knn": ({"k": 4, "distance": "l2", "combine": "median"}, knn(2, 4, "median")),
+    "knn l1": ({"k": 3, "distance": "l1", "combine": "mean"}, knn(1, 3, "mean")),
+    "knn w": ({"k": 5, "distance": "l2", "combine": "weighted"}, knn(2, 5, "weighted")),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_each_method_equals_its_computation_by_hand(case):
-    make, settings, fill = CASES[case]
-    outputs = make(case.split()[0], **settings)(damaged(images(8, seed=1))[0])
+    settings, fill = CASES[case]
+    outputs = fitted(case.split()[0], **settings)(damaged(images(8, seed=1))[0])
     np.testing.assert_allclose(outputs.numpy(), by_hand(fill), rtol=1e-3, atol=2e-4)
 
 
@@ -102,7 +100,7 @@ def test_a_baseline_is_a_run_like_any_other(cli, method, monkeypatch):
     )  # fmt: skip
     assert outcome.code == 0, outcome.err
     folder = run_folder(outcome)
-    summary = json.loads((folder / "summary.json").read_text())
+    summary = summary_of(folder)
     assert summary["last"]["val/l1"] == pytest.approx(summary["last"]["val/l1_composite"])
     assert summary["last"]["val/l1_kept"] == pytest.approx(0, abs=1e-6)
     assert 0 < summary["last"]["val/l1"] < 0.2

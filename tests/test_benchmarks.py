@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import importlib
 import math
 import subprocess
@@ -13,7 +12,7 @@ import torch
 
 from benchmarks.textbook import use_conv_transpose
 from models.resconv import ResConv
-from tests.conftest import ROOT
+from tests.conftest import ROOT, read_csv
 
 pytestmark = pytest.mark.slow
 
@@ -33,8 +32,7 @@ def test_a_benchmark_writes_its_table(name, tmp_path):
         subprocess.run(command, cwd=ROOT, check=True, timeout=300)
     else:
         importlib.import_module(f"benchmarks.{name}").main(arguments, standalone_mode=False)
-    with open(tmp_path / f"{name}.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_csv(tmp_path / f"{name}.csv")
     page = (tmp_path / f"{name}.md").read_text()
     assert f"torch {torch.__version__}" in page
     assert len([line for line in page.splitlines() if line.startswith("|")]) == len(rows) + 2
@@ -69,8 +67,7 @@ def test_breakdown_groups_the_errors_that_the_runs_recorded(tmp_path, capsys):
         for c, more in commands.items()
     ]
     main([*(str(r.folder) for r in results), "--out", str(tmp_path)], standalone_mode=False)
-    with open(tmp_path / "breakdown.csv", newline="") as file:
-        rows = {row.pop("group"): row for row in csv.DictReader(file)}
+    rows = {row.pop("group"): row for row in read_csv(tmp_path / "breakdown.csv")}
     for result in results:
         column = {name: float(row[result.summary["name"]]) for name, row in rows.items()}
         sides = [column[f"{side} erased"] for side in ("left", "right", "top", "bottom")]

@@ -12,7 +12,7 @@ from PIL import Image
 
 from data.decode import open_as_grey_or_rgb
 from data.load import load_data
-from tests.test_data_folder import picture, save
+from tests.test_data_folder import chunk, picture, save
 
 
 def read(path: Path) -> np.ndarray:
@@ -90,19 +90,12 @@ def test_black_drawings_on_a_transparent_ground_stay_visible(tmp_path, mode):
     assert read(save(tmp_path / "b.png", Image.fromarray(white, mode))).min() == 0, "black ground"
 
 
-def chunk(kind: bytes, body: bytes, good: bool = True) -> bytes:
-    check = zlib.crc32(kind + body) ^ (0 if good else 1)
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", check)
-
-
-@pytest.mark.parametrize("ending", ["png", "jpg", "webp", "tif"])
+@pytest.mark.parametrize("ending", ["png", "jpg", "webp"])
 def test_broken_exif_is_not_a_damaged_picture(tmp_path, ending):
     plain = save(tmp_path / f"plain.{ending}", picture(0, 32, "RGB"))
     for number, exif in enumerate(
         (b"no TIFF header", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0MM")
     ):
-        if ending == "tif":
-            continue
         path = save(tmp_path / f"broken{number}.{ending}", picture(0, 32, "RGB"), exif=exif)
         assert np.array_equal(read(path), read(plain))
 
@@ -136,13 +129,6 @@ def test_other_broken_metadata_of_a_jpeg_are_ignored(tmp_path, marker, body):
     path.write_bytes(content[:2] + segment + content[2:200])
     with pytest.raises((OSError, SyntaxError)):
         read(path)
-
-
-def test_the_orientation_is_obeyed_even_beside_broken_tags(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112], exif[0x010F] = 6, "maker"
-    turned = save(tmp_path / "a.png", picture(0), exif=exif)
-    assert np.array_equal(read(turned), np.rot90(np.asarray(picture(0)), -1))
 
 
 @pytest.mark.parametrize(

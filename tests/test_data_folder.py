@@ -154,12 +154,13 @@ def test_sizes_and_channels(tmp_path):
     assert load(tmp_path, channels=3).train.images.shape[1] == 3
 
 
-def huge_png(side: int) -> bytes:
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        )
+def chunk(kind: bytes, body: bytes, good: bool = True) -> bytes:
+    """A chunk of a PNG file, its checksum good or not."""
+    check = zlib.crc32(kind + body) ^ (0 if good else 1)
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", check)
 
+
+def huge_png(side: int) -> bytes:
     header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0"))
 

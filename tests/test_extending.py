@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import re
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.conftest import IN_ONE_PROCESS, ROOT, outcomes
+from tests.conftest import IN_ONE_PROCESS, ROOT, outcomes, read_csv, summary_of
 
 # What the five edits of docs/extending.md would write into their files.
 ENTRIES = """
@@ -111,10 +110,10 @@ def test_a_net_a_corruption_a_metric_a_data_set_and_an_option_are_added_by_their
     )
     assert "--width N" in shown
     [folder] = Path("one").iterdir()
-    summary = json.loads((folder / "summary.json").read_text())
-    assert summary["last"]["val/worst"] > summary["last"]["val/l1"]
-    with open(folder / "tables" / "reconstructions.csv", newline="") as file:
-        assert {row["damage"] for row in csv.DictReader(file)} == {"every 3th row erased"}
+    last = summary_of(folder)["last"]
+    assert last["val/worst"] > last["val/l1"]
+    shown = read_csv(folder / "tables" / "reconstructions.csv")
+    assert {row["damage"] for row in shown} == {"every 3th row erased"}
     [table] = json.loads(compared)
     assert sorted(row["width"] for row in table["rows"]) == [2, 4]
     assert Image.open("photo-restored.png").size == (33, 20)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 import shutil
@@ -14,9 +13,10 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.conftest import read_csv, summary_of
+
 LEGACY = Path(__file__).parent / "legacy"
 ENDS = json.loads((LEGACY / "ends.json").read_text())
-# The same steps on another processor or with other threads round differently.
 
 
 @pytest.fixture
@@ -40,21 +40,12 @@ def only(legacy: Path, name: str) -> Path:
     return folder
 
 
-def summary_of(folder: Path) -> dict:
-    return json.loads((folder / "summary.json").read_text())
-
-
-def rows_of(path: Path) -> list[dict[str, str]]:
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def assert_ended_as_before(folder: Path, name: str) -> None:
     summary = summary_of(folder)
     assert summary["state"] == "finished"
     for key, value in ENDS[name].items():
         assert summary["last"][key] == pytest.approx(value, rel=1e-5, abs=1e-6), key
-    steps = [int(row["step"]) for row in rows_of(folder / "metrics.csv")]
+    steps = [int(row["step"]) for row in read_csv(folder / "metrics.csv")]
     assert steps == sorted(steps), "rows of the interrupted part are not repeated"
 
 
@@ -65,7 +56,7 @@ def test_an_unfinished_run_resumes_and_ends_at_the_figures_of_73bab81(
     cli, legacy, monkeypatch, command, how
 ):
     folder = only(legacy, f"cut-{command}")
-    kept = rows_of(folder / "metrics.csv")[0]
+    kept = read_csv(folder / "metrics.csv")[0]
     if how == "path":
         outcome = cli(command, "--resume", folder)
     else:
@@ -78,7 +69,9 @@ def test_an_unfinished_run_resumes_and_ends_at_the_figures_of_73bab81(
         )  # fmt: skip
     assert outcome.code == 0, outcome.err
     assert only(legacy, f"cut-{command}") == folder, "no second run folder"
-    assert kept.items() <= rows_of(folder / "metrics.csv")[0].items(), "not repeated from its start"
+    assert kept.items() <= read_csv(folder / "metrics.csv")[0].items(), (
+        "not repeated from its start"
+    )
     assert_ended_as_before(folder, f"cut-{command}")
 
 
@@ -134,7 +127,7 @@ def test_an_old_run_reruns_to_the_same_figures(cli, legacy, command, rel):
 
 def test_an_old_net_restores_as_it_did(cli, legacy):
     folder = only(legacy, "legacy-resconv")
-    for row in rows_of(folder / "tables" / "reconstructions.csv"):
+    for row in read_csv(folder / "tables" / "reconstructions.csv"):
         target = legacy / f"image-{row['index']}.png"
         shutil.copy(folder / row["target"], target)
         outcome = cli("restore", folder, target, "--erase", row["side"], "--raw", "--device", "cpu")
@@ -147,7 +140,7 @@ def test_an_old_net_restores_as_it_did(cli, legacy):
 
 def test_an_old_classifier_predicts_as_it_did(cli, legacy):
     folder = only(legacy, "legacy-classify")
-    shown = rows_of(folder / "tables" / "predictions.csv")
+    shown = read_csv(folder / "tables" / "predictions.csv")
     images = legacy / "images"
     images.mkdir()
     for row in shown:
@@ -156,7 +149,7 @@ def test_an_old_classifier_predicts_as_it_did(cli, legacy):
     checkpoint = folder / "checkpoints" / "best.pt"
     outcome = cli("predict", checkpoint, images, "--out", out, "--device", "cpu")
     assert outcome.code == 0, outcome.err
-    predicted = rows_of(out)
+    predicted = read_csv(out)
     assert len(predicted) == len(shown) == 10
     by_index = {f"{int(row['index']):02}.png": row for row in shown}
     for row in predicted:

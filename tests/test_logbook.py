@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-
 import pytest
 
 from experiment.run import run
 from experiment.settings import Settings
 from reports.logbook import correlation, main
+from tests.conftest import read_csv
 
 pytestmark = pytest.mark.slow
 
@@ -22,8 +21,7 @@ def test_logbook_puts_a_run_beside_the_published_row_of_its_settings(tmp_path):
     main([str(tmp_path / "runs"), "--out", str(tmp_path)], standalone_mode=False)
     files = sorted(path.name for path in tmp_path.glob("*.csv"))
     assert files == ["kernel-size-64.csv", "kernel-size-range-64.csv"]  # a row of both
-    with open(tmp_path / "kernel-size-64.csv", newline="") as file:
-        (row,) = csv.DictReader(file)
+    [row] = read_csv(tmp_path / "kernel-size-64.csv")
     assert float(row["published val/l1"]) == pytest.approx(0.0466, abs=5e-5)
     assert float(row["val/l1"]) == pytest.approx(result.summary["last"]["val/l1"], abs=1e-6)
     # Five ranks with one exchange of neighbours: 1 - 6 * 2 / (5 * 24) = 0.9.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import os
 import subprocess
 import sys
@@ -11,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, TINY
+from tests.conftest import ROOT, TINY, read_csv, summary_of
 from tests.cut import only_run
 from tests.wandb_server import WandbServer, quick_agent
 
@@ -57,9 +55,8 @@ def test_an_agent_hands_a_stopped_run_out_again_and_it_goes_on(tmp_path):
         [run] = server.runs
     folder = only_run(Path("runs"))
     assert folder.name.endswith(run.id)
-    with open(folder / "metrics.csv", newline="") as file:
-        steps = [int(row["step"]) for row in csv.DictReader(file)]
+    steps = [int(row["step"]) for row in read_csv(folder / "metrics.csv")]
     assert steps == [3, 6, 8, 9, 12, 15, 16]
     assert [row["_step"] for row in run.rows] == [0, *steps]
     assert (run.state, run.exit_code, run.sweep) == ("finished", 0, sweep.id)
-    assert json.loads((folder / "summary.json").read_text())["state"] == "finished"
+    assert summary_of(folder)["state"] == "finished"

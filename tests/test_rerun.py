@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from inference.rerun import compare
-from tests.conftest import TINY, run_folder
+from tests.conftest import TINY, run_folder, summary_of
 
 
 @pytest.mark.parametrize("now", [float("nan"), float("inf")])
@@ -36,7 +36,7 @@ def test_a_run_comes_back_exactly_and_a_changed_one_is_told(cli):
     ]  # fmt: skip
     assert "precision" not in table["rows"][0], "auto and what auto was are one"
 
-    summary = json.loads((folder / "summary.json").read_text())
+    summary = summary_of(folder)
     value = summary["last"]["val/l1"]
     for factor, code, verdict in (
         (1 + 1e-5, 0, "match within float noise"), (1.1, 1, "do NOT match"),

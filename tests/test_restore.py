@@ -13,9 +13,7 @@ from PIL import Image
 
 from inference import restore
 from inference.restore import load_restorer
-from tests.conftest import ROOT, TINY
-
-OFF = [*TINY, "--mode", "disabled", "--images", "64"]
+from tests.conftest import ROOT, TINY_OPTIONS
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +22,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from experiment.run import run
     from experiment.settings import Settings
 
-    options = {k[2:]: v for k, v in zip(OFF[::2], OFF[1::2], strict=True)}
-    folder = tmp_path_factory.mktemp("runs")
-    settings = Settings.parse("resconv", options | {"runs_dir": str(folder)})
+    options = {"mode": "disabled", "images": 64, "runs_dir": str(tmp_path_factory.mktemp("runs"))}
+    settings = Settings.parse("resconv", TINY_OPTIONS | options)
     return run(settings, observer=lambda row: None).folder
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from pathlib import Path
 
 import pytest
@@ -12,15 +10,14 @@ import yaml
 
 from common.errors import InputError
 from experiment import checkpoints as checkpoint
-from tests.conftest import TINY
+from tests.conftest import TINY_OPTIONS, read_csv, summary_of
 from tests.cut import assert_same_tensors, only_run, run_in_child
 from tracking.folder import RunFolder
 
 pytestmark = pytest.mark.slow
 
-OPTIONS = dict(zip([o[2:].replace("-", "_") for o in TINY[::2]], TINY[1::2], strict=True))
 # 16 steps, validations after 8 and 16, rows every third step, saves every second.
-RESCONV = OPTIONS | {"images": 512, "mode": "disabled", "checkpoint_every": 64, "act": "rrelu"}
+RESCONV = TINY_OPTIONS | {"images": 512, "mode": "disabled", "checkpoint_every": 64, "act": "rrelu"}
 CLASSIFY = RESCONV | {"conv": "select", "deterministic": True, "dropout": 0.5, "cutout": 3}
 for name in ("layers", "ch", "act"):
     del CLASSIFY[name]
@@ -34,9 +31,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
     """A CSV without what a clock or the memory said."""
     timed = ("perf/", "seconds", "training_seconds", "images_per_second")
     timed += ("started_at", "run_id", "name", "resume", "runs_dir")  # and what is another by right
-    with open(path, newline="") as file:
-        rows = list(csv.DictReader(file))
-    return [{k: v for k, v in row.items() if not k.startswith(timed)} for row in rows]
+    return [{k: v for k, v in row.items() if not k.startswith(timed)} for row in read_csv(path)]
 
 
 def assert_same_runs(folder: Path, other: Path) -> None:
@@ -69,10 +64,10 @@ def test_a_run_killed_nine_times_ends_as_the_one_left_alone(task, options, tmp_p
     for place, count in CUTS if task == "resconv" else CUTS[::2]:
         again = options | {"runs_dir": str(cut), "resume": "auto"}
         assert run_in_child(task, again, place, count) == -9, (place, count)
-        assert json.loads((only_run(cut) / "summary.json").read_text())["state"] == "running"
+        assert summary_of(only_run(cut))["state"] == "running"
     assert run_in_child(task, options | {"runs_dir": str(cut), "resume": "auto"}) == 0
     assert_same_runs(only_run(cut), only_run(whole))
-    assert json.loads((only_run(cut) / "summary.json").read_text())["state"] == "finished"
+    assert summary_of(only_run(cut))["state"] == "finished"
     if task == "resconv":
         after_validation = options | {"runs_dir": str(tmp_path / "shown"), "resume": "auto"}
         assert run_in_child(task, after_validation, "saved", 4) == -9
@@ -177,7 +172,7 @@ def test_a_run_killed_before_its_folder_had_its_name_is_begun_anew(tmp_path):
     [hidden] = tmp_path.iterdir()
     assert hidden.name.startswith(".") and (hidden / "config.yaml").exists()
     assert run_in_child("resconv", options) == 0
-    assert json.loads((only_run(tmp_path) / "summary.json").read_text())["state"] == "finished"
+    assert summary_of(only_run(tmp_path))["state"] == "finished"
 
 
 def test_a_checkpoint_is_due_by_images_or_by_minutes(monkeypatch):

@@ -17,7 +17,7 @@ import torch
 
 from experiment import checkpoints as checkpoint
 from experiment.recorder import Recorder
-from tests.conftest import ROOT, TINY
+from tests.conftest import ROOT, TINY, summary_of
 from tests.cut import only_run, run_in_child
 from tests.test_resume import RESCONV, assert_same_runs
 from training.trainer import Trainer
@@ -25,10 +25,6 @@ from training.trainer import Trainer
 pytestmark = pytest.mark.slow
 
 OFF = [*TINY, "--mode", "disabled"]
-
-
-def summary_of(folder: Path) -> dict:
-    return json.loads((folder / "summary.json").read_text())
 
 
 def after_step(monkeypatch: pytest.MonkeyPatch, step: int, act: Callable[[], object]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
@@ -12,7 +11,7 @@ import pytest
 
 from experiment.watchdog import EXIT_CODE, Watchdog
 from tests.adapters import Trainer
-from tests.conftest import ROOT, TINY
+from tests.conftest import ROOT, TINY, summary_of
 from tests.cut import only_run
 
 # A run whose rank named first sleeps in its sixth step, the first time.
@@ -85,7 +84,7 @@ def test_a_hang_ends_as_preempted_and_the_slow_rank_is_named(processes, tmp_path
     command = [str(x) for x in (*launch, "resconv", *OPTIONS)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200)
     folder = only_run(Path("runs"))
-    summary = json.loads((folder / "summary.json").read_text())
+    summary = summary_of(folder)
     assert summary["state"] == "preempted" and summary["reason"].startswith("it hung: train after")
     assert "prepare" not in summary["reason"] or processes == 1
     said = done.stdout + done.stderr
@@ -101,6 +100,6 @@ def test_a_hang_ends_as_preempted_and_the_slow_rank_is_named(processes, tmp_path
         return
     again = subprocess.run([*command, "--resume", "auto"], capture_output=True, text=True)
     assert again.returncode == 0 and "at image 128" in again.stdout, again.stderr[-2000:]
-    summary = json.loads((folder / "summary.json").read_text())
+    summary = summary_of(folder)
     assert summary["state"] == "finished" and summary["time"]["lost"] > 3
     assert summary["goodput"] < 0.9
