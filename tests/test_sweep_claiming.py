@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
 import time
-from pathlib import Path
 
 import pytest
 
-from sweeps.claims import Claims
-from sweeps.study import Study
-from sweeps.sweep_file import read_sweep
+from tests.small_sweeps import HEAD, RESULT, next_claim, open_study
 
 pytestmark = pytest.mark.slow
-FILE = """\
-name: large
-method: grid
-program: train.py
-command: ["${env}", "${interpreter}", "${program}", resconv, "${args}"]
-metric: {name: val/l1, goal: minimize}
-parameters:
-  seed: {min: 1, max: POINTS}
-"""
 
 
 def claim_seconds(points: int) -> tuple[float, float]:
@@ -29,21 +19,16 @@ def claim_seconds(points: int) -> tuple[float, float]:
 
     The disk's own time (7 fsyncs a point) is left out: it depends on what else the machine does.
     """
-    Path("large.yaml").write_text(FILE.replace("POINTS", str(points)))
-    study = Study(f"large-{points}.journal", read_sweep(Path("large.yaml")))
-    claims, seconds = Claims(study), []
-    study.enqueue_missing()
-    while True:
+    study, claims = open_study(f"name: mini\n{HEAD}  seed: {{min: 1, max: {points}}}\n")
+    seconds = []
+    for _ in range(points):
         start = time.process_time()
         claim = claims.next()
         if claim is None:
             study.enqueue_missing()
-            claim = claims.next()
-            if claim is None:
-                break
-        claims.done(claim, 0.5, {"folder": "f", "run_id": "r"})
+            claim = next_claim(claims)
+        claims.done(claim, 0.5, RESULT)
         seconds.append(time.process_time() - start)
-    assert len(seconds) == points
     tenth = points // 10
     return sum(seconds[:tenth]) / tenth, sum(seconds[-tenth:]) / tenth
 
@@ -54,5 +39,6 @@ def test_the_last_claims_of_a_sweep_cost_what_the_first_do():
 
 
 if __name__ == "__main__":  # python -m tests.test_sweep_claiming 10000
+    os.chdir(tempfile.mkdtemp())
     first, last = claim_seconds(int(sys.argv[1]))
     print(f"CPU time a point: {first * 1000:.2f} ms at the start, {last * 1000:.2f} ms at the end")

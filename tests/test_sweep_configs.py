@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,8 +12,8 @@ import yaml
 
 from experiment.run import run
 from sweeps.sweep_file import read_sweep
+from tests.conftest import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 TINY = {
     "data": "garments", "train_images": 64, "val_images": 40, "images": 64, "batch_size": 32,
     "device": "cpu",
@@ -22,16 +21,6 @@ TINY = {
 FILES = sorted((ROOT / "sweep_configs").glob("*.yaml"))
 pytest_plugins = ["tests.wandb_server.fixture"]
 pytestmark = pytest.mark.slow
-
-# W&B's own commands, polling twice a second instead of every five seconds.
-COMMANDS = """
-import sys
-from wandb.cli.cli import cli
-from wandb.wandb_agent import Agent
-Agent.POLL_INTERVAL = 0.5
-for argument in sys.argv[2:]:
-    cli([*sys.argv[1].split(), argument], standalone_mode=False)
-"""
 
 
 def shorten(file: Path) -> dict:
@@ -55,28 +44,20 @@ def test_the_first_point_of_every_sweep_file_trains(file, tmp_path):
     assert sweep.metric in result.summary["last"]
 
 
-def test_wandb_agent_trains_a_sweep_of_one_command_and_one_of_several(wandb_server, tmp_path):
-    unwanted = shutil.ignore_patterns(".*", "runs", "studies", "wandb", "tests", "docs", "results")
-    project = Path(shutil.copytree(ROOT, tmp_path / "project", ignore=unwanted))
+def test_wandb_agent_trains_a_sweep_of_one_command_and_one_of_several(online, project):
     files = [project / "sweep_configs" / f"{name}.yaml" for name in ("smoke", "restoration-rates")]
     configs = [shorten(file) for file in files]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # for the agents
-    env = os.environ | wandb_server.env(project / "caches") | {"OMP_NUM_THREADS": "1", "PATH": path}
-
-    def wandb(command: str, *arguments: object) -> None:
-        done = subprocess.run(
-            [sys.executable, "-c", COMMANDS, command, *map(str, arguments)], cwd=project, env=env,
-            capture_output=True, text=True, timeout=300,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-
-    wandb("sweep", *files)
-    wandb("agent --count 1", *(sweep.path for sweep in wandb_server.sweeps))
-    assert [run.state for run in wandb_server.runs] == ["finished", "finished"]
-    for sweep, config in zip(wandb_server.sweeps, configs, strict=True):
+    for file in files:
+        assert online("-m", "wandb", "sweep", file).returncode == 0
+        sweep = online.server.sweeps[-1].path
+        agent = online("-m", "wandb", "agent", "--count", 1, sweep, PATH=path)
+        assert agent.returncode == 0, agent
+    assert [run.state for run in online.server.runs] == ["finished", "finished"]
+    for sweep, config in zip(online.server.sweeps, configs, strict=True):
         assert sweep.config["name"] == config["name"]
-        run = next(run for run in wandb_server.runs if run.sweep == sweep.id)
+        run = next(run for run in online.server.runs if run.sweep == sweep.id)
         assert config["metric"]["name"] in run.summary
         for name, spec in config["parameters"].items():
             assert run.config[name] in spec.get("values", [spec.get("value")]), name
-    assert not wandb_server.unknown_calls
+    assert not online.server.unknown_calls

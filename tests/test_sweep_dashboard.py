@@ -14,11 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.claims import Claims
-from sweeps.study import Study
-from sweeps.sweep_file import read_sweep
-from tests.claims import next_claim
-from tests.test_sweep_offline import write
+from tests.small_sweeps import JOURNAL, RESULT, next_claim, open_study
 
 pytestmark = [
     pytest.mark.slow,
@@ -41,18 +37,16 @@ def read(address: str) -> dict:
 
 
 def test_the_dashboard_shows_a_journal_and_leaves_it_as_it_was():
-    study = Study("studies/mini.journal", read_sweep(write()))
-    study.enqueue_missing()
-    claims = Claims(study)
+    _, claims = open_study()
     for value in (0.5, 0.25):
-        claims.done(next_claim(claims), value, {"folder": "f", "run_id": "r"})
-    before = Path("studies/mini.journal").read_bytes()
+        claims.done(next_claim(claims), value, RESULT)
+    before = Path(JOURNAL).read_bytes()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = "from optuna_dashboard._cli import main; main()"
     dashboard = subprocess.Popen(
-        [sys.executable, "-c", command, "studies/mini.journal", "--port", str(port)],
+        [sys.executable, "-c", command, JOURNAL, "--port", str(port)],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | {"NO_PROXY": "*"},
     )  # fmt: skip
     try:
@@ -65,5 +59,5 @@ def test_the_dashboard_shows_a_journal_and_leaves_it_as_it_was():
     finally:
         dashboard.kill()
         dashboard.wait()
-    assert Path("studies/mini.journal").read_bytes() == before
+    assert Path(JOURNAL).read_bytes() == before
     assert claims.next() is not None, "a worker goes on as before"

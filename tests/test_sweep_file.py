@@ -10,27 +10,21 @@ from pathlib import Path
 import pytest
 
 from common.errors import InputError
-from sweeps.claims import Claims
-from sweeps.study import Study, points_of
-from sweeps.sweep_file import read_sweep
+from sweeps.study import points_of
+from tests.small_sweeps import (
+    COMMAND,
+    HEAD,
+    JOURNAL,
+    RESULT,
+    all_claims,
+    open_study,
+    states,
+    sweep_of,
+)
 
-COMMAND = 'command: ["${env}", "${interpreter}", "${program}", resconv, "${args}"]\n'
-FILE = f"""\
-name: people
-program: train.py
-method: grid
-{COMMAND}metric: {{name: val/l1, goal: minimize}}
-parameters:
-  layers: {{values: [1, 2]}}
-"""
+METRIC = "metric: {name: val/l1, goal: minimize}\n"
+FILE = f"name: mini\n{HEAD}  layers: {{values: [1, 2]}}\n"
 RANDOM = FILE.replace("method: grid", "method: random\nrun_cap: 40")
-
-
-def sweep_of(text: str, **options):
-    file = Path("people.yaml")
-    file.write_text(text)
-    return read_sweep(file, **options)
-
 
 COMMANDS = {
     "as documented": COMMAND,
@@ -56,11 +50,9 @@ def test_options_in_the_command_and_variables_are_part_of_each_point(monkeypatch
     monkeypatch.setenv("MY_IMAGES", "640")
     literal = COMMAND.replace('"${args}"', "--images, '${envvar:MY_IMAGES}', --bn-last, "
                               '--no-deterministic, --act=relu, "${args}"')  # fmt: skip
-    as_parameters = (
-        FILE + "  images: {value: 640}\n  bn_last: {value: true}\n  act: {value: relu}\n"
-    )
+    more = "  images: {value: 640}\n  bn_last: {value: true}\n  act: {value: relu}\n"
     found = sweep_of(FILE.replace(COMMAND, literal))
-    assert [p.key for p in found.grid()] == [p.key for p in sweep_of(as_parameters).grid()]
+    assert [p.key for p in found.grid()] == [p.key for p in sweep_of(FILE + more).grid()]
     monkeypatch.delenv("MY_IMAGES")
     with pytest.raises(InputError, match="variable MY_IMAGES is not set"):
         sweep_of(FILE.replace(COMMAND, literal))
@@ -110,7 +102,7 @@ METRICS = {
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_a_metric_may_lack_its_goal_or_be_absent_or_have_a_target(metric):
-    found = sweep_of(FILE.replace("metric: {name: val/l1, goal: minimize}\n", metric))
+    found = sweep_of(FILE.replace(METRIC, metric))
     assert (found.metric, found.goal, found.target) == METRICS[metric]
 
 
@@ -135,45 +127,49 @@ def test_a_grid_names_its_impossible_points_and_leaves_them_out_where_asked():
 
 
 def test_the_same_draws_each_time_none_twice_and_more_when_the_cap_is_raised():
-    text = RANDOM + "  lr: {min: 0.0001, max: 0.01}\n"
-    first = [point.key for point in points_of(sweep_of(text))]
-    assert len(set(first)) == 40
+    text = RANDOM + "  act: {values: [gelu, relu]}\n  lr: {min: 0.0001, max: 0.01}\n"
+    sweep = sweep_of(text)
+    points = points_of(sweep)
+    first = [point.key for point in points]
+    assert len(set(first)) == 40 and all(1e-4 <= point.args["lr"] <= 1e-2 for point in points)
     more = [point.key for point in points_of(sweep_of(text.replace("40", "50")))]
     assert more[:40] == first and len(set(more)) == 50
+    seeded = points_of(sweep.with_seeds(2))
+    assert [p.args | {"seed": s} for p in points for s in (0, 1)] == [p.args for p in seeded]
+    rehearsed = points_of(sweep.shortened(640))
+    assert [p.args["lr"] for p in rehearsed] == [p.args["lr"] for p in points]
+    assert len(points_of(sweep_of(RANDOM))) == 2, "all that a small space holds"
 
 
-def bayes_keys(journal: str) -> list[str]:
-    """The settings that a bayes sweep over 8 settings draws, from one worker."""
-    text = FILE.replace("method: grid", "method: bayes\nrun_cap: 10").replace(
-        "[1, 2]", "[1, 2, 3, 4]"
-    )
-    study = Study(journal, sweep_of(text + "  ks: {values: [3, 5]}\n"))
-    study.enqueue_missing()
-    claims, keys = Claims(study), []
-    while claim := claims.next():
+def bayes_keys() -> list[str]:
+    """The settings that a new study of a bayes sweep over 8 settings draws, for one worker."""
+    text = FILE.replace("method: grid", "method: bayes\nrun_cap: 10")
+    text = text.replace("[1, 2]", "[1, 2, 3, 4]") + "  ks: {values: [3, 5]}\n"
+    Path(JOURNAL).unlink(missing_ok=True)
+    _, claims = open_study(text)
+    keys = []
+    for claim in all_claims(claims):
         keys.append(claim.settings_key)
-        claims.done(claim, 0.1 * claim.point.args["layers"], {"folder": "f", "run_id": "r"})
+        claims.done(claim, 0.1 * claim.point.args["layers"], RESULT)
     return keys
 
 
 def test_bayes_repeats_no_setting_and_another_study_of_the_file_draws_the_same():
-    one, two = bayes_keys("one.journal"), bayes_keys("two.journal")
+    one, two = bayes_keys(), bayes_keys()
     assert one == two and len(one) == len(set(one)) == 8
 
 
 def test_a_bayes_point_that_cannot_be_trained_fails_and_is_known_to_be_infeasible():
     text = FILE.replace("method: grid", "method: bayes\nrun_cap: 6").replace("[1, 2]", "[1]")
     text += "  ks: {min: 3, max: 8}\n  stride: {value: 1}\n"
-    study = Study("s.journal", sweep_of(text))
-    study.enqueue_missing()
-    claims = Claims(study)
-    while claim := claims.next():
+    study, claims = open_study(text)
+    for claim in all_claims(claims):
         if claim.point.args["ks"] % 2 == 0:
             assert claims.infeasible(claim, "an even kernel")
         else:
-            claims.done(claim, 0.5, {"folder": "f", "run_id": "r"})
-    states = [status.state for status in study.statuses()]
-    assert sorted(set(states)) == ["done", "failed"] and len(states) == 6
+            claims.done(claim, 0.5, RESULT)
+    found = states(study)
+    assert set(found) == {"done", "failed"} and len(found) == 6
 
 
 WRONG = {
@@ -191,7 +187,7 @@ WRONG = {
         "no multiple of q",
     ),
     "two commands fit": (FILE.replace(COMMAND, "").replace("layers", "seed").replace(
-        "metric: {name: val/l1, goal: minimize}\n", ""), "command is missing"),
+        METRIC, ""), "command is missing"),
     "target that is no number": (FILE.replace("minimize}", "minimize, target: x}"), "target x"),
     "list of distributions": (
         RANDOM + "  lr: {distribution: [uniform], min: 0.1, max: 0.2}\n",
@@ -210,4 +206,4 @@ def test_what_cannot_be_is_one_line_with_the_reason(case):
     text, message = WRONG[case]
     with pytest.raises(InputError, match=message) as error:
         sweep_of(text)
-    assert str(error.value).startswith("people.yaml: ") and "\n" not in str(error.value)
+    assert str(error.value).startswith("mini.yaml: ") and "\n" not in str(error.value)

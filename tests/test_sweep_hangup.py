@@ -7,31 +7,19 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import ROOT
 from tests.cut import only_run
-from tests.test_sweep_offline import MINI, ROOT, Command, alive, done_points, write
+from tests.small_sweeps import ONE_POINT, Command, alive, children, done_points, wait_until, write
 
 pytestmark = pytest.mark.slow
 
-LONG = MINI.replace("[1, 2, 3]", "[1]").replace("[3, 5]", "[3]").replace(
+LONG = ONE_POINT.replace(
     "  images: {value: 256}", "  images: {value: 10240}\n  checkpoint_every: {value: 256}"
-)  # fmt: skip
-
-
-def wait_until(holds: Callable[[], object], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.02)
-
-
-def children(pid: int) -> list[int]:
-    return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+)
 
 
 @pytest.mark.parametrize("how", ["its terminal is closed", "its scheduler sends SIGUSR1"])
@@ -58,10 +46,10 @@ def test_a_sweep_that_must_stop_saves_the_run_in_hand_and_goes_on_when_given_aga
     folder = only_run(Path("runs"))
     summary = json.loads((folder / "summary.json").read_text())
     assert (summary["state"], summary["reason"]) == ("preempted", "stopped by SIGTERM")
-    assert 0 < summary["images_seen"] < 10240 and not done_points(Path("studies/mini.journal"))
+    assert 0 < summary["images_seen"] < 10240 and not done_points()
     if hangup:
         assert Command(file, "--mode", "disabled").end() == 0 and only_run(Path("runs")) == folder
-        assert set(done_points(Path("studies/mini.journal")).values()) == {1}
+        assert set(done_points().values()) == {1}
 
 
 PARENT = """

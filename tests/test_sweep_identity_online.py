@@ -9,17 +9,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.test_sweep_offline import MINI
-from tests.test_sweep_online import Online, online, project  # noqa: F401 (fixtures)
+from tests.small_sweeps import SHORT
 
 pytest_plugins = ["tests.wandb_server.fixture"]
 pytestmark = pytest.mark.slow
-ONE = MINI.replace("[1, 2, 3]", "[1]").replace("[3, 5]", "[3]").replace("256}\n  ch", "64}\n  ch")
 
 
-def test_a_known_sweep_is_continued_extended_and_never_started_anew_unasked(online, project):  # noqa: F811
+def test_a_known_sweep_is_continued_extended_and_never_started_anew_unasked(online, project):
     file = project / "mini.yaml"
-    file.write_text(ONE + "  lr: {values: [0.001]}\n")
+    file.write_text(SHORT + "  lr: {values: [0.001]}\n")
     assert online.sweep("mini.yaml", "--tags", "first").returncode == 0
     (sweep,) = online.server.sweeps
     (run,) = online.server.runs
@@ -36,11 +34,11 @@ def test_a_known_sweep_is_continued_extended_and_never_started_anew_unasked(onli
     assert len(online.server.sweeps) == len(online.server.runs) == 1
     assert len(list((project / "runs").iterdir())) == 1, "no local copy was trained"
 
-    file.write_text(ONE + "  lr: {values: [0.001, 0.002]}\n")
+    file.write_text(SHORT + "  lr: {values: [0.001, 0.002]}\n")
     added = online.sweep("mini.yaml")
     assert added.returncode == 0 and "2 points: 2 done" in added.stdout, added
     assert "1 points are not in the server's sweep" in added.stdout
-    file.write_text(ONE + "  lr: {values: [0.001]}\n")
+    file.write_text(SHORT + "  lr: {values: [0.001]}\n")
     seeded = online.sweep("mini.yaml", "--seeds", 2)
     assert seeded.returncode == 0 and "2 points: 2 done" in seeded.stdout, seeded
     runs = online.server.runs

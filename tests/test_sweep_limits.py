@@ -10,15 +10,10 @@ from pathlib import Path
 import pytest
 
 from sweeps.children import Children
-from sweeps.claims import Claims
 from sweeps.progress import ProgressDisplay, run_name
 from sweeps.study import PointStatus, Study
 from sweeps.supervisor import Engine, Stop, Supervisor
-from sweeps.sweep_file import read_sweep
-from tests.claims import next_claim
-from tests.test_sweep_offline import MINI, write
-
-SMALL = MINI.replace("[1, 2, 3]", "[1]").replace("[3, 5]", "[3]").replace("256}\n  ch", "64}\n  ch")
+from tests.small_sweeps import JOURNAL, MINI, SHORT, next_claim, open_study, sweep_of, write
 
 
 def stop_of(display: ProgressDisplay, seconds: float = 1, **limits) -> Stop:
@@ -29,7 +24,7 @@ def stop_of(display: ProgressDisplay, seconds: float = 1, **limits) -> Stop:
 
 
 def test_failures_hours_and_the_metrics_target_let_runs_in_hand_finish():
-    sweep = read_sweep(write(MINI.replace("minimize}", "minimize, target: 0.3}")))
+    sweep = sweep_of(MINI.replace("minimize}", "minimize, target: 0.3}"))
     first, second = sweep.grid()[:2]
     display = ProgressDisplay(sweep, 1)
     display.update([PointStatus(first, "done", {}, 0.4), PointStatus(second, "missing")], [])
@@ -45,7 +40,7 @@ def test_failures_hours_and_the_metrics_target_let_runs_in_hand_finish():
 
 @pytest.mark.slow
 def test_count_trains_so_many_points_and_status_tells_the_rest_as_json(cli):
-    file = write(SMALL + "  lr: {values: [0.001, 0.002, 0.003]}\n")
+    file = write(SHORT + "  lr: {values: [0.001, 0.002, 0.003]}\n")
     outcome = cli("sweep", file, "--mode", "disabled", "--count", 2, "--tags", "a,b",
                     "--notes", "why")  # fmt: skip
     assert outcome.code == 1 and "3 points: 2 done, 0 running, 0 failed, 1 missing" in outcome.out
@@ -63,7 +58,7 @@ def test_count_trains_so_many_points_and_status_tells_the_rest_as_json(cli):
 
 @pytest.mark.slow
 def test_a_point_that_cannot_be_trained_fails_alone(cli):
-    text = SMALL.replace("method: grid", "method: random\nrun_cap: 3")
+    text = SHORT.replace("method: grid", "method: random\nrun_cap: 3")
     file = write(text.replace("ks: {values: [3]}", "ks: {min: 3, max: 5}"))
     outcome = cli("sweep", file, "--mode", "disabled")
     assert outcome.code == 1 and re.search(r"failed: ks=4: .*odd", outcome.out), outcome
@@ -72,22 +67,20 @@ def test_a_point_that_cannot_be_trained_fails_alone(cli):
 
 def test_names_of_runs_differ_where_settings_differ_and_say_the_seed():
     text = MINI.replace("[1, 2, 3]", "[1, 2]") + "  lr: {values: [0.12345678, 0.12345679]}\n"
-    sweep = read_sweep(write(text)).with_seeds(2)
+    sweep = sweep_of(text).with_seeds(2)
     points = sweep.grid()
     names = {run_name(sweep, point, point.key) for point in points}
     assert len(names) == len(points) == 16
     assert "mini-ks3-layers1-lr0.12345678-seed0" in names
-    long = read_sweep(write(text.replace("name: mini", f"name: {'x' * 70}")))
+    long = sweep_of(text.replace("name: mini", f"name: {'x' * 70}"))
     names = {run_name(long, point, point.key) for point in long.grid()}
     assert len(names) == 8 and max(map(len, names)) == 64
 
 
 def test_hyperband_judges_a_setting_by_the_mean_of_its_seeds():
     text = MINI.replace("[1, 2, 3]", "[1, 2]").replace("[3, 5]", "[3]")
-    text += "early_terminate: {type: hyperband, min_iter: 1, eta: 2}\n"
-    study = Study("s.journal", read_sweep(write(text)).with_seeds(2))
-    study.enqueue_missing()
-    claims = Claims(study)
+    rule = "early_terminate: {type: hyperband, min_iter: 1, eta: 2}\n"
+    _, claims = open_study(text + "  seed: {values: [0, 1]}\n" + rule)
     taken = [next_claim(claims) for _ in range(4)]
     by_point = {(c.point.args["layers"], c.point.args["seed"]): c for c in taken}
     assert not claims.report(by_point[1, 0], 0.1, 1)
@@ -98,22 +91,14 @@ def test_hyperband_judges_a_setting_by_the_mean_of_its_seeds():
     assert not claims.report(by_point[1, 0], 0.4, 1), "a validation counts once"
 
 
-def test_a_journal_torn_in_its_first_line_is_repaired():
-    Path("s.journal").write_text('{"op_code":0,"worker_id":"x","study_na')
-    study = Study("s.journal", read_sweep(write()))
-    study.enqueue_missing()
-    assert study.waiting() == 6
-
-
 def test_a_full_disk_is_named_in_one_line(cli, monkeypatch):
-    file = write()
-    Study("studies/mini.journal", read_sweep(file))
+    Study(JOURNAL, sweep_of())
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("optuna.storages.journal.JournalFileBackend.append_logs", full)
-    outcome = cli("sweep", file, "--mode", "disabled")
+    outcome = cli("sweep", "mini.yaml", "--mode", "disabled")
     assert outcome.code == 1 and outcome.err == (
-        "Error: the study studies/mini.journal cannot be kept: No space left on device\n"
+        f"Error: the study {JOURNAL} cannot be kept: No space left on device\n"
     )  # fmt: skip

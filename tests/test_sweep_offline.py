@@ -8,92 +8,28 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections import Counter
 from pathlib import Path
 
-import optuna
 import pytest
 import yaml
-from optuna.storages.journal import JournalFileBackend
+
+from common.errors import InputError
+from tests.small_sweeps import (
+    JOURNAL,
+    MINI,
+    ONE_POINT,
+    Command,
+    alive,
+    assert_each_point_once,
+    children,
+    done_points,
+    finished_runs,
+    shared_study,
+    wait_until,
+    write,
+)
 
 pytestmark = pytest.mark.slow
-
-ROOT = Path(__file__).resolve().parent.parent
-MINI = """\
-# Question: what does a tiny net restore?
-name: mini
-method: grid
-program: train.py
-command: ["${env}", "${interpreter}", "${program}", resconv, "${args}"]
-metric: {name: val/l1, goal: minimize}
-parameters:
-  data: {value: garments}
-  size: {value: 12}
-  train_images: {value: 256}
-  val_images: {value: 40}
-  images: {value: 256}
-  ch: {value: 4}
-  layers: {values: [1, 2, 3]}
-  ks: {values: [3, 5]}
-"""
-
-
-def write(text: str = MINI, name: str = "mini.yaml") -> Path:
-    file = Path(name)
-    file.write_text(text)
-    return file
-
-
-class Command:
-    """``train.py sweep`` in a process of its own, whose lines can be waited for."""
-
-    def __init__(self, *args: object, cwd: Path | None = None) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, str(ROOT / "train.py"), "sweep", *map(str, args)],
-            stdout=subprocess.PIPE, text=True, cwd=cwd, env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
-        self.lines: list[str] = []
-
-    def wait_for(self, text: str) -> None:
-        for line in self.process.stdout or ():
-            self.lines.append(line)
-            if text in line:
-                return
-        raise AssertionError(f"{text!r} never came: {self.lines}")
-
-    def end(self) -> int:
-        self.lines += self.process.stdout or ()
-        return self.process.wait()
-
-    def workers(self) -> list[int]:
-        """The worker processes of this command."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return [int(pid) for pid in children.read_text().split()]
-
-
-def alive(pid: int) -> bool:
-    stat = Path(f"/proc/{pid}/stat")
-    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] not in "ZX"
-
-
-def done_points(journal: Path) -> Counter:
-    """How often each point of the study at ``journal`` was done."""
-    backend = JournalFileBackend(str(journal.resolve()))
-    storage = optuna.storages.JournalStorage(backend)
-    (name,) = optuna.get_all_study_names(storage)
-    trials = optuna.load_study(study_name=name, storage=storage).trials
-    return Counter(trial.user_attrs["point"] for trial in trials if trial.state.name == "COMPLETE")
-
-
-def finished_runs(runs: Path) -> Counter:
-    """How often each point has a finished run folder."""
-    points = []
-    for file in runs.glob("*/summary.json"):
-        if json.loads(file.read_text())["state"] == "finished":
-            points.append(yaml.safe_load((file.parent / "config.yaml").read_text())["sweep"])
-    assert {(p["name"], p["file"]) for p in points} <= {("mini", "mini.yaml")}
-    return Counter(p["point"] for p in points)
 
 
 def test_killed_halfway_and_started_again_each_point_is_done_exactly_once(cli):
@@ -101,16 +37,13 @@ def test_killed_halfway_and_started_again_each_point_is_done_exactly_once(cli):
     file = write(MINI.replace("\n  images: {value: 256}", "\n  images: {value: 2560}"))
     first = Command(file, "--jobs", 2)
     first.wait_for("[1/6]")
-    os.kill(first.workers()[0], signal.SIGKILL)
+    os.kill(children(first.process.pid)[0], signal.SIGKILL)
     first.wait_for("killed by SIGKILL")
     first.wait_for("[3/6]")
-    workers = first.workers()
+    workers = children(first.process.pid)
     first.process.kill()
     assert first.end() == -signal.SIGKILL
-    deadline = time.monotonic() + 10
-    while any(map(alive, workers)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(map(alive, workers)), "workers must not outlive their sweep"
+    wait_until(lambda: not any(map(alive, workers)), 10)  # they must not outlive their sweep
 
     status = cli("sweep", file, "--status")
     done = int(re.findall(r"(\d) done, 0 running, 0 failed", status.out)[0])
@@ -119,7 +52,7 @@ def test_killed_halfway_and_started_again_each_point_is_done_exactly_once(cli):
     again = Command(file)
     assert again.end() == 0
     assert f"mini: {done} of 6 points done" in again.lines[1]
-    once = done_points(Path("studies/mini.journal"))
+    once = done_points()
     assert len(once) == 6 and set(once.values()) == {1}
     assert finished_runs(Path("runs")) == once
     assert len(list(Path("runs").iterdir())) == 6, "a killed run goes on in its folder"
@@ -138,54 +71,38 @@ def test_killed_halfway_and_started_again_each_point_is_done_exactly_once(cli):
 
 
 def test_two_commands_in_two_folders_share_one_journal(tmp_path):
-    commands = []
-    for name in ("one", "two"):
-        folder = tmp_path / name
-        folder.mkdir()
-        (folder / "mini.yaml").write_text(MINI)
-        study = tmp_path / "shared" / "mini.journal"
-        args = ("mini.yaml", "--study", study, "--mode", "disabled")
-        commands.append(Command(*args, cwd=folder))
-    assert [command.end() for command in commands] == [0, 0]
-    once = done_points(study)
-    assert len(once) == 6 and set(once.values()) == {1}
-    runs = finished_runs(tmp_path / "one" / "runs") + finished_runs(tmp_path / "two" / "runs")
-    assert runs == once
+    study = tmp_path / "mini.journal"
+    folders = [tmp_path / "one", tmp_path / "two"]
+    commands = shared_study(folders, study)
+    assert_each_point_once(commands, folders, study)
     said = [re.findall(r"^\[(\d)/6\]", "".join(c.lines), re.MULTILINE) for c in commands]
     assert all(counts == sorted(set(counts)) for counts in said)
     assert sum(map(len, said)) == 6 and max(max(counts) for counts in said if counts) == "6"
 
 
 def test_ctrl_c_twice_stops_now_once_finishes_the_runs_in_hand():
-    file = write(
-        MINI.replace("[1, 2, 3]", "[1, 2]").replace(
-            "images: {value: 256}\n  ch", "images: {value: 32768}\n  ch"
-        )
-    )
+    longer = MINI.replace("\n  images: {value: 256}", "\n  images: {value: 32768}")
+    file = write(longer.replace("[1, 2, 3]", "[1, 2]"))
     hasty = Command(file, "--mode", "disabled")
     hasty.wait_for("0 of 4 points done")
-    journal = Path("studies/mini.journal")
-    while '"owner"' not in journal.read_text():
-        time.sleep(0.05)
+    wait_until(lambda: '"owner"' in Path(JOURNAL).read_text())
     hasty.process.send_signal(signal.SIGINT)
     hasty.wait_for("Ctrl-C again")
     hasty.process.send_signal(signal.SIGINT)
     assert hasty.end() == 130
-    assert not done_points(journal)
+    assert not done_points()
 
     calm = Command(file, "--mode", "disabled")
     calm.wait_for("[1/4]")
-    while journal.read_text().count('"owner"') < 3:
-        time.sleep(0.05)
+    wait_until(lambda: Path(JOURNAL).read_text().count('"owner"') >= 3)
     calm.process.send_signal(signal.SIGINT)
     assert calm.end() == 130
-    once = done_points(journal)
+    once = done_points()
     assert len(once) == 2 and set(once.values()) == {1} and finished_runs(Path("runs")) == once
 
 
 def test_a_failing_point_takes_only_itself_down_and_is_retried_when_asked(cli):
-    text = MINI.replace("[1, 2, 3]", "[1]").replace("[3, 5]", "[3]")
-    file = write(text + "  lr: {values: [0.001, 1.0e+30]}\n")
+    file = write(ONE_POINT + "  lr: {values: [0.001, 1.0e+30]}\n")
     for options, trained in (([], 1), ([], 0), (["--retry-failed"], 1)):
         outcome = cli("sweep", file, "--mode", "disabled", *options)
         assert outcome.code == 1, outcome
@@ -220,9 +137,8 @@ def test_a_name_is_made_a_file_name_and_a_look_makes_no_file(cli, monkeypatch):
     home = Path("a/b/c").resolve()
     home.mkdir(parents=True)
     monkeypatch.chdir(home)
-    one_point = MINI.replace("[1, 2, 3]", "[1]").replace("[3, 5]", "[3]")
-    evil = write(one_point.replace("name: mini", 'name: "../../evil"'))
-    plain = write(one_point.replace("name: mini", "name: evil"), "plain.yaml")
+    evil = write(ONE_POINT.replace("name: mini", 'name: "../../evil"'))
+    plain = write(ONE_POINT.replace("name: mini", "name: evil"), "plain.yaml")
     before = set(home.parent.parent.rglob("*"))
     for place in ([], ["--study", "new/s.journal"]):
         status = cli("sweep", evil, "--status", *place)
@@ -242,7 +158,6 @@ def test_a_name_is_made_a_file_name_and_a_look_makes_no_file(cli, monkeypatch):
 def test_gpus_are_those_that_are_there_and_workers_are_spread_over_them(monkeypatch):
     import torch
 
-    from common.errors import InputError
     from sweeps import children as processes
 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)

@@ -3,70 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.test_sweep_hangup import children, wait_until
-from tests.test_sweep_offline import MINI, ROOT, alive
+from tests.small_sweeps import ONE_POINT, alive, children, wait_until
 
 pytestmark = pytest.mark.slow
 
 pytest_plugins = ["tests.wandb_server.fixture"]
-THREE = MINI.replace("[1, 2, 3]", "[1]").replace("[3, 5]", "[3]") + (
-    "  lr: {values: [0.001, 0.002, 1.0e+30]}\n"
-)
-QUICK_AGENT = """
-import sys
-if "agent" in sys.orig_argv:
-    from wandb.wandb_agent import Agent
-    Agent.POLL_INTERVAL = 0.5
-"""
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """A copy of the project: W&B's agents run ``train.py`` where it lies, and ask without pause."""
-    unwanted = shutil.ignore_patterns(".*", "runs", "studies", "wandb", "tests", "docs", "results")
-    copy = Path(shutil.copytree(ROOT, tmp_path / "project", ignore=unwanted))
-    (copy / "sitecustomize.py").write_text(QUICK_AGENT)
-    return copy
-
-
-class Online:
-    """Commands in a copy of the project, with the loopback server as their W&B."""
-
-    def __init__(self, project: Path, server) -> None:
-        self.project, self.server = project, server
-
-    def __call__(self, *command: object) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            [sys.executable, *map(str, command)], cwd=self.project, text=True, timeout=300,
-            env=os.environ | self.server.env(self.project / "caches") | {"OMP_NUM_THREADS": "1"},
-            capture_output=True,
-        )  # fmt: skip
-
-    def sweep(self, *args: object) -> subprocess.CompletedProcess:
-        return self("train.py", "sweep", *args)
-
-    def losses(self) -> dict[float, float]:
-        """The last val/l1 of each finished run, by its learning rate."""
-        return {
-            run.config["lr"]: run.summary["val/l1"]["last"]
-            for run in self.server.runs
-            if run.state == "finished"
-        }
-
-
-@pytest.fixture
-def online(project, wandb_server) -> Online:
-    return Online(project, wandb_server)
+THREE = ONE_POINT + "  lr: {values: [0.001, 0.002, 1.0e+30]}\n"
 
 
 def offline_losses(project: Path) -> dict[float, float]:
@@ -103,14 +51,11 @@ def test_online_and_offline_run_the_same_points_with_the_same_losses(online, pro
 
 def test_a_killed_sweep_leaves_no_agent_to_take_more_points(online, project):
     (project / "mini.yaml").write_text(THREE.replace(", 1.0e+30", ""))
-    sweep = subprocess.Popen(
-        [sys.executable, "train.py", "sweep", "mini.yaml"], cwd=project, stdout=subprocess.DEVNULL,
-        env=os.environ | online.server.env(project / "caches") | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    sweep = online.start("train.py", "sweep", "mini.yaml")
     wait_until(lambda: list((project / "runs").glob("*/config.yaml")))  # the agent has begun it
     words = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children(sweep.pid)}
     sweep.kill()
-    sweep.wait()
+    sweep.communicate()
     [agent] = [pid for pid, line in words.items() if b"wandb\0agent\0" in line]
     wait_until(lambda: not alive(agent))
     assert [run.state for run in online.server.runs] == ["finished"]

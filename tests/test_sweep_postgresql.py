@@ -10,18 +10,23 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import optuna
 import pytest
 
 from common.errors import RunError
 from sweeps import storage
 from sweeps.study import Study
-from sweeps.sweep_file import read_sweep
-from tests.test_sweep_offline import MINI, Command, finished_runs, write
+from tests.small_sweeps import (
+    alive,
+    assert_each_point_once,
+    children,
+    shared_study,
+    sweep_of,
+    wait_until,
+    write,
+)
 
 pytestmark = pytest.mark.slow
 ACCOUNT = "postgres"  # the server refuses to run as root
@@ -58,11 +63,9 @@ class Postgres:
     def kill(self) -> None:
         """SIGKILL the server; its processes for single connections then end by themselves."""
         pid = int((self.data / "postmaster.pid").read_text().split()[0])
-        own = [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        own = children(pid)
         os.kill(pid, signal.SIGKILL)
-        deadline = time.monotonic() + 30
-        while any(Path(f"/proc/{p}").exists() for p in own) and time.monotonic() < deadline:
-            time.sleep(0.1)
+        wait_until(lambda: not any(map(alive, own)), 30)
 
 
 @pytest.fixture
@@ -85,36 +88,22 @@ def postgres() -> Iterator[Postgres]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def done_in(url: str) -> Counter:
-    """How often each point of the study was done."""
-    trials = optuna.load_study(study_name="mini", storage=url).trials
-    return Counter(t.user_attrs["point"] for t in trials if t.state.name == "COMPLETE")
-
-
 def test_three_commands_train_each_point_once_over_a_killed_and_restarted_server(
     postgres, tmp_path
 ):
     folders = [tmp_path / name for name in ("one", "two", "three")]
-    commands = []
-    for folder in folders:
-        folder.mkdir()
-        (folder / "mini.yaml").write_text(MINI)
-        args = ("mini.yaml", "--study", postgres.url, "--mode", "disabled")
-        commands.append(Command(*args, cwd=folder))
+    commands = shared_study(folders, postgres.url)
     while not any(list(folder.glob("runs/*/summary.json")) for folder in folders):
         assert all(command.process.poll() is None for command in commands)
         time.sleep(0.05)
     postgres.kill()
     time.sleep(3)
     postgres.start()
-    assert [command.end() for command in commands] == [0, 0, 0]
-    done = done_in(postgres.url)
-    assert len(done) == 6 and set(done.values()) == {1}
-    assert sum((finished_runs(folder / "runs") for folder in folders), Counter()) == done
+    assert_each_point_once(commands, folders, postgres.url)
 
 
 def test_a_server_that_stays_away_ends_in_one_line_after_a_minute(postgres, monkeypatch):
-    study = Study(postgres.url, read_sweep(write()))
+    study = Study(postgres.url, sweep_of())
     study.enqueue_missing()
     assert study.waiting() == 6 and storage.RETRY_SECONDS == 60
     monkeypatch.setattr(storage, "RETRY_SECONDS", 2)
@@ -124,7 +113,7 @@ def test_a_server_that_stays_away_ends_in_one_line_after_a_minute(postgres, monk
         study.statuses()
     assert 2 <= time.monotonic() - start < 20 and "\n" not in str(error.value)
     postgres.start()
-    assert Study(postgres.url, read_sweep(write())).waiting() == 6
+    assert Study(postgres.url, sweep_of()).waiting() == 6
 
 
 def test_the_commands_name_no_password(postgres, cli):

@@ -9,34 +9,21 @@ from pathlib import Path
 import pytest
 
 from sweeps.claims import Claims
-from sweeps.study import Study
-from sweeps.sweep_file import read_sweep
-from tests.claims import next_claim
-from tests.test_sweep_offline import MINI, write
+from tests.conftest import ROOT
+from tests.small_sweeps import MINI, RESULT, all_claims, next_claim, open_study, write
 
 METHODS = {
     "grid": MINI,
     "random": MINI.replace("method: grid", "method: random\nrun_cap: 4"),
     "bayes": MINI.replace("method: grid", "method: bayes\nrun_cap: 4"),
 }
-RESULT = {"folder": "f", "run_id": "r"}
-
-
-def open_study(text: str) -> tuple[Study, Claims]:
-    study = Study("studies/mini.journal", read_sweep(write(text)))
-    study.enqueue_missing()
-    return study, Claims(study)
-
-
-def states(study: Study) -> list[str]:
-    return [status.state for status in study.statuses()]
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_point_has_an_id_and_settings_of_its_own(method):
     study, claims = open_study(METHODS[method])
     taken = []
-    while claim := claims.next():
+    for claim in all_claims(claims):
         taken.append(claim)
         claims.done(claim, 0.1 * len(taken), RESULT)
     assert len(taken) == len(study.points) == {"grid": 6, "random": 4, "bayes": 4}[method]
@@ -66,9 +53,7 @@ def test_a_point_whose_worker_never_began_it_comes_back(method, monkeypatch):
     study.enqueue_missing()
     monkeypatch.undo()
     os.chdir(Path(study.runs_dir).parent)
-    again = []
-    while claim := Claims(study).next():
-        again.append(claim)
+    again = list(all_claims(Claims(study)))
     [same] = [claim for claim in again if claim.point.key == first.point.key]
     assert same.point.args == first.point.args, "with the settings it had been given"
     assert len({claim.settings_key for claim in again}) == len(study.points)
@@ -96,7 +81,7 @@ runs.run = run
 def test_runs_that_poison_their_process_fail_alone(shell, tmp_path):
     write(MINI.replace("[3, 5]", "[3]").replace("[1, 2, 3]", "[2, 1, 3, 4, 5, 6]"))
     (tmp_path / "sitecustomize.py").write_text(POISON)
-    path = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(__file__).parent.parent}"}
+    path = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
     outcome = shell("sweep", "mini.yaml", "--mode", "disabled", **path)
     assert outcome.code == 1, outcome
     assert "6 points: 2 done, 0 running, 4 failed, 0 missing" in outcome.out, outcome

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from pathlib import Path
 
 import pytest
@@ -14,36 +15,23 @@ from experiment.identity import identity
 from experiment.settings import Settings
 from sweeps.parameters import Parameter
 from sweeps.sweep_file import read_sweep
+from tests.conftest import ROOT
+from tests.small_sweeps import HEAD, sweep_of
 
-ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "sweep_configs").glob("*.yaml"))
 PUBLISHED = {}
 with open(ROOT / "reports" / "published" / "resconv.csv", newline="") as _file:
     for _row in csv.DictReader(_file):
         PUBLISHED.setdefault(_row["table"], []).append(_row)
-GOOD = """\
+GOOD = f"""\
 # Question: what?
 #
 # Command: none
-method: grid
-program: train.py
-command: ["${env}", "${interpreter}", "${program}", resconv, "${args}"]
-metric: {name: val/l1, goal: minimize}
-parameters:
-  ks: {values: [3, "3:9", 3]}
-  layers: {values: [2, 1]}
-  bn_last: {values: [true, false]}
+{HEAD}\
+  ks: {{values: [3, "3:9", 3]}}
+  layers: {{values: [2, 1]}}
+  bn_last: {{values: [true, false]}}
 """
-
-
-def sweep_of(tmp_path: Path, text: str):
-    file = tmp_path / "test.yaml"
-    file.write_text(text)
-    return read_sweep(file)
-
-
-def test_the_logbook_has_eight_tables_and_113_rows():
-    assert (len(PUBLISHED), sum(map(len, PUBLISHED.values()))) == (8, 113)
 
 
 @pytest.mark.parametrize("table", PUBLISHED)
@@ -75,6 +63,8 @@ def test_every_command_parses_and_the_header_says_what_it_must(file):
     for label in ("Question:", "Command: python train.py sweep", "Time:", "Published:", "Seeds:"):
         assert label in sweep.header
     assert f"sweep_configs/{file.name} " in sweep.header
+    listed = math.prod(len(parameter.listed()) for parameter in sweep.parameters.values())
+    assert f"({listed} runs)" in sweep.header
     for point in sweep.grid():
         task, *args = command_first(point.arguments(sweep))
         context = train_command(task).make_context(task, args)
@@ -83,17 +73,8 @@ def test_every_command_parses_and_the_header_says_what_it_must(file):
         assert identity(Settings.parse(task, given)) == point.key
 
 
-def test_the_header_states_the_number_of_runs():
-    for file in FILES:
-        sweep = read_sweep(file)
-        listed = 1
-        for parameter in sweep.parameters.values():
-            listed *= len(parameter.listed())
-        assert f"({listed} runs)" in sweep.header, file
-
-
-def test_grid_order_is_that_of_wandb(tmp_path):
-    sweep = sweep_of(tmp_path, GOOD)
+def test_grid_order_is_that_of_wandb():
+    sweep = sweep_of(GOOD)
     points = sweep.grid()
     rows = [tuple(point.args.values()) for point in points]
     assert list(points[0].args) == ["bn_last", "ks", "layers"]
@@ -101,21 +82,19 @@ def test_grid_order_is_that_of_wandb(tmp_path):
         (True, 3, 2), (True, 3, 1), (True, "3:9", 2), (True, "3:9", 1),
         (False, 3, 2), (False, 3, 1), (False, "3:9", 2), (False, "3:9", 1),
     ]  # fmt: skip
-    assert points[2].arguments(sweep) == [
-        "resconv", "--bn_last=True", "--ks=3:9", "--layers=2",
-    ]  # fmt: skip
+    assert points[2].arguments(sweep) == ["resconv", "--bn_last=True", "--ks=3:9", "--layers=2"]
 
 
-def test_whole_number_ranges_caps_seeds_and_rehearsals(tmp_path):
+def test_whole_number_ranges_caps_seeds_and_rehearsals():
     text = GOOD.replace("{values: [2, 1]}", "{min: 1, max: 4}")
-    sweep = sweep_of(tmp_path, text)
+    sweep = sweep_of(text)
     assert len(sweep.grid()) == 2 * 2 * 4
-    assert len(sweep_of(tmp_path, text + "run_cap: 5\n").grid()) == 5
+    assert len(sweep_of(text + "run_cap: 5\n").grid()) == 5
     seeded = sweep.with_seeds(3).shortened(640)
     assert len(seeded.grid()) == 3 * len(sweep.grid())
     first = seeded.grid()[0].args
     assert (first["images"], first["val_images"], first["seed"]) == (640, 106, 0)
-    assert seeded.name == "test-images-640"
+    assert seeded.name == "mini-images-640"
     assert seeded.config["parameters"]["seed"] == {"values": [0, 1, 2]}
     assert "val_images" not in sweep.shortened(6000).grid()[0].args
     assert sweep.shortened(640, 2000).grid()[0].args["val_images"] == 2000
@@ -124,7 +103,7 @@ def test_whole_number_ranges_caps_seeds_and_rehearsals(tmp_path):
 
 
 def test_a_rehearsal_validates_on_no_more_images_than_the_file_or_a_folder_has(tmp_path):
-    sweep = sweep_of(tmp_path, GOOD)
+    sweep = sweep_of(GOOD)
     own = sweep.with_parameter("val_images", Parameter("constant", (40,)))
     assert own.shortened(640).grid()[0].args["val_images"] == 40
     assert own.shortened(120).grid()[0].args["val_images"] == 20
@@ -146,7 +125,6 @@ def test_full_convs_of_different_rank_are_one_run():
 RANDOM = GOOD.replace("method: grid", "method: random")
 WRONG = {
     "broken yaml": ("method: [grid\nprogram: x", ("line 2, column 8",)),
-    "not a mapping": ("- a\n- b\n", ("must be a W&B sweep definition",)),
     "base 60": (GOOD.replace('"3:9"', "3:9"), ("line 9, column", "'3:9' in quotes")),
     "key twice": (GOOD + "method: grid\n", ("line 12, column 1", "'method' is given twice")),
     "unknown key": (GOOD + "metod: grid\n", ("'metod'", "'method'")),
@@ -154,22 +132,18 @@ WRONG = {
         GOOD.replace("{values: [2", "{valuse: [2"),
         ("Did you mean 'value'",),
     ),
-    "unknown method": (GOOD.replace("method: grid", "method: gird"), ("'grid'",)),
     "unknown parameter": (GOOD.replace("layers:", "leyers:"), ("leyers", "'layers'")),
     "wrong value": (GOOD.replace("[2, 1]", "[2, 0]"), ("--layers 0", "from 1 to 200")),
     "values that do not fit": (GOOD + "  groups: {value: 5}\n", ("--groups 5",)),
-    "endless grid": (GOOD + "  lr: {min: 0.001, max: 0.1}\n", ("lr", "never ends")),
     "huge grid": (GOOD + "  seed: {min: 0, max: 100000}\n", ("800,008 points",)),
     "empty values": (GOOD.replace("[2, 1]", "[]"), ("layers", "one or more")),
     "nested values": (GOOD.replace("[2, 1]", "{a: 1}"), ("layers", "plain values")),
     "metric never logged": (GOOD.replace("val/l1,", "val/loss,"), ("never logged", "val/l1")),
     "wrong goal": (GOOD.replace("minimize", "minimise"), ("'minimize'",)),
-    "wrong command": (GOOD.replace("resconv,", "resconf,"), ("'resconv'",)),
     "no task": (GOOD.replace("resconv, ", ""), ("${program}",)),
     "random without end": (RANDOM, ("run_cap",)),
     "random, wrong end": (RANDOM + "  lr: {min: -1, max: 1}\nrun_cap: 3\n", ("--lr -1",)),
     "min above max": (RANDOM + "  lr: {min: 2.0, max: 1}\nrun_cap: 3\n", ("min below max",)),
-    "1e-3 is text": (RANDOM + "  lr: {min: 1e-3, max: 1}\nrun_cap: 3\n", ("0.001",)),
     "run_cap 0": (GOOD + "run_cap: 0\n", ("run_cap 0",)),
     "hyperband without bands": (GOOD + "early_terminate: {type: hyperband}\n", ("min_iter",)),
     "another early_terminate": (GOOD + "early_terminate: {type: median}\n", ("hyperband",)),
@@ -177,29 +151,28 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_a_wrong_file_is_one_line_that_names_the_cause(case, tmp_path):
+def test_a_wrong_file_is_one_line_that_names_the_cause(case):
     text, parts = WRONG[case]
     with pytest.raises(InputError) as error:
-        sweep_of(tmp_path, text)
+        sweep_of(text)
     assert "\n" not in str(error.value)
-    for part in ("test.yaml", *parts):
+    for part in ("mini.yaml", *parts):
         assert part in str(error.value)
 
 
-def test_missing_file_and_seeds_that_cannot_be(tmp_path):
+def test_missing_file_and_seeds_that_cannot_be():
     with pytest.raises(InputError, match=r"nothing\.yaml: cannot be read"):
-        read_sweep(tmp_path / "nothing.yaml")
+        read_sweep(Path("nothing.yaml"))
     with pytest.raises(InputError, match="varies the seed itself"):
-        sweep_of(tmp_path, GOOD + "  seed: {values: [1, 2]}\n").with_seeds(2)
+        sweep_of(GOOD + "  seed: {values: [1, 2]}\n").with_seeds(2)
 
 
-def test_a_sweep_over_commands_builds_each_nets_settings(tmp_path):
+def test_a_sweep_over_commands_builds_each_nets_settings():
     text = (
         "method: grid\nmetric: {name: val/l1_composite}\nparameters:\n"
         "  command: {values: [unet, mlp]}\n  images: {value: 640}\n  lr: {values: [0.001, 0.003]}\n"
     )
-    (tmp_path / "peers.yaml").write_text(text)
-    sweep = read_sweep(tmp_path / "peers.yaml")
+    sweep = sweep_of(text)
     assert sweep.config["command"] == ["${env}", "${interpreter}", "${program}", "${args}"]
     settings = [sweep.settings(point.args) for point in sweep.grid()]
     assert [(s.command, s.training.lr) for s in settings] == [
@@ -210,6 +183,5 @@ def test_a_sweep_over_commands_builds_each_nets_settings(tmp_path):
     arguments = ["--command=unet", "--images=640", "--lr=0.001"]
     assert sweep.grid()[0].arguments(sweep) == arguments
     for wrong, message in (("[unet, classify]", "one task"), ("[unet, lenet]", "lenet")):
-        (tmp_path / "wrong.yaml").write_text(text.replace("[unet, mlp]", wrong))
         with pytest.raises(InputError, match=message):
-            read_sweep(tmp_path / "wrong.yaml")
+            sweep_of(text.replace("[unet, mlp]", wrong))

@@ -19,46 +19,27 @@ from sweeps import owner as owner_module
 from sweeps.claims import Claims
 from sweeps.owner import LEASE_SECONDS, is_gone, this_process
 from sweeps.sampling import Hyperband
-from sweeps.study import Study, points_of
-from sweeps.sweep_file import read_sweep
-from tests.claims import all_claims, next_claim
-
-GRID = """\
-name: claims
-method: grid
-program: train.py
-command: ["${env}", "${interpreter}", "${program}", resconv, "${args}"]
-metric: {name: val/l1, goal: minimize}
-parameters:
-  layers: {values: [1, 2, 3]}
-"""
-RANDOM = (
-    GRID.replace("grid", "random\nrun_cap: 5")
-    + """\
-  act: {values: [gelu, relu]}
-  lr: {min: 0.0001, max: 0.01}
-  weight_decay: {distribution: log_uniform, min: -9.0, max: -1.0}
-"""
+from sweeps.study import Study
+from tests.conftest import ROOT
+from tests.small_sweeps import (
+    HEAD,
+    JOURNAL,
+    RESULT,
+    all_claims,
+    next_claim,
+    open_study,
+    states,
+    sweep_of,
 )
 
-
-def sweep_of(text: str = GRID):
-    Path("claims.yaml").write_text(text)
-    return read_sweep(Path("claims.yaml"))
-
-
-def states(study: Study) -> list[str]:
-    return [status.state for status in study.statuses()]
+GRID = f"name: mini\n{HEAD}  layers: {{values: [1, 2, 3]}}\n"
 
 
 def claim_all(text: str, done) -> None:
     """What one of several commands does: queue the points, then claim until none is left."""
-    Path("claims.yaml").write_text(text)
-    study = Study("claims.journal", read_sweep(Path("claims.yaml")))
-    claims = Claims(study)
-    study.enqueue_missing()
-    while claim := claims.next():
-        claims.done(claim, 0.5, {"folder": "f", "run_id": "r"})
+    _, claims = open_study(text)
+    for claim in all_claims(claims):
+        claims.done(claim, 0.5, RESULT)
         done.put(claim.point.key)
 
 
@@ -74,13 +55,13 @@ def test_each_point_goes_to_exactly_one_of_four_processes():
         command.join()
     assert done.empty()
     assert sorted(claimed) == sorted(point.key for point in sweep_of(text).grid())
-    assert states(Study("claims.journal", sweep_of(text))) == ["done"] * 30
+    assert states(open_study(text)[0]) == ["done"] * 30
 
 
 def test_a_claim_of_a_process_that_has_ended_is_lost_at_once():
     ended = subprocess.run(
         [sys.executable, "-c", "from sweeps.owner import this_process as t; print(t())"],
-        capture_output=True, text=True, check=True, cwd=Path(__file__).parent.parent,
+        capture_output=True, text=True, check=True, cwd=ROOT,
     )  # fmt: skip
     owner = yaml.safe_load(ended.stdout)
     assert is_gone(owner) is True
@@ -91,9 +72,7 @@ def test_a_claim_of_a_process_that_has_ended_is_lost_at_once():
 
 
 def test_a_claim_without_a_sign_of_life_is_taken_over_and_its_late_result_not_counted(monkeypatch):
-    study = Study("claims.journal", sweep_of())
-    claims = Claims(study)
-    study.enqueue_missing()
+    study, claims = open_study(GRID)
     monkeypatch.setattr(owner_module, "is_gone", lambda owner: None)  # owners on other machines
     first = next_claim(claims)
     assert states(study) == ["running", "missing", "missing"] and study.stale() == 0
@@ -114,8 +93,7 @@ def test_a_claim_without_a_sign_of_life_is_taken_over_and_its_late_result_not_co
 
 
 def test_a_claim_that_was_never_signed_is_lost_after_a_minute(monkeypatch):
-    study = Study("claims.journal", sweep_of())
-    study.enqueue_missing()
+    study, _ = open_study(GRID)
     study.storage.set_trial_state_values(
         study.in_state(TrialState.WAITING)[0]._trial_id, TrialState.RUNNING
     )  # killed before it could write who it was
@@ -127,9 +105,7 @@ def test_a_claim_that_was_never_signed_is_lost_after_a_minute(monkeypatch):
 
 
 def test_a_process_killed_while_it_took_a_point_is_known_to_have_ended(monkeypatch):
-    study = Study("claims.journal", sweep_of())
-    claims = Claims(study)
-    study.enqueue_missing()
+    study, claims = open_study(GRID)
     monkeypatch.setattr(Claims, "_write_claim", None)  # it dies before it can sign
     with pytest.raises(TypeError):
         claims.next()
@@ -141,11 +117,9 @@ def test_a_process_killed_while_it_took_a_point_is_known_to_have_ended(monkeypat
 
 
 def test_a_run_that_had_finished_before_the_kill_counts(monkeypatch):
-    study = Study("claims.journal", sweep_of(), "runs")
-    claims = Claims(study)
-    study.enqueue_missing()
+    study, claims = open_study(GRID)
     claim = next_claim(claims)
-    sweep = {"name": "claims", "point": claim.point.key}
+    sweep = {"name": "mini", "point": claim.point.key}
     config = {"task": "resconv", "run_id": "x", "dataset": {"name": "garments"}}
     for name, state, point in (
         ("other", "finished", sweep | {"point": "other"}),
@@ -167,9 +141,7 @@ def test_a_run_that_had_finished_before_the_kill_counts(monkeypatch):
 
 
 def test_failed_points_wait_for_a_retry_and_killed_ones_do_not():
-    study = Study("claims.journal", sweep_of())
-    claims = Claims(study)
-    study.enqueue_missing()
+    study, claims = open_study(GRID)
     failed, killed, done = (next_claim(claims) for _ in range(3))
     claims.failed(failed, "the loss became NaN", {})
     claims.failed(killed, "killed by SIGKILL", {}, lost=True)
@@ -186,7 +158,7 @@ def test_failed_points_wait_for_a_retry_and_killed_ones_do_not():
 
 
 def test_points_queued_twice_by_commands_started_together_are_done_once():
-    one, two = Study("claims.journal", sweep_of()), Study("claims.journal", sweep_of())
+    one, two = Study(JOURNAL, sweep_of(GRID)), Study(JOURNAL, sweep_of(GRID))
     one.enqueue_missing()
     for point in two.points:
         two._enqueue(point.key, {})
@@ -198,42 +170,24 @@ def test_points_queued_twice_by_commands_started_together_are_done_once():
 
 
 def test_half_a_line_left_by_a_killed_process_is_cut_away():
-    study = Study("claims.journal", sweep_of())
-    study.enqueue_missing()
-    journal = Path("claims.journal")
+    study, _ = open_study(GRID)
+    journal = Path(JOURNAL)
     whole = journal.read_bytes()
     journal.write_bytes(whole + b'{"op_code":8,"worker_id":"x","tri')
-    again = Study("claims.journal", sweep_of())
+    again = Study(JOURNAL, sweep_of(GRID))
     assert journal.read_bytes() == whole
     assert again.waiting() == 3
     journal.write_bytes(whole + b'{"op_code":8,"worker_id":"x","tri')
     Claims(again).next()  # a command that is open then does not write on to that line
     assert all(json.loads(line) for line in journal.read_bytes().splitlines())
     assert study.waiting() == again.waiting() == 2
-
-
-def test_random_points_are_the_same_each_time_and_with_seeds():
-    sweep = sweep_of(RANDOM)
-    points = points_of(sweep)
-    assert points == points_of(sweep_of(RANDOM)) and len({p.key for p in points}) == 5
-    for point in points:
-        assert 1e-4 <= point.args["lr"] <= 1e-2 and 1e-4 < point.args["weight_decay"] < 0.5
-    seeded = points_of(sweep.with_seeds(2))
-    assert [p.args | {"seed": s} for p in points for s in (0, 1)] == [p.args for p in seeded]
-    rehearsed = points_of(sweep.shortened(640))
-    assert [p.args["lr"] for p in rehearsed] == [p.args["lr"] for p in points]
-
-
-def test_a_small_space_has_no_more_random_points_than_it_holds():
-    sweep = sweep_of(GRID.replace("grid", "random\nrun_cap: 50"))
-    assert len(points_of(sweep)) == 3
+    journal.write_text('{"op_code":0,"worker_id":"x","study_na')  # of its first line
+    assert open_study(GRID)[0].waiting() == 3
 
 
 def test_bayes_places_choose_their_settings_when_claimed_and_keep_them_in_a_retry():
-    text = RANDOM.replace("method: random", "method: bayes")
-    study = Study("claims.journal", sweep_of(text))
-    claims = Claims(study)
-    study.enqueue_missing()
+    text = GRID.replace("grid", "bayes\nrun_cap: 5") + "  lr: {min: 0.0001, max: 0.01}\n"
+    study, claims = open_study(text)
     first, second = next_claim(claims), next_claim(claims)
     assert first.point.key == "place-0001" and first.point.args["lr"] != second.point.args["lr"]
     claims.failed(first, "broken", {})
@@ -244,21 +198,15 @@ def test_bayes_places_choose_their_settings_when_claimed_and_keep_them_in_a_retr
     again = next_claim(claims)
     assert again.point == first.point
     with pytest.raises(InputError, match="its parameters differs"):
-        Study("claims.journal", sweep_of(text.replace("0.01", "0.02")))
+        Study(JOURNAL, sweep_of(text.replace("0.01", "0.02")))
 
 
 def test_hyperband_stops_the_worse_half_at_each_band():
     rule = "early_terminate: {type: hyperband, min_iter: 2, eta: 2}\n"
-    study = Study("claims.journal", sweep_of(GRID + rule))
-    claims = Claims(study)
-    study.enqueue_missing()
+    study, claims = open_study(GRID + rule)
     good, bad = next_claim(claims), next_claim(claims)
-    assert [claims.report(good, value, epoch) for epoch, value in ((1, 0.5), (2, 0.1))] == [
-        False, False,
-    ]  # fmt: skip
-    assert [claims.report(bad, value, epoch) for epoch, value in ((1, 0.9), (2, 0.8))] == [
-        False, True,
-    ]  # fmt: skip
+    assert not claims.report(good, 0.5, 1) and not claims.report(good, 0.1, 2)
+    assert not claims.report(bad, 0.9, 1) and claims.report(bad, 0.8, 2)
     claims.done(bad, 0.8, {}, early=True)
     assert states(study)[:2] == ["running", "stopped"]
     bands = "early_terminate: {type: hyperband, max_iter: 27, s: 2}\n"
