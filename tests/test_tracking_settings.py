@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 from pathlib import Path
@@ -13,6 +12,8 @@ import yaml
 from PIL import Image
 
 from tests.conftest import ROOT, TINY, run_folder
+from tests.small_sweeps import SHORT, write
+from tests.test_docs import LEVELS, imports_of
 from tracking import server as wandb_server
 from tracking.record import read_run_folder
 from tracking.server import choose_connection
@@ -67,15 +68,7 @@ def test_a_run_and_a_sweep_stay_offline_where_the_user_said_so(server, cli, monk
     assert outcome.code == 0
     assert list(run_folder(outcome).glob("wandb/offline-run-*/*.wandb"))
     settings_file("here", mode="disabled")
-    Path("mini.yaml").write_text(
-        "method: grid\nmetric: {name: val/l1, goal: minimize}\nparameters:\n"
-        "  data: {value: garments}\n  layers: {value: 1}\n  ch: {value: 4}\n"
-        "  size: {value: 12}\n  train_images: {value: 64}\n  val_images: {value: 20}\n"
-        "  images: {value: 64}\n"
-        "command: ['${env}', '${interpreter}', '${program}', resconv, '${args}']\n"
-        "program: train.py\n"
-    )
-    assert cli("sweep", "mini.yaml", "--runs-dir", "swept").code == 0
+    assert cli("sweep", write(SHORT), "--runs-dir", "swept").code == 0
     assert server.runs == [] and server.sweeps == []
     assert not list(Path("swept").glob("*/wandb")), "disabled in W&B's settings"
     settings_file("here", project="theirs")
@@ -100,6 +93,10 @@ def test_wandbs_identity_variables_keep_their_meaning_within_the_limits(server, 
     assert run.tags[:2] == ["a", "b"] and all(1 <= len(tag) <= 64 for tag in run.tags)
     assert run_folder(outcome).name.startswith(100 * "n")
     assert all(len(artifact.name) <= 128 for artifact in server.artifacts)
+    model = next(artifact for artifact in server.artifacts if artifact.type == "model")
+    last = run_folder(outcome) / "checkpoints" / "last.pt"
+    assert model.files == {"last.pt": last.read_bytes()}
+    assert sorted(model.aliases) == ["best", "latest"]
     fixed = [run.summary[f"demo/{number}"]["_type"] for number in range(8)]
     assert fixed == 8 * ["image-file"] and "demo/8" not in run.summary
     assert run.summary["demo"]["count"] > 8
@@ -181,15 +178,6 @@ def test_warnings_of_wandb_reach_the_user_and_its_notes_do_not(capfd):
 
 
 def test_tracking_alone_imports_wandb():
-    found = set()
-    for path in ROOT.glob("*/**/*.py"):
-        package = path.relative_to(ROOT).parts[0]
-        if package.startswith(".") or package == "tests":
-            continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
-            if isinstance(node, ast.ImportFrom):
-                names = [node.module or ""]
-            if any(name.partition(".")[0] == "wandb" for name in names):
-                found.add(package)
-    assert found == {"tracking"}
+    files = [file for package in LEVELS for file in (ROOT / package).rglob("*.py")]
+    users = {file.relative_to(ROOT).parts[0] for file in files if "wandb" in imports_of(file)}
+    assert users == {"tracking"}

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import time
+import itertools
 
 from .query import QueryError
 from .store import Agent, Run, Store, Sweep
 
 
 def heartbeat(store: Store, agent: Agent, running: dict[str, bool]) -> list[dict]:
-    """The commands for an agent that reports `running` runs: a next run, stop, exit, or nothing."""
+    """The commands for an agent that reports `running` runs: a next run, exit, or nothing."""
     for run in store.sweep_runs(agent.sweep):
         if run.agent == agent.id and run.id not in running and run.state in ("pending", "running"):
             end_run(store, run, None)
     if running:
-        canceled = agent.sweep.state == "CANCELED"
-        return [{"type": "stop", "run_id": run_id} for run_id in running] if canceled else []
-    if agent.sweep.state == "PAUSED":
         return []
     run = next_run(store, agent.sweep)
     if run is None:
@@ -36,16 +33,11 @@ def heartbeat(store: Store, agent: Agent, running: dict[str, bool]) -> list[dict
 
 def next_run(store: Store, sweep: Sweep) -> Run | None:
     """The run to hand out: one that was preempted, else the next point; None when all are out."""
-    if sweep.state in ("CANCELED", "FINISHED"):
-        return None
-    sweep.state = "RUNNING"
     if sweep.again:
         return store.runs[sweep.entity, sweep.project, sweep.again.pop(0)]
     if sweep.given < len(sweep.points):
         sweep.given += 1
         return new_run(store, sweep, sweep.given - 1)
-    if not any(run.state in ("pending", "running") for run in store.sweep_runs(sweep)):
-        sweep.state = "FINISHED"
     return None
 
 
@@ -68,7 +60,6 @@ def end_run(store: Store, run: Run, exit_code: int | None) -> None:
     A run that was marked preempting and did not end well goes back to its sweep.
     """
     run.exit_code = exit_code
-    run.heartbeat = time.time()
     if exit_code == 0:
         run.state = "finished"
     elif run.preempting:
@@ -85,3 +76,22 @@ def find_sweep(store: Store, name: str) -> Sweep:
         if name in (sweep.id, sweep.storage_id):
             return sweep
     raise QueryError(f"sweep {name} not found")
+
+
+def grid_points(config: dict) -> list[dict]:
+    """The points of a grid sweep, each {parameter: value}: names sorted, the last varies fastest.
+
+    Raises QueryError where there is no finite grid.
+    """
+    choices = {name: values_of(name, spec) for name, spec in sorted(config["parameters"].items())}
+    return [
+        dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values())
+    ]
+
+
+def values_of(name: str, parameter: dict) -> list:
+    if "value" in parameter:
+        return [parameter["value"]]
+    if "values" not in parameter:
+        raise QueryError(f"invalid sweep config: parameter {name} has no finite grid: {parameter}")
+    return parameter["values"]

@@ -36,10 +36,6 @@ class Faults:
         with self.lock:
             self.active.remove(fault)
 
-    def stop_all(self) -> None:
-        for fault in list(self.active):
-            fault.over.set()
-
     def meets(self, path: str) -> Fault | None:
         """The fault that a request for `path` runs into, if any."""
         with self.lock:

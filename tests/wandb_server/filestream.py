@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from .dispatch import end_run
 from .store import Run, Store
 
@@ -14,7 +12,6 @@ def receive(store: Store, run: Run, message: dict) -> dict:
     So a chunk sent again after a lost answer changes nothing, and a client that starts at line 0
     replaces the old history.
     """
-    run.heartbeat = time.time()
     for name, chunk in (message.get("files") or {}).items():
         lines = run.streams.setdefault(name, [])
         lines[chunk.get("offset", 0) :] = chunk.get("content") or []

@@ -67,8 +67,6 @@ class Listener(HTTPServer):
             return self.run_file(method, (entity, project, run_id), name, body)
         if kind == "blobs":
             return stored(method, blobs, rest, body)
-        if kind == "artifactsV2":
-            return stored("GET", blobs, path.split("/")[-2], b"")
         if kind == "manifests":
             return self.manifest(method, int(rest), body)
         if kind == "sdk":  # telemetry

@@ -5,16 +5,13 @@ Field names and shapes are those the wandb 0.31 client asks for.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
-from urllib.parse import quote
 
-from . import filters
 from .dispatch import find_sweep
-from .pages import connection, history_keys, matching, sampled, steps
+from .pages import connection, history_keys, select, steps
 from .query import QueryError
-from .store import EVENTS, HISTORY, Agent, Artifact, Report, Run, Store, Sweep, timestamp
+from .store import EVENTS, HISTORY, LOG, Agent, Artifact, Report, Run, Store, Sweep, timestamp
 
 VIEWER = "tester"
 
@@ -28,7 +25,6 @@ class Nodes:
 
     def viewer(self) -> dict:
         return {
-            "__typename": "User",
             "id": "viewer",
             "name": VIEWER,
             "username": VIEWER,
@@ -44,12 +40,9 @@ class Nodes:
 
     def entity(self, name: str) -> dict:
         return {
-            "__typename": "Entity",
             "id": name,
             "name": name,
-            "isTeam": False,
             "organization": None,
-            "xxhashDigestsEnabled": False,
         }
 
     def project(self, name: str | None = None, entityName: str | None = None) -> dict | None:
@@ -67,17 +60,14 @@ class Nodes:
             "readOnly": False,
             "createdAt": timestamp(0),
             "isBenchmark": False,
-            "description": None,
-            "access": "PRIVATE",
             "user": self.viewer(),
-            "views": "{}",
         } | self.project_contents(entity, name)
 
     def project_contents(self, entity: str, name: str) -> dict:
         store = self.store
 
-        def chosen(filters_: str | None, order: str | None = None) -> list[Run]:
-            return filters.select(store.project_runs(entity, name), filters_, order)
+        def chosen(filters: str | None) -> list[Run]:
+            return select(store.project_runs(entity, name), filters)
 
         def views(**wanted: object) -> list[Report]:
             return [
@@ -92,9 +82,7 @@ class Nodes:
             "run": lambda **given: self.run_or_none(entity, name, given["name"]),
             "bucket": lambda **given: self.run_or_none(entity, name, given["name"]),
             "runCount": lambda filters=None: len(chosen(filters)),
-            "runs": lambda filters=None, order=None, **page: connection(
-                chosen(filters, order), self.run, **page
-            ),
+            "runs": lambda filters=None, **page: connection(chosen(filters), self.run, **page),
             "sweep": lambda sweepName: self.sweep_or_none(entity, name, sweepName),
             "allViews": lambda **given: connection(views(**given), self.report, **given),
             "artifactCollection": lambda **given: self.collection((entity, name, given["name"])),
@@ -127,20 +115,14 @@ class Nodes:
             "group": run.group,
             "jobType": run.job_type,
             "commit": run.commit,
-            "host": run.host,
             "readOnly": False,
             "createdAt": timestamp(run.created),
-            "heartbeatAt": timestamp(run.heartbeat),
+            "heartbeatAt": timestamp(run.created),
             "description": run.description,
             "notes": run.notes,
             "tags": list(run.tags),
             "user": {"name": VIEWER, "username": VIEWER},
             "state": run.state,
-            "exitcode": run.exit_code,
-            "shouldStop": False,
-            "stopped": False,
-            "failed": run.state == "failed",
-            "running": run.state == "running",
             "config": lambda: json.dumps(run.raw_config),
             "summaryMetrics": lambda: json.dumps(run.summary),
         } | self.run_contents(run)
@@ -152,65 +134,36 @@ class Nodes:
             "wandbConfig": lambda **_: json.dumps(
                 run.raw_config.get("_wandb", {}).get("value", {})
             ),
-            "logLineCount": len(run.logs),
+            "logLineCount": len(run.streams.get(LOG, [])),
             "historyLineCount": len(lines),
             "eventsLineCount": len(events),
             "historyTail": json.dumps(lines[-1:]),
             "eventsTail": json.dumps(events[-1:]),
             "historyKeys": lambda: history_keys(run),
             "history": lambda **given: [json.dumps(row) for row in steps(run, **given)],
-            "sampledHistory": lambda specs: [sampled(run, json.loads(spec)) for spec in specs],
             "parquetHistory": lambda **_: {"parquetUrls": [], "liveData": run.history},
-            "fileCount": len(run.files),
-            "files": lambda names=None, pattern=None, **page: connection(
-                matching(sorted(run.files), names, pattern),
-                lambda name: self.file(f"files/{run.path}", name, run.files[name]),
-                **page,
-            ),
-            "outputArtifacts": lambda **page: connection(
-                self.store.logged(run), self.artifact, **page
-            ),
-        }
-
-    def file(self, folder: str, name: str, content: bytes) -> dict:
-        address = f"{self.address}/{quote(f'{folder}/{name}')}"
-        md5 = base64.b64encode(hashlib.md5(content).digest()).decode()
-        return {
-            "__typename": "File",
-            "id": name,
-            "name": name,
-            "displayName": name,
-            "url": lambda **_: address,
-            "directUrl": address,
-            "sizeBytes": len(content),
-            "mimetype": None,
-            "updatedAt": timestamp(0),
-            "md5": md5,
-            "digest": md5,
-            "storagePath": name,
         }
 
     def sweep(self, sweep: Sweep) -> dict:
-        runs = self.store.sweep_runs(sweep)
         return {
             "__typename": "Sweep",
             "id": sweep.storage_id,
             "name": sweep.id,
             "displayName": sweep.name,
             "method": sweep.config.get("method"),
-            "state": sweep.state,
+            "state": "RUNNING",
             "description": sweep.config.get("description"),
             "config": sweep.text,
             "createdAt": timestamp(sweep.created),
             "updatedAt": timestamp(sweep.created),
             "heartbeatAt": timestamp(sweep.created),
             "earlyStopJobRunning": False,
-            "bestLoss": best_loss(sweep, runs),
+            "bestLoss": None,
             "controller": None,
             "scheduler": None,
-            "runCount": len(runs),
+            "runCount": len(self.store.sweep_runs(sweep)),
             "runCountExpected": len(sweep.points),
-            "runs": lambda **page: connection(runs, self.run, **page),
+            "runs": lambda **page: connection(self.store.sweep_runs(sweep), self.run, **page),
             "project": lambda: self.project(sweep.project, sweep.entity),
         }
 
@@ -224,9 +177,7 @@ class Nodes:
         entity, project, name = key
         return {
             "__typename": "ArtifactSequence",
-            "id": name,
             "name": name,
-            "digestAlgorithm": "MANIFEST_MD5",
             "project": lambda: self.project(project, entity),
             "latestArtifact": lambda: self.artifact(versions[-1]),
             "artifactMembership": lambda aliasName: self.membership(
@@ -241,34 +192,17 @@ class Nodes:
             "__typename": "ArtifactCollectionMembership",
             "id": artifact.id,
             "versionIndex": artifact.version,
-            "createdAt": timestamp(artifact.created),
-            "aliases": lambda: self.aliases(artifact),
+            "createdAt": timestamp(0),
+            "aliases": lambda: aliases(artifact),
             "artifactCollection": lambda: self.collection(artifact.collection),
             "artifact": lambda: self.artifact(artifact),
-            "files": lambda names=None, **page: connection(
-                matching(artifact.manifest.get("contents", {}), names),
-                lambda name: self.artifact_file(artifact, name),
-                **page,
-            ),
+            "files": lambda **page: connection(artifact.files.items(), self.file, **page),
         }
 
-    def artifact_file(self, artifact: Artifact, name: str) -> dict | None:
-        content = artifact.files.get(name)
-        if content is None:
-            return None
-        key = hashlib.md5(content).hexdigest()
-        return self.file("", name, content) | {"directUrl": f"{self.address}/blobs/{key}"}
-
-    def aliases(self, artifact: Artifact) -> list[dict]:
-        return [
-            {
-                "__typename": "ArtifactAlias",
-                "id": f"{artifact.id}:{alias}",
-                "alias": alias,
-                "artifactCollection": lambda: self.collection(artifact.collection),
-            }
-            for alias in artifact.aliases
-        ]
+    def file(self, file: tuple[str, bytes]) -> dict:
+        name, content = file
+        address = f"{self.address}/blobs/{hashlib.md5(content).hexdigest()}"
+        return {"__typename": "File", "name": name, "directUrl": address}
 
     def artifact(self, artifact: Artifact | None) -> dict | None:
         if artifact is None:
@@ -293,12 +227,11 @@ class Nodes:
             "state": artifact.state,
             "size": sum(entry.get("size", 0) for entry in contents.values()),
             "digest": artifact.digest,
-            "digestAlgorithm": "MANIFEST_MD5",
             "commitHash": None,
             "fileCount": len(contents),
-            "createdAt": timestamp(artifact.created),
-            "updatedAt": timestamp(artifact.created),
-            "aliases": lambda: self.aliases(artifact),
+            "createdAt": timestamp(0),
+            "updatedAt": timestamp(0),
+            "aliases": lambda: aliases(artifact),
             "currentManifest": {
                 "id": str(artifact.number),
                 "file": {"directUrl": manifest_address},
@@ -315,8 +248,8 @@ class Nodes:
             "description": report.description,
             "project": lambda: self.project(report.project, report.entity),
             "spec": json.dumps(report.spec),
-            "createdAt": timestamp(report.updated),
-            "updatedAt": timestamp(report.updated),
+            "createdAt": timestamp(0),
+            "updatedAt": timestamp(0),
             "user": self.viewer(),
             "accessTokens": self.access_tokens(report),
         }
@@ -324,18 +257,11 @@ class Nodes:
     def access_tokens(self, report: Report) -> list[dict]:
         if report.share_token is None:
             return []
-        projects = [
-            {"entityName": project["entityName"], "name": project["projectName"]}
-            for project in report.share_projects
-        ]
-        token = {"token": report.share_token, "type": "PUBLIC", "revokedAt": None}
-        return [token | {"projects": projects}]
+        return [{"token": report.share_token, "type": "PUBLIC"}]
 
 
-def best_loss(sweep: Sweep, runs: list[Run]) -> float | None:
-    metric = sweep.config.get("metric", {})
-    found = [filters.inside(run.summary, metric.get("name", "")) for run in runs]
-    known = [value for value in found if isinstance(value, (int, float))]
-    if not known:
-        return None
-    return max(known) if metric.get("goal") == "maximize" else min(known)
+def aliases(artifact: Artifact) -> list[dict]:
+    return [
+        {"__typename": "ArtifactAlias", "id": f"{artifact.id}:{alias}", "alias": alias}
+        for alias in artifact.aliases
+    ]

@@ -1,11 +1,20 @@
-"""Lists as the clients ask for them: pages of edges, chosen names, history by step."""
+"""Lists as the clients ask for them: chosen runs, pages of edges, history by step."""
 
 from __future__ import annotations
 
-import fnmatch
+import json
 from collections.abc import Callable, Iterable
 
+from .query import QueryError
 from .store import Run
+
+
+def select(runs: list[Run], filters: str | None) -> list[Run]:
+    """The runs, oldest first, that pass `filters`: JSON text, of the public API's only `sweep`."""
+    wanted = json.loads(filters or "{}")
+    if wanted.keys() - {"sweep"}:
+        raise QueryError(f"this server cannot filter by {filters}")
+    return [run for run in runs if not wanted or run.sweep == wanted["sweep"]]
 
 
 def connection(
@@ -16,7 +25,6 @@ def connection(
     start = int(after or 0)
     stop = len(items) if first is None else min(start + first, len(items))
     return {
-        "totalCount": len(items),
         "edges": [
             {"node": node(item), "cursor": str(index)}
             for index, item in enumerate(items[start:stop], start + 1)
@@ -29,32 +37,8 @@ def connection(
     }
 
 
-def matching(names: Iterable[str], wanted: list[str] | None, pattern: str | None = None) -> list:
-    """The names that were asked for; `pattern` is SQL's LIKE, with % as its only wildcard."""
-    return [
-        name
-        for name in names
-        if (not wanted or name in wanted)
-        and (not pattern or fnmatch.fnmatchcase(name, pattern.replace("%", "*")))
-    ]
-
-
-def steps(
-    run: Run, minStep: int = 0, maxStep: int | None = None, samples: int | None = None
-) -> list[dict]:
-    rows = [
-        row
-        for row in run.history
-        if row["_step"] >= minStep and (maxStep is None or row["_step"] < maxStep)
-    ]
-    return rows if samples is None else rows[:samples]
-
-
-def sampled(run: Run, spec: dict) -> list[dict]:
-    keys = spec.get("keys", [])
-    return [
-        {key: row[key] for key in keys} for row in run.history if all(key in row for key in keys)
-    ][: spec.get("samples")]
+def steps(run: Run, minStep: int, maxStep: int, **_: object) -> list[dict]:
+    return [row for row in run.history if minStep <= row["_step"] < maxStep]
 
 
 def history_keys(run: Run) -> dict:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import secrets
-import time
 from urllib.parse import quote
 
 import yaml
 
-from .dispatch import find_sweep, heartbeat
-from .grid import GridError, grid_points
+from .dispatch import find_sweep, grid_points, heartbeat
 from .nodes import VIEWER, Nodes
+from .pages import connection
 from .query import Execution, QueryError
 from .store import Agent, Artifact, Report, Run, Store, Sweep, blob_key, storage_id
 
@@ -38,7 +37,6 @@ class Schema:
         return self.queries() | {
             "upsertBucket": self.upsert_run,
             "createRunFiles": self.create_run_files,
-            "upsertModel": self.upsert_project,
             "createArtifact": self.create_artifact,
             "createArtifactManifest": self.create_manifest,
             "createArtifactFiles": self.create_artifact_files,
@@ -53,7 +51,7 @@ class Schema:
     def queries(self) -> dict:
         def models(entityName: str | None = None, **page: object) -> dict:
             names = [name for entity, name in self.store.projects if entity == entityName]
-            return nodes_of(names, lambda name: self.nodes.project(name, entityName))
+            return connection(names, lambda name: self.nodes.project(name, entityName))
 
         return {
             "viewer": self.nodes.viewer(),
@@ -66,8 +64,8 @@ class Schema:
             "project": self.nodes.project,
             "model": self.nodes.project,
             "models": models,
-            "view": lambda id: self.nodes.report(self.report(id)),
-            "artifact": lambda id: self.found_artifact(id),
+            "view": lambda id: self.nodes.report(self.store.reports[id]),
+            "artifact": lambda id: self.nodes.artifact(self.artifact(id)),
         }
 
     # Runs
@@ -90,9 +88,6 @@ class Schema:
                 setattr(run, name, input[key])
         if input.get("config"):
             run.raw_config = run.raw_config | json.loads(input["config"])
-        if input.get("summaryMetrics"):
-            run.sent_summary = json.loads(input["summaryMetrics"])
-        run.heartbeat = time.time()
 
     def run_by_storage_id(self, wanted: str) -> Run:
         for run in self.store.runs.values():
@@ -101,7 +96,7 @@ class Schema:
         raise QueryError(f"run {wanted} not found")
 
     def create_run_files(self, input: dict) -> dict:
-        run = self.named_run(input)
+        run = self.store.runs[input["entityName"], input["projectName"], input["runName"]]
         return {
             "runID": run.storage_id,
             "uploadHeaders": [],
@@ -111,18 +106,6 @@ class Schema:
             ],
         }
 
-    def named_run(self, input: dict) -> Run:
-        key = (input["entityName"], input["projectName"], input["runName"])
-        if key not in self.store.runs:
-            raise QueryError(f"run {'/'.join(key)} not found")
-        return self.store.runs[key]
-
-    def upsert_project(self, input: dict) -> dict:
-        entity, name = input.get("entityName") or VIEWER, input["name"]
-        self.store.add_project(entity, name)
-        project = self.nodes.project(name, entity)
-        return {"model": project, "project": project, "inserted": True}
-
     # Artifacts
 
     def artifact(self, artifact_id: str) -> Artifact:
@@ -130,9 +113,6 @@ class Schema:
             if artifact_id in (artifact.id, artifact.client_id):
                 return artifact
         raise QueryError(f"artifact {artifact_id} not found")
-
-    def found_artifact(self, artifact_id: str) -> dict | None:
-        return self.nodes.artifact(self.artifact(artifact_id))
 
     def create_artifact(self, input: dict) -> dict:
         name = input.get("artifactCollectionName") or input["artifactCollectionNames"][0]
@@ -175,7 +155,7 @@ class Schema:
                 "artifact": {"id": spec["artifactID"]},
             }
 
-        return {"files": nodes_of(input["artifactFiles"], upload)}
+        return {"files": connection(input["artifactFiles"], upload)}
 
     def commit_artifact(self, input: dict) -> dict:
         artifact = self.artifact(input["artifactID"])
@@ -188,23 +168,16 @@ class Schema:
     # Sweeps
 
     def upsert_sweep(self, input: dict) -> dict:
-        if input.get("id"):
-            sweep = find_sweep(self.store, input["id"])
-        else:
-            sweep = Sweep(
-                input.get("entityName") or VIEWER,
-                input.get("projectName") or "uncategorized",
-                secrets.token_hex(4),
-            )
-        if input.get("config"):
-            sweep.text = input["config"]
-            sweep.config = yaml.safe_load(sweep.text)
-            sweep.name = input.get("displayName") or sweep.config.get("name")
-            try:
-                sweep.points = grid_points(sweep.config)
-            except GridError as error:
-                raise QueryError(f"invalid sweep config: {error}") from None
-        sweep.state = input.get("state") or sweep.state
+        config = yaml.safe_load(input["config"])
+        sweep = Sweep(
+            input.get("entityName") or VIEWER,
+            input.get("projectName") or "uncategorized",
+            secrets.token_hex(4),
+            input["config"],
+            config,
+            config.get("name"),
+            grid_points(config),
+        )
         self.store.add_project(sweep.entity, sweep.project)
         self.store.sweeps[sweep.id] = sweep
         return {"sweep": self.nodes.sweep(sweep), "configValidationWarnings": []}
@@ -217,19 +190,12 @@ class Schema:
         return {"agent": self.nodes.agent(agent)}
 
     def agent_heartbeat(self, input: dict) -> dict:
-        agent = self.store.agents.get(input["id"])
-        if agent is None:
-            raise QueryError(f"agent {input['id']} not found")
+        agent = self.store.agents[input["id"]]
         running = json.loads(input.get("runState") or "{}")
         commands = heartbeat(self.store, agent, running)
         return {"agent": self.nodes.agent(agent), "commands": json.dumps(commands)}
 
     # Reports
-
-    def report(self, report_id: str) -> Report:
-        if report_id not in self.store.reports:
-            raise QueryError(f"report {report_id} not found")
-        return self.store.reports[report_id]
 
     def upsert_report(self, input: dict) -> dict:
         entity, project = input.get("entityName") or VIEWER, input.get("projectName") or ""
@@ -241,19 +207,17 @@ class Schema:
                 storage_id("View", number), entity, project, name, input.get("type") or "runs"
             )
         else:
-            report = self.report(input["id"])
+            report = self.store.reports[input["id"]]
         self.store.add_project(report.entity, report.project)
         report.title = input.get("displayName") or report.title
         report.description = input.get("description") or report.description
         report.spec = json.loads(input["spec"]) if input.get("spec") else report.spec
-        report.updated = time.time()
         self.store.reports[report.id] = report
         return {"view": self.nodes.report(report), "inserted": inserted}
 
     def share_report(self, input: dict) -> dict:
-        report = self.report(input["viewId"])
+        report = self.store.reports[input["viewId"]]
         report.share_token = secrets.token_hex(16)
-        report.share_projects = input["projects"]
         return {"accessToken": self.nodes.access_tokens(report)[0]}
 
 
@@ -264,19 +228,10 @@ RUN_FIELDS = {
     "notes": "notes",
     "description": "description",
     "commit": "commit",
-    "jobProgram": "program",
-    "host": "host",
     "tags": "tags",
     "sweep": "sweep",
     "state": "state",
 }
-
-
-def nodes_of(items: list, node) -> dict:
-    return {
-        "edges": [{"node": node(item), "cursor": str(index)} for index, item in enumerate(items)],
-        "pageInfo": {"__typename": "PageInfo", "endCursor": None, "hasNextPage": False},
-    }
 
 
 def move_aliases(store: Store, artifact: Artifact, aliases: list[str]) -> None:

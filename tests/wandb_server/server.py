@@ -11,7 +11,6 @@ from pathlib import Path
 
 from .faults import Fault, Faults
 from .http import Listener
-from .nodes import VIEWER
 from .store import Artifact, Report, Run, Store, Sweep
 
 QUICK_AGENT = """
@@ -34,8 +33,6 @@ class WandbServer:
     `unknown_calls`: requests and GraphQL fields that it could not answer, with how often.
     """
 
-    entity = VIEWER
-
     def __init__(self) -> None:
         self.store = Store()
         self.faults = Faults()
@@ -48,7 +45,6 @@ class WandbServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.faults.stop_all()
         self.close()
 
     def listen(self) -> None:
@@ -108,11 +104,9 @@ class WandbServer:
         return list(self.store.reports.values())
 
     def run(self, run_id: str) -> Run:
-        """The run with this id. Raises KeyError when there is none, or more than one."""
-        found = [run for run in self.runs if run.id == run_id]
-        if len(found) != 1:
-            raise KeyError(f"{len(found)} runs with id {run_id}; ids: {[r.id for r in self.runs]}")
-        return found[0]
+        """The one run with this id."""
+        [found] = [run for run in self.runs if run.id == run_id]
+        return found
 
     def wait_for(self, condition: Callable[[], object], timeout: float = 30) -> None:
         """Wait until `condition()` holds. Raises TimeoutError after `timeout` seconds."""

@@ -47,8 +47,6 @@ class Run:
     notes: str | None = None
     description: str | None = None
     commit: str | None = None
-    program: str | None = None
-    host: str | None = None
     tags: list[str] = field(default_factory=list)
     sweep: str | None = None
     state: str = "running"
@@ -57,9 +55,7 @@ class Run:
     agent: str | None = None
     preempting: bool = False
     created: float = field(default_factory=time.time)
-    heartbeat: float = field(default_factory=time.time)
     raw_config: dict = field(default_factory=dict)
-    sent_summary: dict = field(default_factory=dict)
     streams: dict[str, list[str]] = field(default_factory=dict, repr=False)
     files: dict[str, bytes] = field(default_factory=dict, repr=False)
 
@@ -83,7 +79,7 @@ class Run:
     @property
     def summary(self) -> dict:
         lines = self.streams.get(SUMMARY)
-        return json.loads(lines[-1]) if lines else self.sent_summary
+        return json.loads(lines[-1]) if lines else {}
 
     @property
     def rows(self) -> list[dict]:
@@ -123,7 +119,6 @@ class Artifact:
     aliases: list[str] = field(default_factory=list)
     state: str = "PENDING"
     manifest: dict = field(default_factory=dict, repr=False)
-    created: float = field(default_factory=time.time)
 
     @property
     def id(self) -> str:
@@ -132,9 +127,6 @@ class Artifact:
     @property
     def collection(self) -> tuple[str, str, str]:
         return self.entity, self.project, self.name
-
-    def in_project(self, entity: str, project: str) -> bool:
-        return (self.entity, self.project) == (entity, project)
 
     @property
     def files(self) -> dict[str, bytes]:
@@ -157,12 +149,11 @@ class Sweep:
     entity: str
     project: str
     id: str
-    text: str = ""
-    config: dict = field(default_factory=dict)
-    name: str | None = None
-    state: str = "PENDING"
+    text: str
+    config: dict
+    name: str | None
+    points: list[dict]
     created: float = field(default_factory=time.time)
-    points: list[dict] = field(default_factory=list)
     given: int = 0
     again: list[str] = field(default_factory=list)
 
@@ -195,8 +186,6 @@ class Report:
     description: str = ""
     spec: dict = field(default_factory=dict, repr=False)
     share_token: str | None = None
-    share_projects: list[dict] = field(default_factory=list)
-    updated: float = field(default_factory=time.time)
 
 
 class Store:
@@ -229,16 +218,6 @@ class Store:
     def sweep_runs(self, sweep: Sweep) -> list[Run]:
         return [
             run for run in self.project_runs(sweep.entity, sweep.project) if run.sweep == sweep.id
-        ]
-
-    def logged(self, run: Run) -> list[Artifact]:
-        """The committed artifacts that the run logged."""
-        return [
-            artifact
-            for artifact in self.artifacts
-            if artifact.in_project(run.entity, run.project)
-            and artifact.run_id == run.id
-            and artifact.state == "COMMITTED"
         ]
 
     def version(self, entity: str, project: str, name: str) -> Artifact | None:
