@@ -46,16 +46,13 @@ class Browser:
     def prefer(self, scheme: str) -> None:
         """The reader's system is ``light`` or ``dark``."""
         features = [{"name": "prefers-color-scheme", "value": scheme}]
-        self._post(
-            "/goog/cdp/execute",
-            {"cmd": "Emulation.setEmulatedMedia", "params": {"features": features}},
-        )
+        self._debug("Emulation.setEmulatedMedia", features=features)
 
     def resize(self, width: int, height: int) -> None:
         """The page is shown ``width`` pixels wide, whatever the window's least width."""
-        screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
-        command = {"cmd": "Emulation.setDeviceMetricsOverride", "params": screen}
-        self._post("/goog/cdp/execute", command)
+        size = {"width": width, "height": height}
+        command = "Emulation.setDeviceMetricsOverride"
+        self._debug(command, **size, deviceScaleFactor=1, mobile=width < 600)
 
     def log(self) -> list[str]:
         """Messages of the console since the last call: errors, blocked requests."""
@@ -63,6 +60,9 @@ class Browser:
 
     def close(self) -> None:
         self._call(urllib.request.Request(self.base, method="DELETE"))
+
+    def _debug(self, command: str, **parameters: Any) -> None:
+        self._post("/goog/cdp/execute", {"cmd": command, "params": parameters})
 
     def _post(self, path: str, body: dict[str, Any]) -> Any:
         data = json.dumps(body).encode()

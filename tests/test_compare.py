@@ -58,10 +58,8 @@ def test_all_eight_logbook_tables_in_published_order(tmp_path, capsys) -> None:
     assert [row["difference"] for row in ours] == pytest.approx([0.001] * 113)
     assert [row["parameters"] for row in ours] == [int(row["parameters"]) for row in published]
     assert all("640 of the logbook's 180,000 images" in " ".join(t["notes"]) for t in tables)
-    columns = [sorted(set(t["rows"][0]) - {"run_ids"}) for t in tables]
-    common = {"place", "val/l1", "published", "difference", "parameters", "minutes"}
-    common |= {"images_per_second"}
-    varying = [set(c) - common for c in columns]
+    common = {"place", "val/l1", "published", "difference", "parameters", "minutes", "run_ids"}
+    varying = [set(t["rows"][0]) - common - {"images_per_second"} for t in tables]
     assert varying == [
         {"layers"}, {"layers"}, {"residual_weight"}, {"bn_encoder", "bn_decoder"}, {"act"},
         {"ch"}, {"ks"}, {"ks"},
@@ -112,12 +110,8 @@ def test_unfinished_and_repeated_runs_are_left_out_and_said(tmp_path, capsys) ->
     (table,) = table_of(capsys, tmp_path)
     assert [row["run_ids"] for row in table["rows"]] == [["b"], ["c"]]
     notes = " ".join(table["notes"])
-    for note in (
-        "1 failed, 1 running or killed",
-        "1 older runs",
-        "Failed: resconv-l11-k3-c32-actmish (d)",
-    ):
-        assert note in notes
+    assert "1 failed, 1 running or killed" in notes and "1 older runs" in notes
+    assert "Failed: resconv-l11-k3-c32-actmish (d)" in notes
 
 
 def test_each_data_set_and_task_has_a_table_budgets_become_columns(tmp_path, capsys) -> None:
@@ -126,9 +120,10 @@ def test_each_data_set_and_task_has_a_table_budgets_become_columns(tmp_path, cap
     fake_run(tmp_path, "c", 0.06)
     fake_run(tmp_path, "d", 0.9, task="classify")
     tables = table_of(capsys, tmp_path)
-    names = ["on garments", "on fashion-mnist, restoration", "on fashion-mnist, classification"]
-    assert [len(table["rows"]) for table in tables] == [2, 1, 1]
-    assert [t["sweep"].startswith("runs on") for t in tables] == [True] * 3, names
+    assert [(table["sweep"], len(table["rows"])) for table in tables] == [
+        ("runs on garments, half, restoration", 2), ("runs on fashion-mnist, half, restoration", 1),
+        ("runs on fashion-mnist, classification", 1),
+    ]  # fmt: skip
     rows = tables[0]["rows"]
     assert [(r["images"], r["lr"]) for r in rows] == [(640, 0.0003), (1280, 0.001)]
 
@@ -141,13 +136,10 @@ def test_rows_by_condition_number_and_direction(tmp_path, capsys) -> None:
         return [row["run_ids"][0] for row in table_of(capsys, tmp_path, *arguments)[0]["rows"]]
 
     assert ids() == ["c", "a", "b"] and ids("--goal", "maximize") == ["b", "a", "c"]
-    assert ids("--where", "lr<0.01", "--best") == ["a"] and ids("--where", "lr!=0.001") == [
-        "c",
-        "a",
-    ]
-    assert ids("--sort", "-lr") == ["c", "b", "a"] and ids("--sort", "val/l1", "--top", "1") == [
-        "c"
-    ]
+    assert ids("--where", "lr<0.01", "--best") == ["a"]
+    assert ids("--where", "lr!=0.001") == ["c", "a"]
+    assert ids("--sort", "-lr") == ["c", "b", "a"]
+    assert ids("--sort", "val/l1", "--top", "1") == ["c"]
     assert "--where l: no run has it" in refused(tmp_path, "--where", "l<1")
     assert "must be NAME<VALUE" in refused(tmp_path, "--where", "lr")
     assert "no row meets" in refused(tmp_path, "--where", "lr<0")
@@ -209,12 +201,6 @@ def test_narrow_terminals_get_fewer_columns_and_a_note(tmp_path, capsys, monkeyp
     lines = capsys.readouterr().out.splitlines()
     assert max(len(line) for line in lines if set(line) & set("┃│")) <= 80
     assert any(line.startswith("Not shown, for want of width: ") for line in lines)
-
-
-@pytest.mark.parametrize("name", ["t.html", "t.xlsx", "t.docx"])
-def test_an_unknown_ending_is_refused(name, tmp_path) -> None:
-    fake_run(tmp_path, "a", 0.05)
-    assert f"--out {name}: the ending must be one of .txt, .md" in refused(tmp_path, "--out", name)
 
 
 def test_classification_ranks_by_accuracy_beside_the_logbook(tmp_path, capsys) -> None:

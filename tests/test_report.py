@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from cli.compare import report
-from common.media import grid
-from reports.collect import collect
-from reports.comparison import tables_of
-from reports.figures import figures_of, text
-from reports.sprites import Sprites, pictures_of
 from tests.browser import MISSING, Browser, browser
 from tests.fake_runs import CLASSES, SIDES, fake_run
-from tracking.record import PICTURE_KINDS
 
-LEGACY = Path(__file__).parent / "legacy" / "runs"
 SCRIPT = "<script>document.title='owned'</script>"
 
 
@@ -48,12 +37,20 @@ def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def page(html: Path) -> Iterator[Browser]:
+def session(html: Path) -> Iterator[Browser]:
     if MISSING:
         pytest.skip(f"{', '.join(MISSING)} is not installed (Debian: chromium, chromium-driver)")
     with browser() as session:
         session.open(html.as_uri())
         yield session
+
+
+@pytest.fixture
+def page(session: Browser) -> Iterator[Browser]:
+    """The page as it was sent; no test may cause an error in its console."""
+    session.run("location.hash = ''; restore(); sections.forEach((s) => s.drawAll())")
+    yield session
+    assert session.log() == [], "no error and nothing that the page's policy forbids"
 
 
 COLUMN = """
@@ -80,18 +77,6 @@ return found.filter((e) => e.matches('.marked, .chosen')).length;
 
 def heading(name: str) -> str:
     return f'#s0 th[data-name="{name}"] button'
-
-
-@pytest.fixture(autouse=True)
-def as_sent(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Each test starts with the page as it was sent, and causes no error in its console."""
-    if "page" not in request.fixturenames:
-        yield
-        return
-    page = request.getfixturevalue("page")
-    page.run("location.hash = ''; restore(); sections.forEach((s) => s.drawAll())")
-    yield
-    assert page.log() == [], "no error and nothing that the page's policy forbids"
 
 
 def test_page_loads_whole_and_asks_nothing_of_the_network(page: Browser, html: Path) -> None:
@@ -285,41 +270,3 @@ def test_every_control_has_a_name(page: Browser) -> None:
       .map((e) => e.outerHTML);
     """
     assert page.run(nameless) == []
-
-
-def test_earlier_outputs_are_cut_from_the_overviews_of_a_run(tmp_path: Path) -> None:
-    """An overview of the final outputs gives the same sheet; those of 73bab81 look otherwise."""
-    run = tmp_path / "run"
-    shutil.copytree(LEGACY / "legacy-resconv-k8u5scx7", run)
-    (table,) = tables_of(collect([str(run)], tmp_path))
-    strips = [
-        np.concatenate([np.asarray(Image.open(io.BytesIO(p.png[k]))) for k in PICTURE_KINDS], 1)
-        for p in table.rows[0].runs[0].examples()
-    ]
-    Image.fromarray(grid(strips, columns=2)).save(run / "pictures" / "images-000000150.png")
-    found = pictures_of(table, Sprites(1e6))
-    assert found is not None and found["without"] == 0
-    earlier, final = found["rows"][0]["seeds"][0]["steps"]
-    assert (earlier["seen"], final["seen"]) == (150, 160)
-    assert earlier["sheet"] == final["sheet"]
-    assert earlier["l1"] == pytest.approx(final["l1"], abs=0.003)
-    none = pictures_of(table, Sprites(0))
-    assert none is not None and (none["rows"], none["without"]) == ([], 1), "the file stays small"
-
-
-def test_figures_hold_mean_least_and_greatest_and_the_front(tmp_path: Path) -> None:
-    for number, loss in enumerate((0.05, 0.06, 0.07, 0.08)):
-        fake_run(
-            tmp_path, f"r{number}", loss, ks="3" if number < 2 else str(1 + 2 * number),
-            seed=number % 2, parameters=(9000, 9000, 12000, 1000)[number],
-        )  # fmt: skip
-    (table,) = tables_of(collect([str(tmp_path)], tmp_path))
-    figures = figures_of(table)
-    band, *_, best = figures["curves val/l1"]["data"]
-    assert (best["uid"], best["y"][-1], best["customdata"][-1]) == ("r0", 0.055, [0.05, 0.06])
-    middle = len(best["x"])
-    assert (band["uid"], band["y"][middle - 1 : middle + 1]) == ("b0", [0.06, 0.05])
-    front, *points = figures["parameters"]["data"]
-    assert (front["x"], front["y"]) == ([1000, 9000], [0.08, 0.055])
-    assert points[0]["error_y"]["array"] == pytest.approx([0.005])
-    assert text("<b>&") == "&lt;b&gt;&amp;" and "importance" not in figures

@@ -1,18 +1,26 @@
-"""The W&B report's panels, made without a server."""
+"""W&B's panels, the page's figures and pictures, without a server or a browser."""
 
 from __future__ import annotations
 
+import io
+import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from common.media import Examples, Picture
+from common.media import Examples, Picture, grid
+from reports.collect import collect
 from reports.comparison import tables_of
+from reports.figures import figures_of, text
 from reports.online import panels_of
+from reports.sprites import Sprites, pictures_of
 from reports.workspace import workspace_of
+from tests.conftest import ROOT
 from tests.fake_runs import fake_run
-from tracking.record import read_run_folder
+from tracking.record import PICTURE_KINDS, read_run_folder
 from tracking.tracker import Tracker
 
 
@@ -50,3 +58,41 @@ def test_eight_demo_pictures_are_also_logged_under_a_key_each() -> None:
     tracker.log_examples(Examples(gallery=gallery), step=0)
     assert sorted(logged) == ["demo", *(f"demo/{n}" for n in range(8))]
     assert len(logged["demo"]) == 20 and logged["demo/7"] is logged["demo"][7]
+
+
+def test_earlier_outputs_are_cut_from_the_overviews_of_a_run(tmp_path: Path) -> None:
+    """An overview of the final outputs gives the same sheet; those of 73bab81 look otherwise."""
+    run = tmp_path / "run"
+    shutil.copytree(ROOT / "tests/legacy/runs/legacy-resconv-k8u5scx7", run)
+    (table,) = tables_of(collect([str(run)], tmp_path))
+    strips = [
+        np.concatenate([np.asarray(Image.open(io.BytesIO(p.png[k]))) for k in PICTURE_KINDS], 1)
+        for p in table.rows[0].runs[0].examples()
+    ]
+    Image.fromarray(grid(strips, columns=2)).save(run / "pictures" / "images-000000150.png")
+    found = pictures_of(table, Sprites(1e6))
+    assert found is not None and found["without"] == 0
+    earlier, final = found["rows"][0]["seeds"][0]["steps"]
+    assert (earlier["seen"], final["seen"]) == (150, 160)
+    assert earlier["sheet"] == final["sheet"]
+    assert earlier["l1"] == pytest.approx(final["l1"], abs=0.003)
+    none = pictures_of(table, Sprites(0))
+    assert none is not None and (none["rows"], none["without"]) == ([], 1), "the file stays small"
+
+
+def test_figures_hold_mean_least_and_greatest_and_the_front(tmp_path: Path) -> None:
+    for number, loss in enumerate((0.05, 0.06, 0.07, 0.08)):
+        fake_run(
+            tmp_path, f"r{number}", loss, ks="3" if number < 2 else str(1 + 2 * number),
+            seed=number % 2, parameters=(9000, 9000, 12000, 1000)[number],
+        )  # fmt: skip
+    (table,) = tables_of(collect([str(tmp_path)], tmp_path))
+    figures = figures_of(table)
+    band, *_, best = figures["curves val/l1"]["data"]
+    assert (best["uid"], best["y"][-1], best["customdata"][-1]) == ("r0", 0.055, [0.05, 0.06])
+    middle = len(best["x"])
+    assert (band["uid"], band["y"][middle - 1 : middle + 1]) == ("b0", [0.06, 0.05])
+    front, *points = figures["parameters"]["data"]
+    assert (front["x"], front["y"]) == ([1000, 9000], [0.08, 0.055])
+    assert points[0]["error_y"]["array"] == pytest.approx([0.005])
+    assert text("<b>&") == "&lt;b&gt;&amp;" and "importance" not in figures
