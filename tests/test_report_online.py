@@ -102,8 +102,7 @@ def test_the_server_gives_the_same_table_and_pictures_as_the_run_folders(online:
     assert [row["run_ids"] for row in rows(single)] == [[run.id]]
     drawn, again = ({p.name: p.read_bytes() for p in folder.iterdir()} for folder in (one, two))
     assert drawn.items() <= again.items()
-    assert {f"layers-32-images-64{kind}.png" for kind in ("", "-curves")} <= drawn.keys()
-    assert not online.server.unknown_calls
+    assert {f"layers-32-images-64{kind}.png" for kind in ("", "-minutes")} <= drawn.keys()
 
 
 def test_report_is_made_then_updated_and_its_run_is_no_result(online: Online) -> None:
