@@ -26,7 +26,7 @@ from experiment.settings import Settings
 
 def train(runs_dir, layers, seed, **extra):
     settings = Settings.parse("resconv", {
-        "data": "garments", "train_images": 64, "val_images": 40, "images": 64, "ch": 4,
+        "data": "garments", "train_images": 64, "val_images": 40, "images": 192, "ch": 4,
         "epochs": 3, "layers": layers, "seed": seed, "device": "cpu", "runs_dir": runs_dir,
     })
     run(settings, observer=lambda row: None, extra_config=extra)
@@ -102,7 +102,9 @@ def test_the_server_gives_the_same_table_and_pictures_as_the_run_folders(online:
     assert [row["run_ids"] for row in rows(single)] == [[run.id]]
     drawn, again = ({p.name: p.read_bytes() for p in folder.iterdir()} for folder in (one, two))
     assert drawn.items() <= again.items()
-    assert {f"layers-32-images-64{kind}.png" for kind in ("", "-minutes")} <= drawn.keys()
+    assert {
+        f"layers-32-images-64{kind}.png" for kind in ("", "-curves", "-minutes")
+    } <= drawn.keys()
 
 
 def test_report_is_made_then_updated_and_its_run_is_no_result(online: Online) -> None:

@@ -9,7 +9,7 @@ import hashlib
 import json
 
 from .dispatch import find_sweep
-from .pages import connection, history_keys, select, steps
+from .pages import connection, history_keys, sampled, select, steps
 from .query import QueryError
 from .store import EVENTS, HISTORY, LOG, Agent, Artifact, Report, Run, Store, Sweep, timestamp
 
@@ -141,6 +141,7 @@ class Nodes:
             "eventsTail": json.dumps(events[-1:]),
             "historyKeys": lambda: history_keys(run),
             "history": lambda **given: [json.dumps(row) for row in steps(run, **given)],
+            "sampledHistory": lambda specs: [sampled(run, json.loads(spec)) for spec in specs],
             "parquetHistory": lambda **_: {"parquetUrls": [], "liveData": run.history},
         }
 

@@ -41,6 +41,14 @@ def steps(run: Run, minStep: int, maxStep: int, **_: object) -> list[dict]:
     return [row for row in run.history if minStep <= row["_step"] < maxStep]
 
 
+def sampled(run: Run, spec: dict) -> list[dict]:
+    """What a scan of some keys reads: the rows that have them all."""
+    keys = spec["keys"]
+    return [
+        {key: row[key] for key in keys} for row in run.history if all(key in row for key in keys)
+    ]
+
+
 def history_keys(run: Run) -> dict:
     keys: dict[str, dict] = {}
     for row in run.history:
