@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from experiment.settings import Settings
 from tests.conftest import ROOT, TINY, read_csv, summary_of
 from tests.cut import only_run
 from tests.test_nets import SMALL
+from training.distributed import DistributedContext
 
 pytestmark = pytest.mark.slow
 
@@ -101,3 +103,16 @@ def test_every_net_trains_in_two_processes_as_in_one(tmp_path):
         if command in WITHOUT_BATCH_NORM:
             for row, wanted in zip(metrics_of(two), metrics_of(one), strict=True):
                 assert row == pytest.approx(wanted, rel=1e-3), command
+
+
+def test_a_process_ends_its_group_after_its_last_reduction(monkeypatch):
+    done: list[str] = []
+    group = "training.distributed.distributed."
+    meeting = iter([(torch.distributed.HashStore(), 0, 2)])
+    monkeypatch.setattr("training.distributed.rendezvous", lambda address: meeting)
+    monkeypatch.setattr(group + "init_process_group", lambda *_, **__: None)
+    monkeypatch.setattr(group + "destroy_process_group", lambda: done.append("ended"))
+    ranks = DistributedContext(rank=0, size=2)
+    with ranks.connected(torch.device("cpu")):
+        ranks._pending = torch.zeros(1), SimpleNamespace(wait=lambda: done.append("waited"))
+    assert done == ["waited", "ended"]

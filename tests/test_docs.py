@@ -41,6 +41,10 @@ def imports_of(file: Path) -> set[str]:
     return found
 
 
+def test_every_package_has_a_level():
+    assert {path.parent.name for path in ROOT.glob("[a-z]*/*.py")} == {*LEVELS, "tests"}
+
+
 @pytest.mark.parametrize("package", LEVELS)
 def test_imports_run_one_way(package):
     for file in (ROOT / package).rglob("*.py"):

@@ -69,6 +69,7 @@ class Online:
 def online(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Online]:
     with WandbServer() as server:
         yield Online(server, tmp_path_factory.mktemp("online"))
+        assert not server.unknown_calls
 
 
 def rows(outcome: tuple) -> list[dict]:

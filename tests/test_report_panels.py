@@ -60,6 +60,19 @@ def test_eight_demo_pictures_are_also_logged_under_a_key_each() -> None:
     assert len(logged["demo"]) == 20 and logged["demo/7"] is logged["demo"][7]
 
 
+def test_a_metric_that_cannot_be_defined_keeps_no_other_from_it() -> None:
+    def define_metric(name: str, **_: str) -> None:
+        asked.append(name)
+        if name == "images_seen":
+            raise ValueError("no")
+
+    asked: list[str] = []
+    tracker = object.__new__(Tracker)
+    tracker.run, tracker.failed = SimpleNamespace(define_metric=define_metric), False
+    tracker.define(("val/l1", "train/lr"))
+    assert asked == ["images_seen", "val/l1", "train/lr"]
+
+
 def test_earlier_outputs_are_cut_from_the_overviews_of_a_run(tmp_path: Path) -> None:
     """An overview of the final outputs gives the same sheet; those of 73bab81 look otherwise."""
     run = tmp_path / "run"

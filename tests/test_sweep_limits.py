@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from sweeps.children import Children
+from sweeps.claims import Claims
 from sweeps.progress import ProgressDisplay, run_name
 from sweeps.study import PointStatus, Study
 from sweeps.supervisor import Engine, Stop, Supervisor
-from tests.small_sweeps import JOURNAL, MINI, SHORT, next_claim, open_study, sweep_of, write
+from tests.small_sweeps import JOURNAL, MINI, SHORT, next_claim, sweep_of, write
 
 
 def stop_of(display: ProgressDisplay, seconds: float = 1, **limits) -> Stop:
@@ -80,7 +81,9 @@ def test_names_of_runs_differ_where_settings_differ_and_say_the_seed():
 def test_hyperband_judges_a_setting_by_the_mean_of_its_seeds():
     text = MINI.replace("[1, 2, 3]", "[1, 2]").replace("[3, 5]", "[3]")
     rule = "early_terminate: {type: hyperband, min_iter: 1, eta: 2}\n"
-    _, claims = open_study(text + "  seed: {values: [0, 1]}\n" + rule)
+    study = Study(JOURNAL, sweep_of(text + rule).with_seeds(2))
+    study.enqueue_missing()
+    claims = Claims(study)
     taken = [next_claim(claims) for _ in range(4)]
     by_point = {(c.point.args["layers"], c.point.args["seed"]): c for c in taken}
     assert not claims.report(by_point[1, 0], 0.1, 1)

@@ -186,10 +186,14 @@ def test_half_a_line_left_by_a_killed_process_is_cut_away():
 
 
 def test_bayes_places_choose_their_settings_when_claimed_and_keep_them_in_a_retry():
-    text = GRID.replace("grid", "bayes\nrun_cap: 5") + "  lr: {min: 0.0001, max: 0.01}\n"
+    text = GRID.replace("grid", "bayes\nrun_cap: 5") + (
+        "  lr: {min: 0.0001, max: 0.01}\n"
+        "  weight_decay: {distribution: log_uniform, min: -9.0, max: -1.0}\n"
+    )
     study, claims = open_study(text)
     first, second = next_claim(claims), next_claim(claims)
     assert first.point.key == "place-0001" and first.point.args["lr"] != second.point.args["lr"]
+    assert 1e-4 < first.point.args["weight_decay"] < 0.5  # e^-9 to e^-1
     claims.failed(first, "broken", {})
     for claim in all_claims(claims):
         claims.done(claim, 0.1, {})

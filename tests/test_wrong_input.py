@@ -119,6 +119,7 @@ LINES = [
     ("resconv --residual-weight nan", "must be a number"),
     ("resconv --lr 0", "above 0"),
     ("resconv --lr inf", "must be a number"),
+    ("resconv --lr fast", "must be a number"),
     ("resconv --weight-decay -1", "at least 0"),
     ("resconv --optimizer adamwt", "Did you mean 'adamw'?"),
     ("resconv --scheduler step", "must be one of"),
