@@ -4,6 +4,7 @@ import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
@@ -63,7 +64,8 @@ def _sheet(table: Table) -> Image.Image | None:
             first = pictures
             add("input", first, "input")
             add("target", first, "target")
-        name = f"{row.label(table.varying)}\n{table.metric} "
+        label = fill(row.label(table.varying), 60, max_lines=2, placeholder=" …")
+        name = f"{label}\n{table.metric} "
         name += digits(row.values[table.metric].mean, table.metric)
         if len(row.runs) > 1:
             name += f" (mean of {len(row.runs)} seeds)\npictures of seed {run.config.get('seed')}"
