@@ -108,8 +108,9 @@ def test_every_net_trains_in_two_processes_as_in_one(tmp_path):
 def test_a_process_ends_its_group_after_its_last_reduction(monkeypatch):
     done: list[str] = []
     group = "training.distributed.distributed."
-    meeting = iter([(torch.distributed.HashStore(), 0, 2)])
+    meeting = iter([(None, 0, 2)])
     monkeypatch.setattr("training.distributed.rendezvous", lambda address: meeting)
+    monkeypatch.setattr("training.distributed.PrefixStore", lambda prefix, store: store)
     monkeypatch.setattr(group + "init_process_group", lambda *_, **__: None)
     monkeypatch.setattr(group + "destroy_process_group", lambda: done.append("ended"))
     ranks = DistributedContext(rank=0, size=2)

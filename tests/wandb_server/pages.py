@@ -42,8 +42,8 @@ def steps(run: Run, minStep: int, maxStep: int, **_: object) -> list[dict]:
 
 
 def sampled(run: Run, spec: dict) -> list[dict]:
-    """What a scan of some keys reads: the rows that have them all."""
-    keys = spec["keys"]
+    """What a scan of some keys reads: the rows that have them all. An agent names none."""
+    keys = spec.get("keys", [])
     return [
         {key: row[key] for key in keys} for row in run.history if all(key in row for key in keys)
     ]
