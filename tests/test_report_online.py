@@ -104,7 +104,7 @@ def test_the_server_gives_the_same_table_and_pictures_as_the_run_folders(online:
     drawn, again = ({p.name: p.read_bytes() for p in folder.iterdir()} for folder in (one, two))
     assert drawn.items() <= again.items()
     assert {
-        f"layers-32-images-64{kind}.png" for kind in ("", "-curves", "-minutes")
+        f"layers-32-images-64{kind}.png" for kind in ("", "-curves", "-parameters")
     } <= drawn.keys()
 
 
