@@ -131,7 +131,7 @@ class ResConvSettings(NetSettings):
                     )
 
 
-@net("unet", "models.unet:UNet", task="restoration", defaults=_MUON)
+@net("unet", "models.unet:UNet", task="restoration", defaults=_MUON, sized=True)
 @dataclass(frozen=True, kw_only=True)
 class UNetSettings(NetSettings):
     """Train a U-Net with attention at the smallest level (arXiv 1505.04597).
@@ -144,6 +144,12 @@ class UNetSettings(NetSettings):
     width: int = option(32, Integer(2, 512), _WIDTH_HELP)
     conv: str = option("full", _CONV, _CONV_HELP)
     rank: int = option(1, Integer(1, 9), _RANK_HELP, only_if=("conv", "select"))
+    mixer: bool = option(
+        False,
+        Boolean(),
+        "Three MLPs over the positions at the smallest level (arXiv 2105.01601); the net then "
+        "takes images of one size only.",
+    )
 
 
 @net("rednet", "models.rednet:REDNet", task="restoration", defaults=_MUON)

@@ -20,8 +20,10 @@ class Row:
     def label(self, names: Sequence[str]) -> str:
         """The settings in ``names`` that the net has, for legends: ``unet, width 32``."""
         known = sorted((n for n in names if n in self.settings), key=lambda n: n != "command")
-        titles = ["" if n == "command" else f"{title(n)} " for n in known]
-        return ", ".join(t + show(self.settings[n]) for t, n in zip(titles, known, strict=True))
+        return ", ".join(
+            show(self.settings[n]) if n == "command" else f"{title(n)} {show(self.settings[n])}"
+            for n in known
+        )
 
     def by_seed(self, metric: str) -> dict[Any, float]:
         """The final values of the metric by seed."""

@@ -34,7 +34,7 @@ TINY_OPTIONS: dict[str, Any] = {
     name[2:].replace("-", "_"): value for name, value in zip(TINY[::2], TINY[1::2], strict=True)
 }
 
-SLOW_FIXTURES = {"shell", "server", "browser"}
+SLOW_FIXTURES = {"shell", "server", "session"}
 QUICK_SECONDS = 2.0  # on an idle machine; TEST_TIME_FACTOR multiplies it
 
 

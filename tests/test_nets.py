@@ -90,6 +90,18 @@ def test_the_parameters_follow_a_formula(command, channels):
     assert parameter_count(net) == FORMULAS[command](channels + 3, channels)
 
 
+def test_a_mixer_adds_its_parameters_and_tells_positions_apart():
+    net = make("unet", size=(17, 22), mixer=True).eval()
+    more = 3 * (2 * 28 + 30 * (60 + 1) + 60 * (30 + 1))  # 28 channels, 5x6 positions after padding
+    assert parameter_count(net) == parameter_count(make("unet")) + more
+    # Of a grey image all inner positions are alike to convs and attention.
+    middle = torch.full((1, 28, 5, 6), 0.5)
+    mixed = net.middle[0](middle)
+    assert mixed.shape == middle.shape and len(mixed[0, 0].unique()) == 30
+    with pytest.raises(ValueError, match=r"must be 17x22, got \[1, 1, 28, 28\]"):
+        net(torch.rand(1, 1, 28, 28))
+
+
 @pytest.mark.parametrize("command", TRAINED)
 @pytest.mark.parametrize(("channels", "size"), [(1, (28, 28)), (3, (17, 22))])
 def test_any_size_in_is_the_size_out_and_wrong_channels_are_named(command, channels, size):

@@ -71,8 +71,8 @@ class DistributedContext:
             world_size=size,
         )
         yield
-        # Neither after an error: both would wait for processes that are gone.
-        if self._pending:  # Python's exit during a reduction by Gloo aborts the process
+        # Not after an error: both lines would wait for processes that are gone.
+        if self._pending:  # Gloo aborts a process that exits during a reduction
             self._pending[1].wait()
         distributed.destroy_process_group()
 
