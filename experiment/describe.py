@@ -22,6 +22,7 @@ from training.hardware import Hardware, environment
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 ROOT = Path(__file__).resolve().parent.parent
 GIT_SECONDS = 10
+LOWERED = ("batch_size", "size", "ch", "width", "layers")  # where memory is short
 
 
 def run_config(
@@ -133,13 +134,15 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str
     return [f"{k} {after[k]}, was {before[k]}" for k in both if before[k] != after[k]]
 
 
-def explain(error: BaseException, last_good: Path | None) -> BaseException:
+def explain(error: BaseException, command: str, last_good: Path | None) -> BaseException:
     """``error``, or a ``RunError`` of one line where the reason and the remedy are known."""
     kept = f"; last good checkpoint: {last_good}" if last_good else "; no checkpoint was written"
     reason = str(error)
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in reason:
-        reason = "out of memory; lower --batch-size, --size, --ch or --layers, or use "
-        reason += "--checkpoint-activations"
+        known = [name for name in LOWERED if name in options_of(command)]
+        reason = f"out of memory; lower {', '.join(map(flag, known))}"
+        if "checkpoint_activations" in options_of(command):
+            reason += " or use --checkpoint-activations"
     elif isinstance(error, RuntimeError) and ("gloo" in reason or "NCCL" in reason):
         reason = "another process of this run has ended; torchrun --max-restarts 3 restarts all"
     elif isinstance(error, OSError) and error.errno in DISK_FULL:

@@ -35,7 +35,7 @@ class RunInfo:
 
 
 class Recorder:
-    """Records the rows of the training loop; the only writer of a run folder.
+    """Records on rank 0 the rows of the training loop: run folder, W&B, display.
 
     ``observer`` is called with every row, and with ``images_seen`` a few times a second.
     ``saved`` is the last checkpoint's contents, of a resumed run.
@@ -69,7 +69,8 @@ class Recorder:
         self.folder.write_table(params)
         columns = trainer.task.metrics
         file = self.folder.path / "metrics.csv"
-        self.metrics = MetricsFile(file, columns, trainer.step, self.metrics_checksum)
+        checksum = self.metrics_checksum if trainer.step else None  # a fitted net begins anew
+        self.metrics = MetricsFile(file, columns, trainer.step, checksum)
         self.files.callback(self.metrics.close)
         config, data = self.info.config, trainer.task.data
         tags = [self.settings.command, data.name]
@@ -96,7 +97,9 @@ class Recorder:
         try:
             yield
         finally:
-            self.times[what] += time.monotonic() - before
+            spent = time.monotonic() - before
+            self.times[what] += spent
+            trainer.timer.exclude(spent)
             trainer.phase = outer
 
     def _track(self, row: Row) -> None:
@@ -139,9 +142,10 @@ class Recorder:
 
     def save(self, trainer: BaseTrainer) -> None:
         """Save ``last.pt``; the one before it becomes ``previous.pt``."""
+        training = trainer.state()  # waits for the steps, which are no part of the saving
         with self._timed("saving", trainer, "save"):
             state = {
-                "training": trainer.state(),
+                "training": training,
                 "best": self.best,
                 "last": self.last,
                 "seconds": self.seconds,
@@ -172,7 +176,7 @@ class Recorder:
         if task.ends_with_best:
             best = checkpoints.load(self.folder.checkpoints / "best.pt")
             trainer.net.load_state_dict(best["model"])
-        with trainer.evaluating():
+        with trainer.evaluating("final"):
             metrics = task.final(trainer.forward, device, self.metrics.read())
         if metrics:
             row = {k: getattr(trainer, k) for k in ("step", "images_seen", "epoch")} | metrics
@@ -186,7 +190,7 @@ class Recorder:
     def log_examples(self, trainer: BaseTrainer) -> None:
         """The demo images as the net restores or classifies them now; at the end also as files."""
         final = trainer.step == trainer.steps
-        with trainer.evaluating():
+        with trainer.evaluating("final" if final else "validate"):
             examples = trainer.task.examples(trainer.forward, trainer.hardware.device, final=final)
         name = "final" if final else f"images-{trainer.images_seen:09d}"
         if examples.overview:

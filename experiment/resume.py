@@ -107,18 +107,22 @@ def _locate(run: str, runs_dir: str, command: str) -> tuple[Path, dict[str, Any]
 
 def _named(settings: Settings, resume: str) -> ResumedRun:
     path, config = _locate(resume, settings.run.runs_dir, settings.command)
-    now, then = experiment_settings(settings), experiment_settings(Settings.of_run(config))
+    now, then = (
+        {name.partition("@")[0]: value for name, value in experiment_settings(each).items()}
+        for each in (settings, Settings.of_run(config))
+    )
     values, before = settings.flat(), stored_values(config)
     changed = [k for k in values if now.get(k) != then.get(k)]
     if changed:
         what = ", ".join(f"{flag(k)} {values[k]} (was {before[k]})" for k in changed)
         raise InputError(f"--resume {resume}: not the settings of that run: {what}")
-    state = state_of(path)
-    if state in TERMINAL_STATES:
-        raise InputError(f"--resume {resume}: the run is {state}; start a new one")
     folder = RunFolder(path)
     if not folder.lock():
         raise InputError(f"--resume {resume}: another process is working on this run")
+    state = state_of(path)
+    if state in TERMINAL_STATES:
+        folder.unlock()
+        raise InputError(f"--resume {resume}: the run is {state}; start a new one")
     return ResumedRun(folder, config)
 
 
@@ -142,7 +146,9 @@ def _newest(settings: Settings, run_id: str | None) -> ResumedRun | None:
         folder = RunFolder(path.parent)
         try:
             if folder.lock():
-                return ResumedRun(folder, config)
+                if state_of(path.parent) not in TERMINAL_STATES:  # it may have ended meanwhile
+                    return ResumedRun(folder, config)
+                folder.unlock()
         except OSError as error:
             log.warning(f"passed over: {path.parent} ({error.strerror})")
     return None

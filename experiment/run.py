@@ -82,7 +82,9 @@ def run(
             except Exception as error:
                 if resumed:
                     resumed.folder.unlock()
-                _raise_explained(explain(error, None), error)
+                _raise_explained(
+                    _explained(error, settings, resumed and resumed.folder.path), error
+                )
             recorder.times["lost"] += time.monotonic() - began if resumed else 0.0
             return _train_and_close(trainer, recorder, params, stop, display)
 
@@ -124,7 +126,7 @@ def _train_on_other_rank(
     except NonFiniteLoss:  # rank 0 names the last checkpoint
         raise
     except RuntimeError as error:
-        _raise_explained(explain(error, None), error)
+        _raise_explained(_explained(error, settings, folder), error)
     state = "finished" if complete else "preempted"
     return RunResult("", Path(), state, {}, 0 if complete else stop.exit_code)
 
@@ -143,7 +145,7 @@ def _prepare(
     saved: dict[str, Any] = {}
     if resumed:
         lost = resumed.folder.seconds_lost()
-        saved = _load_last(resumed, config, settings.training.batch_size)
+        saved = _load_last(resumed, config)
         times = saved.get("times", {})
         saved["times"] = times | {"lost": times.get("lost", 0.0) + lost}
         config, folder = resumed.config, resumed.folder
@@ -156,12 +158,15 @@ def _prepare(
     state, _ = trainer.ranks.broadcast((saved.get("training"), folder.path.resolve()))
     if state:
         trainer.load_state(state)
+    if resumed:
+        where = f"at image {trainer.images_seen:,}" if trainer.step else "from the start"
+        log.info(f"Resuming {folder.path} {where}")
     info = RunInfo(config["run_id"], config["run_name"], folder, config, resumed is not None)
     tracker = Tracker(settings.tracking, connection, folder.path, settings.command)
     return Recorder(info, settings, tracker, observer, saved), params
 
 
-def _load_last(resumed: ResumedRun, config: dict[str, Any], batch_size: int) -> dict[str, Any]:
+def _load_last(resumed: ResumedRun, config: dict[str, Any]) -> dict[str, Any]:
     """The contents of the resumed run's last whole checkpoint; empty if there is none."""
     folder = resumed.folder
     folder.clear()
@@ -175,8 +180,6 @@ def _load_last(resumed: ResumedRun, config: dict[str, Any], batch_size: int) -> 
         checkpoints.check_best(best, resumed.config["run_id"], saved["best"])
     for problem in problems:
         log.warning(problem)
-    images = saved["training"]["step"] * batch_size if path else 0
-    log.info(f"Resuming {folder.path} {f'at image {images:,}' if path else 'from the start'}")
     return saved
 
 
@@ -208,8 +211,7 @@ def _train_and_close(
                 state, reason = "stopped", stop.reason
         except BaseException as error:
             shown.close()
-            last = recorder.folder.checkpoints / "last.pt"
-            failure = explain(error, last if last.exists() else None)
+            failure = _explained(error, recorder.settings, folder)
             recorder.close(trainer, "failed", 1, str(failure) or type(failure).__name__)
             _raise_explained(failure, error)
     if state == "preempted":
@@ -233,6 +235,11 @@ def _watchdog(trainer: BaseTrainer, recorder: Recorder) -> Watchdog:
 
 def _ignore(row: object) -> None:
     pass
+
+
+def _explained(error: BaseException, settings: Settings, folder: Path | None) -> BaseException:
+    last = RunFolder(folder).checkpoints / "last.pt" if folder else None
+    return explain(error, settings.command, last if last and last.exists() else None)
 
 
 def _raise_explained(failure: BaseException, error: BaseException) -> NoReturn:

@@ -123,8 +123,10 @@ class Settings:
                     f"{key}: not an option of {command}.{nearest(name, options)} "
                     f"See python train.py {command} --help"
                 )
-            if name in read and key != name:
-                raise InputError(f"{key}: given twice, as {key} and {name}; give it once")
+            if name in read:
+                raise InputError(
+                    f"{name}: given twice, with hyphens and with underscores; give it once"
+                )
             read[name] = options[name].read(name, value)
         settings = cls._build(command, {o.name: o.default for o in options.values()} | read)
         # A grid may cross rank with both convs; a rank without --conv is a forgotten --conv select.

@@ -51,8 +51,6 @@ class Watchdog:
         if self.after == 0:
             yield
             return
-        for file in self.files if self.rank == 0 else []:
-            file.unlink(missing_ok=True)  # of an earlier process
         thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         thread.start()
         try:

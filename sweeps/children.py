@@ -22,6 +22,7 @@ class Command:
     line: str | None = None
     count: int | None = None
     is_agent: bool = False
+    point: str = ""  # the key of the point that it runs, where that is known beforehand
 
 
 @dataclass

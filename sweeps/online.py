@@ -158,7 +158,6 @@ class AgentEngine(Engine):
 
     def add_run(self, status: PointStatus) -> None:
         """Run a point as an agent would: a failed one again, or one unknown to the server."""
-        self.announced.discard((status.point.key, "failed"))
         entity, project, sweep_id = self.server.path.split("/")
         made = hashlib.sha256(f"{sweep_id} {status.point.key}".encode()).hexdigest()[:8]
         env = self.env | {
@@ -166,7 +165,7 @@ class AgentEngine(Engine):
             "WANDB_RUN_ID": status.attrs.get("run_id", made),
         }  # fmt: skip
         command = status.point.arguments(self.server.sweep)
-        self.queue.append(Command([str(ROOT / "train.py"), *command], env))
+        self.queue.append(Command([str(ROOT / "train.py"), *command], env, point=status.point.key))
 
     def statuses(self) -> list[PointStatus] | None:
         try:
@@ -190,6 +189,7 @@ class AgentEngine(Engine):
 
     def on_exit(self, child: Child) -> None:
         code = child.process.returncode
+        self.announced.discard((child.command.point, "failed"))  # what it is now is news
         if code and child.command.is_agent and not child.killed:
             self.display.print(f"An agent ended with exit code {code}; see {child.log}")
 

@@ -188,7 +188,9 @@ def _range(kind: str, low: Any, high: Any, *q: Any) -> Parameter:
         names = ", ".join(DISTRIBUTIONS[kind])
         raise InputError(f"{names} must be numbers (write 0.001, not 1e-3)")
     normal, step = "normal" in kind, q[0] if q else None
-    if (high <= 0 if normal else low >= high) or (step is not None and step <= 0):
+    if step is not None and step <= 0:
+        raise InputError(f"{kind} needs q above 0")
+    if high <= 0 if normal else low >= high:
         raise InputError(f"{kind} needs {'sigma above 0' if normal else 'min below max'}")
     if kind == "int_uniform" and (low % 1 or high % 1):
         raise InputError(f"{kind} needs whole numbers")

@@ -165,7 +165,7 @@ class ProgressDisplay:
             )  # fmt: skip
         head = f"{self.sweep.name}: {self.done} of {self.counts.total()} done"
         head += f", {self.counts['failed']} failed" if self.counts["failed"] else ""
-        others = self.counts["running"] - len([row for row in self.rows if row.worker.isdigit()])
+        others = self.counts["running"] - len(self.rows)
         head += f", {others} running in other commands" if others > 0 else ""
         return Group(Text(f"{head}{self._best(', ')}{self._left()}"), table)
 

@@ -10,7 +10,7 @@ closed: its result is not counted.
 import json
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,7 @@ class Study:
             trials = sorted(self.all_trials(), key=lambda trial: trial.number)
             drawn = [claim_of(t)["args"] for t in trials if "args" in claim_of(t)]
         rows = extend_random(self.sweep, drawn)
-        if rows != drawn:
+        if rows != drawn and len(rows) >= len(drawn):  # a smaller run_cap forgets none
             self.storage.set_study_user_attr(self.study_id, key, rows)
         return self.sweep.points(random_rows(self.sweep, rows))
 
@@ -84,9 +84,7 @@ class Study:
 
     def statuses(self) -> list[PointStatus]:
         """The state of every point now, in the order of the sweep."""
-        return self._statuses(self._by_point())
-
-    def _statuses(self, trials: dict[str, list[FrozenTrial]]) -> list[PointStatus]:
+        trials = self._by_point()
         found = [status_of(point, trials[point.key]) for point in self.points]
         return [s for s in found if s.attrs.get("kind") != "exhausted"]
 
@@ -124,29 +122,21 @@ class Study:
 
     # Queueing
 
-    def enqueue_missing(
-        self, retry_failed: bool = False, exclude: Iterable[str] = ()
-    ) -> list[PointStatus]:
-        """Close lost claims and queue missing points, failed ones if asked, none in ``exclude``.
-
-        Returns the statuses before the new points were queued.
-        """
+    def enqueue_missing(self, retry_failed: bool = False, exclude: Container[str] = ()) -> None:
+        """Close lost claims and queue missing points, failed ones if asked, none in ``exclude``."""
         for trial in self.in_state(TrialState.RUNNING):
             if is_lost(trial):
                 host = claim_of(trial).get("owner", {}).get("host", "an unknown machine")
                 self.close_dead(trial, f"the sweep on {host} was killed", lost=True)
-        trials, exclude = self._by_point(), set(exclude)
-        statuses = self._statuses(trials)
         wanted = ("missing", "failed") if retry_failed else ("missing",)
         waiting = {self.key(trial) for trial in self.in_state(TrialState.WAITING)}
-        for status in statuses:
+        for status in self.statuses():
             if len(waiting) >= QUEUE_LENGTH and not retry_failed:
                 break
             key = status.point.key
-            if status.state in wanted and key not in waiting | exclude:
+            if status.state in wanted and key not in waiting and key not in exclude:
                 self._enqueue(key, status.args)
                 waiting.add(key)
-        return statuses
 
     def _enqueue(self, key: str, args: dict[str, Any]) -> None:
         attrs = {"point": key} | ({"args": args} if args and self.sweep.method == "bayes" else {})
@@ -202,7 +192,7 @@ def points_of(sweep: Sweep) -> list[Point]:
 
 
 def statuses_at(where: str, sweep: Sweep) -> list[PointStatus]:
-    """Read-only point statuses; never creates a study. Raises ``InputError`` as ``Study`` does."""
+    """Point statuses; makes no study. Raises ``InputError`` as ``Study`` does."""
     never = [PointStatus(point, "missing") for point in points_of(sweep)]
     if "://" not in where and not Path(where).exists():
         return never

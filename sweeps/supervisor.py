@@ -50,7 +50,7 @@ class Engine:
         raise NotImplementedError
 
     def has_ended(self, status: PointStatus) -> bool:
-        """Whether a run of this command has ended and decides the state of the point."""
+        """Whether a run (of this command, if known) has ended and decides the point's state."""
         raise NotImplementedError
 
     def next_command(self, children: Children) -> Command | None:

@@ -8,7 +8,8 @@ import torch
 
 from tasks.baselines import Baseline
 from tasks.corruptions import Half, half_mask
-from tests.conftest import run_folder, summary_of
+from tests.conftest import read_csv, run_folder, summary_of
+from tests.cut import only_run, run_in_child
 from training import hardware
 
 
@@ -89,6 +90,20 @@ def test_settings_are_chosen_on_held_out_training_images_only(capfd):
     assert None not in (baseline.k, baseline.distance, baseline.combine)
     assert "on 10 held-out images" in capfd.readouterr().err
     assert len(baseline.train_pixels) == 50  # afterwards they are neighbours like the others
+
+
+def test_a_baseline_killed_at_its_end_is_resumed(cli, tmp_path):
+    options = {
+        "method": "mean", "data": "garments", "train_images": 60, "val_images": 20,
+        "mode": "disabled", "runs_dir": str(tmp_path), "resume": "auto",
+    }  # fmt: skip
+    assert run_in_child("baseline", options, "end", 1) == -9
+    folder = only_run(tmp_path)
+    assert (folder / "checkpoints" / "last.pt").is_file()
+    outcome = cli("baseline", "--method", "mean", "--resume", folder)
+    assert outcome.code == 0, outcome.err
+    assert f"Resuming {folder} from the start" in outcome.out
+    assert summary_of(folder)["state"] == "finished" and len(read_csv(folder / "metrics.csv")) == 1
 
 
 @pytest.mark.parametrize("method", ["knn", "ridge", "mirror"])

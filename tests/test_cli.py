@@ -4,12 +4,30 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from cli.train import train_command
+from common.errors import InputError
+from experiment.describe import explain
 from experiment.settings import Settings
 from tests.conftest import ROOT
+
+
+def test_an_option_given_twice_is_refused():
+    for names in (("batch-size", "batch_size"), ("batch_size", "batch-size")):
+        with pytest.raises(InputError, match="batch_size: given twice"):
+            Settings.parse("resconv", dict.fromkeys(names, 32))
+
+
+def test_where_memory_is_short_only_options_of_the_command_are_named():
+    text = str(explain(MemoryError(), "unet", Path("last.pt")))
+    assert (
+        text == "out of memory; lower --batch-size, --size, --width; last good checkpoint: last.pt"
+    )
+    text = str(explain(MemoryError(), "resconv", None))
+    assert "--ch, --layers or use --checkpoint-activations; no checkpoint was written" in text
 
 
 def parsed(*args: str) -> Settings:

@@ -10,6 +10,8 @@ import yaml
 
 from common.errors import InputError
 from experiment import checkpoints as checkpoint
+from experiment import resume
+from experiment.settings import Settings
 from tests.conftest import TINY_OPTIONS, read_csv, summary_of
 from tests.cut import assert_same_tensors, only_run, run_in_child
 from tracking.folder import RunFolder
@@ -164,6 +166,34 @@ def test_a_run_is_gone_on_with_by_folder_or_id_and_only_as_what_it_was(cli, tmp_
     assert f"Resuming {folder} at image 256" in outcome.out
     assert only_run(folder.parent) == folder
     assert "the run is finished" in cli("resconv", "--resume", folder).err
+
+
+def test_an_option_that_has_a_later_version_cannot_be_changed_either(cli, tmp_path):
+    options = {name: RESCONV[name] for name in RESCONV if name not in ("ch", "act")}
+    options |= {"width": 8, "runs_dir": str(tmp_path)}
+    assert run_in_child("rednet", options, "step", 3) == -9
+    outcome = cli("rednet", "--resume", only_run(tmp_path), "--layers", 3)
+    assert outcome.code == 2 and "--layers 3 (was 2)" in outcome.err
+
+
+def test_a_run_that_ended_while_it_was_looked_at_is_not_gone_on_with(tmp_path, monkeypatch):
+    folder = killed_in_the_middle(tmp_path)
+    settings = Settings.parse("resconv", RESCONV | {"runs_dir": str(folder.parent)})
+    lock = RunFolder.lock
+
+    def lock_at_its_end(self: RunFolder) -> bool:
+        self.write_summary(summary_of(folder) | {"state": "finished"})
+        return lock(self)
+
+    monkeypatch.setattr(RunFolder, "lock", lock_at_its_end)
+    assert resume.find(settings.replace(resume="auto")) is None
+    (folder / "summary.json").write_text(
+        (folder / "summary.json").read_text().replace("finished", "running")
+    )
+    with pytest.raises(InputError, match="the run is finished"):
+        resume.find(settings.replace(resume=str(folder)))
+    monkeypatch.undo()
+    assert RunFolder(folder).lock(), "it was unlocked again"
 
 
 def test_a_run_killed_before_its_folder_had_its_name_is_begun_anew(tmp_path):

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import yaml
 from PIL import Image
 
 from data import fashion_mnist
+from experiment import checkpoints
+from experiment.run import run
+from experiment.settings import Settings
 from tasks.corruptions import SIDES
-from tests.conftest import TINY, read_csv, run_folder, summary_of
+from tests.conftest import TINY, TINY_OPTIONS, read_csv, run_folder, summary_of
 
 
 def inspect(folder: Path, *flags: str) -> list[dict]:
@@ -116,3 +120,12 @@ def test_without_the_real_images_garments_take_their_place_loudly(cli, monkeypat
     explicit = cli("resconv", *options, "--data", "fashion-mnist")
     assert explicit.code == 2
     assert "apt install dataset-fashion-mnist" in explicit.err
+
+
+def test_saving_between_two_rows_is_no_part_of_the_steps(monkeypatch):
+    save = checkpoints.save
+    monkeypatch.setattr(checkpoints, "save", lambda *about: (time.sleep(0.1), save(*about)))
+    options = TINY_OPTIONS | {"images": 512, "mode": "disabled", "checkpoint_every": 32}
+    summary = run(Settings.parse("resconv", options), observer=repr).summary
+    assert summary["time"]["saving"] > 1.6
+    assert sum(summary["time"].values()) <= summary["seconds"]

@@ -136,7 +136,7 @@ def test_out_of_memory_is_one_line_that_says_what_to_lower(cli, monkeypatch):
     outcome = cli("resconv", *OFF)
     assert outcome.code == 1
     assert outcome.err == (
-        "Error: out of memory; lower --batch-size, --size, --ch or --layers, or use "
+        "Error: out of memory; lower --batch-size, --size, --ch, --layers or use "
         "--checkpoint-activations; no checkpoint was written\n"
     )
 

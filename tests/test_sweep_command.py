@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from sweeps.children import Children
 from sweeps.claims import Claims
 from sweeps.offline import StudyEngine
 from sweeps.progress import ProgressDisplay, Row
@@ -30,6 +31,23 @@ def test_a_helper_counts_the_points_of_all_commands_and_knows_their_best():
     assert engine.results(mine.statuses()) == [], "each run is announced once"
     line = screen.getvalue().splitlines()[-1]
     assert line.startswith("[3/6] ks=3 layers=3: val/l1 0.25000 in 0:00; best 0.12500 (ks=3 layers")
+
+
+def test_points_are_queued_while_others_are_still_trained(monkeypatch):
+    monkeypatch.setattr("sweeps.study.QUEUE_LENGTH", 2)
+    study, claims = open_study()
+    running = [next_claim(claims), next_claim(claims)]
+    assert claims.next() is None and study.waiting() == 0
+    engine = StudyEngine(study, Job(JOURNAL, "mini.yaml", {}, study.command, "runs"))
+    assert engine.next_command(Children(2, [], Path("logs"))) is not None
+    assert study.waiting() == 2
+    claims.failed(running[0], "broken", {})
+    for _ in range(2):
+        claims.done(next_claim(claims), 0.5, RESULT)
+    engine.next_command(Children(2, [], Path("logs")))
+    assert [next_claim(claims).point.key for _ in range(2)] == [p.key for p in study.points[4:]]
+    engine.next_command(Children(2, [], Path("logs")))
+    assert study.waiting() == 0, "what failed here waits for --retry-failed"
 
 
 def test_dry_run_prints_the_commands_and_starts_nothing(cli):

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from common.errors import InputError
-from sweeps.study import points_of
+from sweeps.sampling import extend_random
+from sweeps.study import Study, points_of
 from tests.small_sweeps import (
     COMMAND,
     HEAD,
@@ -69,6 +70,19 @@ def test_probabilities_weigh_the_choice():
     assert 250 < acts.count("relu") < 290 and acts.count("gelu") == 300 - acts.count("relu")
     with pytest.raises(InputError, match="must add up to 1"):
         sweep_of(text.replace("0.9, 0.1", "0.9, 0.2"))
+
+
+def test_a_higher_run_cap_adds_to_the_draws_and_a_lower_one_forgets_none():
+    text = RANDOM + "  seed: {min: 0, max: 2000000000}\n"
+    drawn = extend_random(sweep_of(text.replace("run_cap: 40", "run_cap: 300")), [])
+    more = extend_random(sweep_of(text.replace("run_cap: 40", "run_cap: 350")), drawn)
+    assert more[:300] == drawn and len(more) == 350
+    for cap, points in ((5, 5), (2, 2), (5, 5)):
+        study = Study("random.journal", sweep_of(text.replace("run_cap: 40", f"run_cap: {cap}")))
+        assert len(study.points) == points
+        attributes = study.storage.get_study_user_attrs(study.study_id)
+        [record] = [value for key, value in attributes.items() if key.startswith("draws ")]
+        assert len(record) == 5
 
 
 def test_a_wide_range_takes_no_memory():

@@ -144,6 +144,10 @@ WRONG = {
     "random without end": (RANDOM, ("run_cap",)),
     "random, wrong end": (RANDOM + "  lr: {min: -1, max: 1}\nrun_cap: 3\n", ("--lr -1",)),
     "min above max": (RANDOM + "  lr: {min: 2.0, max: 1}\nrun_cap: 3\n", ("min below max",)),
+    "no step": (
+        RANDOM + "  lr: {distribution: q_uniform, min: 0, max: 1, q: 0}\nrun_cap: 3\n",
+        ("q above 0",),
+    ),
     "run_cap 0": (GOOD + "run_cap: 0\n", ("run_cap 0",)),
     "hyperband without bands": (GOOD + "early_terminate: {type: hyperband}\n", ("min_iter",)),
     "another early_terminate": (GOOD + "early_terminate: {type: median}\n", ("hyperband",)),

@@ -96,10 +96,9 @@ def test_a_hang_ends_as_preempted_and_the_slow_rank_is_named(processes, tmp_path
         assert done.returncode != 0 and "slow: rank 1 at training/trainer.py" in said
     stacks = (folder / f"hang-rank{processes - 1}.txt").read_text()
     assert "sleepy.py" in stacks and "train_step" in stacks
-    if processes == 2:
-        return
     again = subprocess.run([*command, "--resume", "auto"], capture_output=True, text=True)
     assert again.returncode == 0 and "at image 128" in again.stdout, again.stderr[-2000:]
+    assert not list(folder.glob("hang-*")), "else it would be taken for a new one"
     summary = summary_of(folder)
     assert summary["state"] == "finished" and summary["time"]["lost"] > 3
     assert summary["goodput"] < 0.9

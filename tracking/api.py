@@ -99,9 +99,9 @@ def translate_errors(what: str) -> Iterator[None]:
         text = " ".join(str(error).split())
         if isinstance(error, AuthenticationError) or "authenticate" in text:
             problem = "does not answer, or does not accept this W&B API key"
-        elif re.search(r"permission|40[13]|forbidden|unauthori[sz]ed", text, re.IGNORECASE):
+        elif re.search(r"permission|\b40[13]\b|forbidden|unauthori[sz]ed", text, re.IGNORECASE):
             problem = "no permission to read it with this W&B API key"
-        elif re.search(r"not find|not found|404", text, re.IGNORECASE):
+        elif re.search(r"not find|not found|\b404\b", text, re.IGNORECASE):
             raise NotFound(f"{what}: not found on the W&B server; give {EXAMPLES}") from None
         else:
             problem = "the W&B server could not be asked"

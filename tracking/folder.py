@@ -169,9 +169,9 @@ class RunFolder:
         return True
 
     def clear(self) -> None:
-        """Remove the half-written files that a killed process left."""
-        for part in self.path.rglob(".*.part"):
-            part.unlink(missing_ok=True)
+        """Remove half-written files and reports of hangs, left by an earlier process."""
+        for left in (*self.path.rglob(".*.part"), *self.path.glob("hang-rank*.txt")):
+            left.unlink(missing_ok=True)
 
     def unlock(self) -> None:
         """Release the lock, so that other processes can resume the run."""

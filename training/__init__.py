@@ -1,1 +1,1 @@
-"""Settings, the loop, tasks, tracking, checkpoints, hardware."""
+"""The training step and its loop, optimizers, schedules, hardware, several processes."""

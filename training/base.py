@@ -39,6 +39,11 @@ class Stopwatch:
         self.before, self.since = self.before + spent, None
         return spent
 
+    def exclude(self, seconds: float) -> None:
+        """Leave out ``seconds`` of the current interval, if there is one."""
+        if self.since is not None:
+            self.since += seconds
+
 
 class BaseTrainer(ABC):
     """A task's net on its device: evaluation, counters, clocks, and the interface of the loop.
@@ -67,7 +72,7 @@ class BaseTrainer(ABC):
         self.compiled_net = hardware.compiled(self.net)
         self.timer = Stopwatch()  # runs during training steps
         self.validation_timer = Stopwatch()
-        self.phase = "train"  # or "validate": what the display shows
+        self.phase = "train"  # or what else is done now: for the display and the watchdog
         self.step = 0
         self._set_up()
 
@@ -138,9 +143,9 @@ class BaseTrainer(ABC):
             return self.compiled_net(inputs).float()
 
     @contextmanager
-    def evaluating(self) -> Iterator[None]:
+    def evaluating(self, phase: str = "validate") -> Iterator[None]:
         """``with``: evaluation mode without gradients; training mode again after it."""
-        self.phase = "validate"
+        self.phase = phase
         self.net.eval()
         self.validation_timer.start()
         try:

@@ -124,7 +124,7 @@ class Trainer(BaseTrainer):
         self.step += 1
 
     def validate(self) -> Row:
-        """The same; the first time it also warns of parameters that have not learnt."""
+        """Validate; before the first validation, warn of parameters that have not learnt."""
         if self.learning:
             if not self.ranks.rank:
                 self.learning.report()

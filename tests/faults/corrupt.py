@@ -61,7 +61,7 @@ def what_resumes(folder: Path) -> dict[str, Any]:
     resumed = resume.find(settings)
     assert resumed
     try:
-        saved = run._load_last(resumed, resumed.config, settings.training.batch_size)
+        saved = run._load_last(resumed, resumed.config)
         best = folder / "checkpoints" / "best.pt"
         step = saved["training"]["step"] if saved else 0
         columns = make_task(settings).metrics
