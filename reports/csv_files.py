@@ -19,6 +19,11 @@ COSTS = ("parameters", "receptive_field", "multiply_adds", "images_per_second")
 _DERIVED = ("place", "runs", "joined", "group_runs", "best_setting", "published", "difference",
             "test_difference", "differs", "from_best", "from_baseline", "minutes", "sweep",
             "names", "seed", "command")  # fmt: skip
+_ENVIRONMENT = (
+    "device_name",
+    "torch",
+    "commit",
+)  # no settings: runs that differ in them are pooled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +94,7 @@ def _record(
         base, _, part = name.rpartition("_")
         if base in columns and part in ("std", "low", "high", "p"):
             spreads |= {base: value} if part == "std" else {}
-        elif name not in (*_DERIVED, *COSTS):
+        elif name not in (*_DERIVED, *COSTS, *_ENVIRONMENT):
             (last if name == ranked_by or name in results else settings)[name] = value
     minutes, seeds = filled.get("minutes"), filled.get("runs") or filled.get("seeds")
     return CsvRun(

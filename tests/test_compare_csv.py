@@ -44,6 +44,16 @@ def test_a_row_a_run_joins_seeds_and_ranks_by_a_named_column(tmp_path: Path, cap
         report.main([str(file), "--html", "x.html"], standalone_mode=False)
 
 
+def test_runs_of_other_commits_are_pooled(tmp_path: Path, capsys) -> None:
+    file = tmp_path / "runs.csv"
+    file.write_text(
+        "width,seed,val/l1,torch,commit\n8,0,0.2,2.15,aaa\n8,1,0.4,2.11,bbb\n16,0,0.5,2.15,aaa\n"
+    )
+    (table,) = table_of(capsys, file)
+    rows = [(row["width"], row["runs"], row["val/l1"]) for row in table["rows"]]
+    assert rows == [(8, 2, pytest.approx(0.3)), (16, 1, 0.5)]
+
+
 @pytest.mark.parametrize("text", ["", "a,b\n1\n", "a\n1,2\n"])
 def test_no_table_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text(text)
