@@ -116,14 +116,22 @@ def _named(settings: Settings, resume: str) -> ResumedRun:
     if changed:
         what = ", ".join(f"{flag(k)} {values[k]} (was {before[k]})" for k in changed)
         raise InputError(f"--resume {resume}: not the settings of that run: {what}")
+    _check_unfinished(path, resume)
     folder = RunFolder(path)
     if not folder.lock():
         raise InputError(f"--resume {resume}: another process is working on this run")
+    try:
+        _check_unfinished(path, resume)  # it may have ended meanwhile
+    except InputError:
+        folder.unlock()
+        raise
+    return ResumedRun(folder, config)
+
+
+def _check_unfinished(path: Path, resume: str) -> None:
     state = state_of(path)
     if state in TERMINAL_STATES:
-        folder.unlock()
         raise InputError(f"--resume {resume}: the run is {state}; start a new one")
-    return ResumedRun(folder, config)
 
 
 def _newest(settings: Settings, run_id: str | None) -> ResumedRun | None:
