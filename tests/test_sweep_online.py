@@ -41,7 +41,7 @@ def test_online_and_offline_run_the_same_points_with_the_same_losses(online, pro
     ids = {run.id for run in online.server.runs}
     again = online.sweep("mini.yaml", "--jobs", 2, "--retry-failed")
     assert again.returncode == 1 and "2 of 3 points done" in again.stdout
-    assert again.stdout.count("failed: lr") >= 2
+    assert again.stdout.count("failed: lr") == 2, "its new failure, and the list at the end"
     assert {run.id for run in online.server.runs} == ids and len(online.server.sweeps) == 1
 
     args = ("mini.yaml", "--mode", "offline", "--runs-dir", "offline")
