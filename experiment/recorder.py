@@ -69,8 +69,7 @@ class Recorder:
         self.folder.write_table(params)
         columns = trainer.task.metrics
         file = self.folder.path / "metrics.csv"
-        checksum = self.metrics_checksum if trainer.step else None  # a fitted net begins anew
-        self.metrics = MetricsFile(file, columns, trainer.step, checksum)
+        self.metrics = MetricsFile(file, columns, trainer.step, self.metrics_checksum)
         self.files.callback(self.metrics.close)
         config, data = self.info.config, trainer.task.data
         tags = [self.settings.command, data.name]

@@ -116,7 +116,12 @@ def _named(settings: Settings, resume: str) -> ResumedRun:
     if changed:
         what = ", ".join(f"{flag(k)} {values[k]} (was {before[k]})" for k in changed)
         raise InputError(f"--resume {resume}: not the settings of that run: {what}")
-    _check_unfinished(path, resume)
+    return ResumedRun(_lock_unfinished(path, resume), config)
+
+
+def _lock_unfinished(path: Path, resume: str) -> RunFolder:
+    """The run's folder, locked. Raises ``InputError`` for a run that is over or in use."""
+    _check_unfinished(path, resume)  # before a file is made for the lock
     folder = RunFolder(path)
     if not folder.lock():
         raise InputError(f"--resume {resume}: another process is working on this run")
@@ -125,7 +130,7 @@ def _named(settings: Settings, resume: str) -> ResumedRun:
     except InputError:
         folder.unlock()
         raise
-    return ResumedRun(folder, config)
+    return folder
 
 
 def _check_unfinished(path: Path, resume: str) -> None:
@@ -151,12 +156,10 @@ def _newest(settings: Settings, run_id: str | None) -> ResumedRun | None:
         except (InputError, OSError) as error:
             log.warning(f"passed over: {error}")
     for _, path, config in sorted(found, key=lambda item: item[:2], reverse=True):
-        folder = RunFolder(path.parent)
         try:
-            if folder.lock():
-                if state_of(path.parent) not in TERMINAL_STATES:  # it may have ended meanwhile
-                    return ResumedRun(folder, config)
-                folder.unlock()
+            return ResumedRun(_lock_unfinished(path.parent, "auto"), config)
+        except InputError:
+            continue  # it has ended, or another process is working on it
         except OSError as error:
             log.warning(f"passed over: {path.parent} ({error.strerror})")
     return None

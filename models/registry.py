@@ -145,10 +145,7 @@ class UNetSettings(NetSettings):
     conv: str = option("full", _CONV, _CONV_HELP)
     rank: int = option(1, Integer(1, 9), _RANK_HELP, only_if=("conv", "select"))
     mixer: bool = option(
-        False,
-        Boolean(),
-        "Three MLPs over the positions at the smallest level (arXiv 2105.01601); the net then "
-        "takes images of one size only.",
+        False, Boolean(), "Three MLPs over positions at the smallest level; one image size only."
     )
 
 

@@ -48,7 +48,9 @@ class StudyEngine(Engine):
         """A worker, where more points wait than there are workers that have none yet."""
         waiting = self.study.waiting()
         if not waiting and self.left != 0:
-            self._enqueue_more()
+            trials = self.study.own_trials()
+            failed = {self.study.key(t) for t in trials if t.state == TrialState.FAIL}
+            self.study.enqueue_missing(exclude=failed)  # it may end its worker each time
             waiting = self.study.waiting()
         pids = {child.process.pid for child in children.all}
         busy = sum(claim_of(trial)["owner"]["pid"] in pids for trial in self._running())
@@ -61,17 +63,10 @@ class StudyEngine(Engine):
         job = json.dumps(asdict(replace(self.job, count=count)))
         return Command(["-m", "sweeps.worker"], line=f"{job}\n", count=count)
 
-    def _enqueue_more(self) -> None:
-        """Queue missing points except those that failed here: they may end their worker again."""
-        trials = self.study.own_trials()
-        failed = {self.study.key(t) for t in trials if t.state == TrialState.FAIL}
-        self.study.enqueue_missing(exclude=failed)
-
     def work_remains(self) -> bool:
         """Whether points wait, or silent claims of others may turn out to be lost."""
         if self.left == 0:
             return False
-        self._enqueue_more()
         if self.study.waiting():
             return True
         stale = self.study.stale()

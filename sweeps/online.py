@@ -189,7 +189,7 @@ class AgentEngine(Engine):
 
     def on_exit(self, child: Child) -> None:
         code = child.process.returncode
-        self.announced.discard((child.command.point, "failed"))  # what it is now is news
+        self.announced.discard((child.command.point, "failed"))  # its new state is announced
         if code and child.command.is_agent and not child.killed:
             self.display.print(f"An agent ended with exit code {code}; see {child.log}")
 

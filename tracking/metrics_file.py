@@ -18,7 +18,8 @@ class MetricsFile:
     """A row at each log interval and validation; blank means not measured.
 
     Opened for a resumed run, it drops the rows after ``step``: they will be written again.
-    ``checksum`` is what it was at ``step``. Raises ``InputError`` for a damaged file.
+    ``checksum`` is what it was at ``step``; at step 0 the file begins anew. Raises
+    ``InputError`` for a damaged file.
     """
 
     def __init__(
@@ -37,7 +38,7 @@ class MetricsFile:
         for row in self._until(step):
             writer.writerow(row)
             self._count(row)
-        if checksum not in (None, self.checksum):
+        if step and checksum not in (None, self.checksum):
             raise self.damaged("its rows are not those that the checkpoint was saved with")
         write_text_atomically(path, text.getvalue())
         self.file = open(path, "a", newline="", encoding="utf-8")  # noqa: SIM115 (open for the run)
