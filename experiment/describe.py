@@ -1,10 +1,11 @@
 """Run config, summary, results row, command line and failure messages."""
 
+import contextlib
 import errno
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from common.options import flag
 from data.images import ImageData
 from experiment.identity import identity
 from experiment.settings import Settings, options_of
+from tracking.folder import RunFolder
 from training.base import BaseTrainer
 from training.hardware import Hardware, environment
 
@@ -132,6 +134,22 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str
     ignored = ("command", "platform", "precision_probe", "python")
     both = [key for key in before if key in after and key not in ignored]
     return [f"{k} {after[k]}, was {before[k]}" for k in both if before[k] != after[k]]
+
+
+@contextlib.contextmanager
+def explained(command: str, folder: Path | None) -> Iterator[None]:
+    """``with``: an error whose reason is known becomes a ``RunError`` of one line.
+
+    The line ends with the last checkpoint in the run's ``folder``.
+    """
+    try:
+        yield
+    except BaseException as error:
+        last = RunFolder(folder).checkpoints / "last.pt" if folder else None
+        failure = explain(error, command, last if last and last.exists() else None)
+        if failure is error:
+            raise
+        raise failure from error
 
 
 def explain(error: BaseException, command: str, last_good: Path | None) -> BaseException:

@@ -101,8 +101,9 @@ class Recorder:
             trainer.timer.exclude(spent)
             trainer.phase = outer
 
-    def _track(self, row: Row) -> None:
-        self.tracker.log({k: v for k, v in row.items() if k != "step"}, int(row["step"]))
+    def _track(self, row: Row, *, final: bool = False) -> None:
+        values = {k: v for k, v in row.items() if k != "step"}
+        self.tracker.log(values, int(row["step"]), final=final)
 
     def row(self, row: Row, trainer: BaseTrainer) -> None:
         self.metrics.write(row)
@@ -151,12 +152,12 @@ class Recorder:
                 "times": self.times,
                 "metrics": self.metrics.checksum,
             }
-            self._to_disk()  # what a checkpoint is about must not be older than it
+            self.to_disk()  # what a checkpoint is about must not be older than it
             last, previous = (self.folder.checkpoints / f"{n}.pt" for n in ("last", "previous"))
             checkpoints.save(last, self._weights(trainer) | state, previous)
             self.saves.saved(trainer.images_seen)
 
-    def _to_disk(self) -> None:
+    def to_disk(self) -> None:
         self.metrics.to_disk()
         self.folder.to_disk()
 
@@ -180,7 +181,7 @@ class Recorder:
         if metrics:
             row = {k: getattr(trainer, k) for k in ("step", "images_seen", "epoch")} | metrics
             self.metrics.write(row)
-            self._track(row)
+            self._track(row, final=True)
             self.last |= metrics
         self.log_examples(trainer)
         with self._timed("wandb", trainer, "upload"):
@@ -200,7 +201,7 @@ class Recorder:
             for table in examples.tables:
                 self.folder.write_table(table)
         with self._timed("wandb", trainer, "upload"):
-            self.tracker.log_examples(examples, trainer.step)
+            self.tracker.log_examples(examples, trainer.step, final=final)
 
     def _log_models(self, trainer: BaseTrainer) -> None:
         name, files = f"model-{self.info.id}", self.folder.checkpoints
@@ -227,15 +228,9 @@ class Recorder:
             self.folder.write_summary(summary)
         return summary
 
-    def close(
-        self, trainer: BaseTrainer, state: str, exit_code: int = 0, reason: str | None = None
-    ) -> dict[str, Any]:
-        """Write the last summary, close W&B, release the folder; returns the summary."""
-        if state != "failed":
-            self._to_disk()
-        summary = self.write_summary(trainer, state, reason)
+    def close(self, summary: Mapping[str, Any], exit_code: int) -> None:
+        """Close the files and, with the last ``summary``, the W&B run; release the folder."""
         self.files.close()
         sent = ("state", "reason", "ended_at", "seconds", "images_total", "images_per_second")
         self.tracker.finish(exit_code, {key: summary.get(key) for key in sent})
         self.folder.unlock()
-        return summary

@@ -4,13 +4,13 @@ import contextlib
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 
 from common.log import log, log_through
 from experiment import checkpoints, resume
-from experiment.describe import differences, explain, run_config
+from experiment.describe import differences, explained, run_config
 from experiment.display import Display
 from experiment.identity import default_name
 from experiment.recorder import Observer, Recorder, RunInfo
@@ -29,7 +29,7 @@ from training.fitter import Fitter
 from training.hardware import choose_hardware
 from training.loop import NullRecorder, train
 from training.precision import choose_precision
-from training.trainer import NonFiniteLoss, Trainer
+from training.trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -74,17 +74,16 @@ def run(
             if settings.run.resume == "auto" and not resumed:
                 log.info("--resume auto: no unfinished run of this experiment here, a new one")
             try:
-                trainer = make_trainer(settings, hardware, ranks, resumed)
-                observer = observer or (display.update if display else _ignore)
-                recorder, params = _prepare(
-                    settings, connection, trainer, resumed, observer, extra_config or {}
-                )
-            except Exception as error:
+                with explained(settings.command, resumed and resumed.folder.path):
+                    trainer = make_trainer(settings, hardware, ranks, resumed)
+                    observer = observer or (display.update if display else _ignore)
+                    recorder, params = _prepare(
+                        settings, connection, trainer, resumed, observer, extra_config or {}
+                    )
+            except Exception:
                 if resumed:
                     resumed.folder.unlock()
-                _raise_explained(
-                    _explained(error, settings, resumed and resumed.folder.path), error
-                )
+                raise
             recorder.times["lost"] += time.monotonic() - began if resumed else 0.0
             return _train_and_close(trainer, recorder, params, stop, display)
 
@@ -120,13 +119,11 @@ def _train_on_other_rank(
     if state:
         trainer.load_state(state)
     on_stop = _ignore if settings.run.hang_action == "stop" else None
-    try:
-        with Watchdog(trainer, folder, settings.run.hang_after, on_stop).watching():
-            complete = train(trainer, NullRecorder(), stop)
-    except NonFiniteLoss:  # rank 0 names the last checkpoint
-        raise
-    except RuntimeError as error:
-        _raise_explained(_explained(error, settings, folder), error)
+    with (
+        explained(settings.command, folder),
+        Watchdog(trainer, folder, settings.run.hang_after, on_stop).watching(),
+    ):
+        complete = train(trainer, NullRecorder(), stop)
     state = "finished" if complete else "preempted"
     return RunResult("", Path(), state, {}, 0 if complete else stop.exit_code)
 
@@ -195,28 +192,31 @@ def _train_and_close(
     folder = recorder.folder.path
     with contextlib.ExitStack() as shown:
         try:
-            recorder.start(trainer, params)
-            if display:
-                shown.callback(display.live.stop)
-                display.start(trainer, recorder.info.config, recorder.tracker, folder)
-            with _watchdog(trainer, recorder).watching():
-                complete = train(trainer, recorder, stop)
-                if complete:
-                    recorder.conclude(trainer)
-            if not complete and stop.preempted:
-                recorder.save(trainer)
-                recorder.tracker.preempting()
-                state, exit_code, reason = "preempted", stop.exit_code, stop.reason
-            elif not complete:
-                state, reason = "stopped", stop.reason
-        except BaseException as error:
+            with explained(recorder.settings.command, folder):
+                recorder.start(trainer, params)
+                if display:
+                    shown.callback(display.live.stop)
+                    display.start(trainer, recorder.info.config, recorder.tracker, folder)
+                with _watchdog(trainer, recorder).watching():
+                    complete = train(trainer, recorder, stop)
+                    if complete:
+                        recorder.conclude(trainer)
+                if not complete and stop.preempted:
+                    recorder.save(trainer)
+                    recorder.tracker.preempting()
+                    state, exit_code, reason = "preempted", stop.exit_code, stop.reason
+                elif not complete:
+                    state, reason = "stopped", stop.reason
+                recorder.to_disk()
+                summary = recorder.write_summary(trainer, state, reason)
+        except BaseException as failure:
             shown.close()
-            failure = _explained(error, recorder.settings, folder)
-            recorder.close(trainer, "failed", 1, str(failure) or type(failure).__name__)
-            _raise_explained(failure, error)
+            why = str(failure) or type(failure).__name__
+            recorder.close(recorder.write_summary(trainer, "failed", why), exit_code=1)
+            raise
     if state == "preempted":
         log.info(f"Resume with: the same command and --resume {folder}")
-    summary = recorder.close(trainer, state, exit_code, reason)
+    recorder.close(summary, exit_code)
     if display and state != "preempted":
         display.summary(summary, recorder.info.config, folder)
     return RunResult(recorder.info.id, folder, state, summary, exit_code)
@@ -235,12 +235,3 @@ def _watchdog(trainer: BaseTrainer, recorder: Recorder) -> Watchdog:
 
 def _ignore(row: object) -> None:
     pass
-
-
-def _explained(error: BaseException, settings: Settings, folder: Path | None) -> BaseException:
-    last = RunFolder(folder).checkpoints / "last.pt" if folder else None
-    return explain(error, settings.command, last if last and last.exists() else None)
-
-
-def _raise_explained(failure: BaseException, error: BaseException) -> NoReturn:
-    raise failure from (None if failure is error else error)

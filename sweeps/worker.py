@@ -111,8 +111,11 @@ class Worker:
             if value is None or not isfinite(value) or stop.requested:
                 return
             epoch = max(1, int(row["epoch"]))  # a last validation within the first epoch: 1
-            if self.claims.report(claim, value, epoch):
-                stop.request("pruned")
+            try:
+                if self.claims.report(claim, value, epoch):
+                    stop.request("pruned")
+            except (OSError, InputError, RunError) as error:  # the study fails, not the run
+                stop.request(f"the study cannot be used: {error}", preempted=True)
 
         about = {"name": self.sweep.name, "file": self.job.file, "point": claim.settings_key}
         try:

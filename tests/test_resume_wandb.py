@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import shlex
 import subprocess
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from experiment.recorder import Recorder
+from tests.conftest import ROOT, summary_of
 from tests.cut import only_run, run_in_child
 from tests.test_resume import RESCONV
 from tests.wandb_server import WandbServer
@@ -69,3 +71,28 @@ def test_offline_the_sync_command_uploads_all_parts_as_one_history(tmp_path, mon
             assert done.returncode == 0 and expected in done.stdout, done.stdout + done.stderr
         assert_one_history(server, folder)
         assert not server.unknown_calls
+
+
+@pytest.mark.parametrize("mode", ["online", "offline"])
+def test_a_run_that_failed_at_its_end_sends_its_last_metrics_and_tables_when_resumed(
+    mode, server, cli, monkeypatch
+):
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    small = ["--data", "garments", "--size", 12, "--train-images", 64, "--val-images", 15]
+    with monkeypatch.context() as patch:
+        patch.setattr(Recorder, "log_examples", fail)
+        assert cli("classify", *small, "--epochs", 1, "--mode", mode).code == 1
+    folder = only_run(Path("runs"))
+    outcome = cli("classify", "--resume", folder)
+    assert outcome.code == 0, outcome.err
+    if mode == "offline":
+        assert cli("sync", folder).code == 0
+    [run] = server.runs
+    assert (run.state, run.exit_code) == ("finished", 0)
+    assert run.summary["results"]["_type"] == run.summary["confusion"]["_type"] == "table-file"
+    metrics = {k: v for k, v in summary_of(folder)["last"].items() if k.startswith("overfit/")}
+    assert len(metrics) == 3
+    for name, value in metrics.items():
+        assert run.summary[name]["last"] == value

@@ -6,15 +6,33 @@ import json
 import re
 import time
 from pathlib import Path
+from threading import Event
 
 import pytest
+import yaml
 
+from common.errors import RunError
 from sweeps.children import Children
 from sweeps.claims import Claims
 from sweeps.progress import ProgressDisplay, run_name
 from sweeps.study import PointStatus, Study
 from sweeps.supervisor import Engine, Stop, Supervisor
-from tests.small_sweeps import JOURNAL, MINI, SHORT, next_claim, sweep_of, write
+from sweeps.worker import Job, Worker
+from tests.conftest import summary_of
+from tests.cut import only_run
+from tests.small_sweeps import (
+    JOURNAL,
+    MINI,
+    ONE_POINT,
+    SHORT,
+    next_claim,
+    open_study,
+    states,
+    sweep_of,
+    write,
+)  # fmt: skip
+
+DISABLED = {"mode": "disabled"}
 
 
 def stop_of(display: ProgressDisplay, seconds: float = 1, **limits) -> Stop:
@@ -105,3 +123,25 @@ def test_a_full_disk_is_named_in_one_line(cli, monkeypatch):
     assert outcome.code == 1 and outcome.err == (
         f"Error: the study {JOURNAL} cannot be kept: No space left on device\n"
     )  # fmt: skip
+
+
+def test_a_run_whose_study_fails_meanwhile_is_saved_and_goes_on_in_the_next_worker(monkeypatch):
+    text = ONE_POINT.replace("\n  images: {value: 256}", "\n  images: {value: 512}")
+    study, _ = open_study(text)
+    job = Job(JOURNAL, "mini.yaml", yaml.safe_load(text), "c", "runs", tracking=DISABLED)
+
+    def fail(*_: object) -> None:
+        raise RunError("the study has not answered for 60 s")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Claims, "report", fail)
+        Worker(job, Event()).work()
+    [status] = study.statuses()
+    assert (status.state, status.attrs["kind"]) == ("missing", "lost")
+    assert "the study cannot be used: the study has not answered" in status.attrs["reason"]
+    folder = only_run(Path("runs"))
+    assert summary_of(folder)["state"] == "preempted"
+    study.enqueue_missing()
+    Worker(job, Event()).work()
+    assert states(study) == ["done"]
+    assert only_run(Path("runs")) == folder and summary_of(folder)["images_seen"] == 512

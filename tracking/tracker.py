@@ -171,21 +171,25 @@ class Tracker:
         self.run.define_metric(metric, **options)
 
     @_never_raises
-    def log(self, row: dict[str, Any], step: int) -> None:
+    def log(self, row: dict[str, Any], step: int, *, final: bool = False) -> None:
         """Log one history row; a step that W&B already has (after a resume) is left as it is.
 
-        Values that are not finite are left out: a sweep's agent could not order them.
+        ``final`` is logged all the same, under the next step: it stands beside the last
+        validation. Values that are not finite are left out: a sweep's agent could not order them.
         """
         finite = {k: v for k, v in row.items() if not isinstance(v, float) or math.isfinite(v)}
-        if step >= self.first_step:
-            self.run.log(encodable(finite), step=step)
+        if final or step >= self.first_step:
+            self.run.log(encodable(finite), step=max(step, self.first_step))
 
     @_never_raises
-    def log_examples(self, examples: Examples, step: int) -> None:
-        """Log tables and the demo pictures: as a list, and the first ones under a key each."""
+    def log_examples(self, examples: Examples, step: int, *, final: bool = False) -> None:
+        """Log tables and the demo pictures: as a list, and the first ones under a key each.
+
+        Steps and ``final`` as for ``log``.
+        """
         import wandb
 
-        if step < self.first_step:
+        if step < self.first_step and not final:
             return
         row: dict[str, Any] = {}
         if self._server_available():
@@ -198,7 +202,7 @@ class Tracker:
             row |= {f"demo/{n}": p for n, p in enumerate(pictures[:FIXED_PICTURES])}
         if examples.overview:
             row["overview"] = wandb.Image(examples.overview.pixels)
-        self.run.log(row, step=step)
+        self.run.log(row, step=max(step, self.first_step))
 
     @_never_raises
     def log_files(self, name: str, kind: str, files: list[Path], aliases: list[str]) -> None:

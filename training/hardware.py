@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import platform
@@ -12,6 +13,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -69,6 +71,7 @@ def choose_hardware(settings: HardwareSettings) -> Hardware:
             torch.cuda.set_device(device)  # for code that takes no device argument
         torch.set_float32_matmul_precision("high")
         torch.backends.cudnn.benchmark = not settings.deterministic
+    _reset_peak_memory(device)
     compilers = os.environ.get("CXX", "g++"), "clang++"
     if device.type == "cpu" and settings.compile and not any(map(shutil.which, compilers)):
         raise InputError("--compile: needs a C++ compiler on CPU, for example apt install g++")
@@ -107,6 +110,15 @@ def _keep_freed_memory() -> None:
         m_trim_threshold, m_mmap_max = -1, -4
         mallopt(m_mmap_max, 0)
         mallopt(m_trim_threshold, 2**31 - 1)
+
+
+def _reset_peak_memory(device: torch.device) -> None:
+    """Begin the peak anew: a sweep's worker trains several runs in one process."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        with contextlib.suppress(OSError):  # a system without it
+            Path("/proc/self/clear_refs").write_text("5")  # see proc(5)
 
 
 def _has_fast_bf16(device: torch.device) -> bool:
