@@ -16,7 +16,7 @@ import click
 import torch
 from torch import Tensor
 
-from benchmarks.common import Benchmark, write
+from benchmarks.common import write
 from common.errors import InputError
 from common.media import Table
 from data.images import ImageData, to_float
@@ -83,7 +83,7 @@ def groups_of(task: Restoration) -> dict[str, Tensor]:
     return groups | {kind: torch.tensor([d == kind for d in damage]) for kind in kinds}
 
 
-@click.command(cls=Benchmark)
+@click.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), default="benchmarks/results",
               show_default=True, help="Folder for the CSV and markdown files.")  # fmt: skip

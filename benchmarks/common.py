@@ -23,7 +23,6 @@ import click
 import torch
 from torch import Tensor
 
-from common.errors import InputError
 from common.files import csv_text, write_output
 from common.media import Table
 from data.images import ImageData
@@ -35,17 +34,6 @@ from training.hardware import Hardware, choose_hardware, environment
 from training.trainer import Trainer
 
 
-class Benchmark(click.Command):
-    """A command whose wrong input ends in one line on stderr and exit code 2."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except InputError as error:
-            click.echo(f"Error: {error}", err=True)
-            raise SystemExit(2) from None
-
-
 def benchmark(function: Callable[..., None]) -> click.Command:
     """A command with the options that every benchmark has; its docstring is the help text."""
     for option in (
@@ -55,7 +43,7 @@ def benchmark(function: Callable[..., None]) -> click.Command:
         click.option("--rounds", default=7, show_default=True, help="Turns of each variant."),
     ):  # fmt: skip
         function = option(function)
-    return click.command(cls=Benchmark)(function)
+    return click.command()(function)
 
 
 @cache

@@ -24,7 +24,7 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.breakdown import outputs_of
-from benchmarks.common import Benchmark, write
+from benchmarks.common import write
 from common.errors import InputError
 from common.media import Table
 from data.images import to_float
@@ -140,7 +140,7 @@ def write_photos(folder: Path) -> None:
                 Image.fromarray(patch).save(folder / split / f"{name}-{i:04}.png")
 
 
-@click.command(cls=Benchmark)
+@click.command()
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--photos", type=click.Path(path_type=Path), help="Write patches of photos here.")
 @click.option("--images", default=200, show_default=True, help="Validation images of a run.")

@@ -19,7 +19,7 @@ from typing import Any
 
 import click
 
-from benchmarks.common import Benchmark, RemoteStep, write
+from benchmarks.common import RemoteStep, write
 from benchmarks.textbook import PREFETCHED, textbook_step
 from common.errors import InputError
 from common.media import Table
@@ -160,7 +160,7 @@ def _share(rows: list[dict[str, Any]]) -> float:
     return statistics.mean(float(row["seconds"]) for row in rows) / reference
 
 
-@click.command(cls=Benchmark)
+@click.command()
 @click.argument("track", type=click.Choice(list(TRACKS)))
 @click.option("--record", type=click.Path(path_type=Path, file_okay=False, exists=True),
               help="Folder with sweep.yaml [default: the track's newest].")  # fmt: skip

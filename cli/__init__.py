@@ -1,1 +1,1 @@
-"""Settings to Click options, and how errors are shown."""
+"""The commands, the group that imports them when called, and settings as Click options."""

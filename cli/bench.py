@@ -18,7 +18,8 @@ def bench() -> None:
 @click.option("--runs", type=COUNT, default=5, show_default=True, help="Runs of each variant.")
 @click.option("--images", type=COUNT, default=12_000, show_default=True, help="Images an epoch.")
 @click.option("--batch-size", type=COUNT, default=128, show_default=True, help="Images a step.")
-@click.option("--rank", type=COUNT, default=1, show_default=True, help="Rank of the selections.")
+@click.option("--rank", type=click.IntRange(1, 9), default=1, show_default=True,
+              help="Rank of the selections.")  # fmt: skip
 @click.option("--compile", "compiled", is_flag=True, help="Measure torch.compile as well.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--out", type=click.Path(path_type=Path), default="runs/bench",

@@ -54,7 +54,7 @@ _RUNS_DIR = click.option(
     "--where", multiple=True, metavar="CONDITION",
     help="Show rows that meet this, such as 'lr<0.01' or act=gelu; may be repeated.",
 )  # fmt: skip
-@click.option("--sort", metavar="COLUMN", help="Sort by a column; -COLUMN falls.")
+@click.option("--sort", metavar="COLUMN", help="Sort by a column; -COLUMN: largest first.")
 @click.option("--columns", metavar="A,B,…", help="Show these columns only.")
 @click.option("--out", metavar="FILE", help="Write the table to a file.")
 @click.option("--plots", metavar="FOLDER", help="Draw curves and trade-offs there, as PNG.")

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
@@ -53,11 +53,10 @@ class LazyGroup(click.Group):
         except click.exceptions.NoArgsIsHelpError as error:
             click.echo(error.ctx.get_help())
             sys.exit(0)
-        except (InputError, click.ClickException) as error:
-            message = error.format_message() if isinstance(error, click.ClickException) else error
-            _fail(str(message), 2)
-        except RunError as error:
-            _fail(str(error), 1)
+        except click.ClickException as error:
+            # One line on stderr, whatever line breaks the message holds.
+            click.echo("Error: " + " ".join(error.format_message().split()), err=True)
+            sys.exit(1 if isinstance(error, RunError) else 2)
         except click.Abort:
             sys.exit(130)
         sys.exit(code if isinstance(code, int) else 0)
@@ -84,9 +83,3 @@ def _replace_unencodable() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-
-
-def _fail(message: str, code: int) -> NoReturn:
-    """One line on stderr, whatever line breaks the message holds."""
-    click.echo("Error: " + " ".join(message.split()), err=True)
-    sys.exit(code)

@@ -129,7 +129,7 @@ def _engine(options: SweepOptions, definition: Any) -> str:
     if options.study and (options.join or options.mode == "online"):
         raise InputError("--study is for offline sweeps; leave it out, or --join and --mode online")
     if options.study:
-        return "offline"
+        return options.mode or "offline"
     connection = choose_connection(options.mode, options.project, options.entity)
     if options.join and connection.mode != "online":
         reason = connection.reason or f"mode {connection.mode}"

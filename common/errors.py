@@ -3,9 +3,11 @@
 import difflib
 from collections.abc import Iterable
 
+import click
 
-class _OneLine(Exception):
-    """An error whose text stays one line, also where it quotes a file that holds line breaks."""
+
+class _OneLine(click.ClickException):
+    """An error that Click shows as one line, also where it quotes a file with line breaks."""
 
     def __init__(self, text: object = "") -> None:
         super().__init__(" ".join(str(text).splitlines()))
@@ -14,9 +16,13 @@ class _OneLine(Exception):
 class InputError(_OneLine, ValueError):
     """Wrong input: one line that says what was wrong, what is allowed, and an example."""
 
+    exit_code = 2
+
 
 class RunError(_OneLine, RuntimeError):
     """A run that started and failed: one line with the reason."""
+
+    exit_code = 1
 
 
 def one_of(value: object, allowed: Iterable[str]) -> str:

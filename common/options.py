@@ -27,8 +27,8 @@ class OptionGroup:
 class Option:
     """An option of the command line, and a key of ``run.config``.
 
-    ``neutral`` is the default that the option was born with; it never changes, because a run's
-    identity holds just the options that differ from it. To change what the values mean, raise
+    ``neutral`` is the option's first default; it never changes, because a run's identity holds just
+    the options that differ from it. To change what the values mean, raise
     ``version``. ``identity=False`` marks an option that cannot change the results.
     ``only_if=("conv", "select")`` limits the option's effect to that value of another option.
     ``section`` overrides the group's heading in --help. ``name`` and ``default`` are filled in for
@@ -167,7 +167,7 @@ class Choice:
     metavar: str | None = None
 
     def __call__(self, name: str, value: Any) -> str | None:
-        if self.optional and value in NONE_SPELLINGS and value != "none":
+        if self.optional and value in NONE_SPELLINGS and value not in self.names:
             return None
         known = {_plain(n): n for n in self.names} | self.aliases
         try:

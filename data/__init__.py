@@ -1,1 +1,1 @@
-"""Image sources, erasing, augmentation and batches that live on the device."""
+"""Image sources, augmentation and batches that live on the device."""

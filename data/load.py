@@ -92,9 +92,10 @@ def _hold_out(source: Source, count: int) -> Source:
     """``source`` with its last ``count`` training images in place of the validation images."""
     whole = source.train
     if count > len(whole) - 2:
+        example = max(1, len(whole) // 6)
         raise InputError(
             f"--holdout {count:,}: {source.name} has {len(whole):,} training images "
-            f"({source.source}) and two must be left, for example --holdout {len(whole) // 6}"
+            f"({source.source}) and two must be left, for example --holdout {example}"
         )
     train, val = whole.part(slice(-count)), whole.part(slice(-count, None))
     return replace(source, train=train, val=val, test=None)

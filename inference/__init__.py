@@ -1,1 +1,1 @@
-"""Use and check a finished run: restore, predict, rerun."""
+"""Use, check, export and publish a finished run."""

@@ -15,7 +15,6 @@ from common.log import log
 from data.images import to_float
 from inference.load import TrainedNet, load_trained
 from models.channel_selection import to_plain_convs
-from models.registry import NETS
 from tasks.base import demo_indices
 from tasks.classification import scaled, with_mirror
 from tasks.registry import make_task
@@ -54,8 +53,6 @@ def export_program(run: Path, form: str, file: Path) -> str:
     run without a trained net and for missing packages, ``RunError`` where the outputs differ.
     """
     trained = load_trained(run, None, "")
-    if NETS[trained.settings.command].fitted:
-        raise InputError(f"{run}: a baseline has no trained net; give the run of another command")
     to_plain_convs(trained.net)
     net = ExportedNet(trained).eval()
     inputs = demo_inputs(trained, net.takes_mask)

@@ -88,18 +88,20 @@ def _card(
     figures = {k: v for k, v in record.best.items() if find(k)} or dict(record.last)
     figures |= {k: v for k, v in record.last.items() if k.startswith("test/")}
     kind, does = "image-classification", f"tells {', '.join(trained.class_names)} apart"
+    shown = "Images and what the net takes them for"
     if settings.task_name == "restoration":
         kind, does = "image-to-image", f"restores images damaged by `{values['corruption']}`"
+        shown = "Input, output, target, error"
     head = {"library_name": "pytorch", "pipeline_tag": kind, "datasets": [dataset["name"]]}
     return CARD.format(
         head=yaml.safe_dump(head, sort_keys=False, allow_unicode=True),
         name=record.name,
-        what=f"A `{settings.command}` net of {record.costs.get('parameters', 0):,} parameters "
+        what=f"A `{settings.command}` net of {record.summary.get('parameters', 0):,} parameters "
         f"that {does}.",
         command=command_line(settings.command, values),
         data=f"`{shlex.quote(dataset['name'])}`",
         size="x".join(map(str, settings.data.height_width)) + " pixels",
         checksum=str(dataset.get("checksum"))[:12],
-        picture="\n![Input, output, target, error](examples.png)\n" if with_picture else "",
+        picture=f"\n![{shown}](examples.png)\n" if with_picture else "",
         table="\n".join(f"| `{key}` | {format_value(key, v)} |" for key, v in figures.items()),
     )

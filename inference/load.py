@@ -7,12 +7,13 @@ from typing import Any
 
 from torch import nn
 
-from common.errors import InputError
+from common.errors import InputError, one_of
 from experiment import checkpoints
 from experiment.settings import Settings, command_of
 from models.registry import NETS
 from tasks import classification, restoration
 from tasks.settings import RestorationSettings
+from tracking.folder import find_run_folder
 
 
 @dataclass(frozen=True)
@@ -39,16 +40,23 @@ def net_of(config: Mapping[str, Any]) -> tuple[Settings, nn.Module]:
 
 
 def load_trained(path: Path, task: str | None, hint: str) -> TrainedNet:
-    """The net of a checkpoint; a run folder means its best one.
+    """The net of a checkpoint; a run folder, or the id of one in ``runs``, means its best one.
 
-    Raises ``InputError``, ending in ``hint``, for a checkpoint of another task (None takes any),
-    and for weights that do not fit the net that it names.
+    Raises ``InputError``, ending in ``hint``, for a checkpoint of another task (None takes any);
+    also for an unknown command, a baseline, and weights that do not fit the net.
     """
+    if not path.exists():
+        path = find_run_folder(str(path), Path("runs")) or path
     path = path / "checkpoints" / "best.pt" if path.is_dir() else path
     contents = checkpoints.load(path)
     config = contents["config"]
-    if task and NETS[command_of(config)].task != task:
-        raise InputError(f"{path}: a checkpoint of {command_of(config)}, not of {task}; {hint}")
+    command = command_of(config)
+    if command not in NETS:
+        raise InputError(f"{path}: a checkpoint of {command}, {one_of(command, NETS)}")
+    if task and NETS[command].task != task:
+        raise InputError(f"{path}: a checkpoint of {command}, not of {task}; {hint}")
+    if NETS[command].fitted:
+        raise InputError(f"{path}: a {command} has no trained net; give the run of a net")
     settings, net = net_of(config)
     try:
         net.load_state_dict(contents["model"])

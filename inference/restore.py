@@ -116,12 +116,13 @@ def load_restorer(path: Path, device: str = "auto") -> Restorer:
     field = net.receptive_field()  # pyright: ignore[reportCallIssue]
     if getattr(net, "stride", 1) > 1:
         field = None  # a tile's phase would matter
+    patch = getattr(net, "patch", 1)  # tiles begin where a patch does
     return Restorer(
         net=hardware.prepare(net),
         device=hardware.device,
         options=settings.task,
         channels=trained.channels,
-        halo=None if field is None else int(field) // 2,
+        halo=None if field is None else -(int(field) // 2 // -patch) * patch,
         train_size=settings.data.height_width,
     )
 

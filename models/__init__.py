@@ -1,1 +1,1 @@
-"""Networks and layers; torch and einops only, nothing of the project but common."""
+"""Networks and layers; nothing of the project but ``common``."""

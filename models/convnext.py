@@ -39,6 +39,8 @@ class ConvNeXt(nn.Module):
     the depthwise conv. Images are padded to multiples of two.
     """
 
+    patch = 2  # pixels
+
     def __init__(
         self,
         *,
@@ -58,7 +60,7 @@ class ConvNeXt(nn.Module):
             image_channels + extra_channels, layers, kernel,
         )  # fmt: skip
         rank = rank if conv == "select" else 0
-        self.stem = nn.Conv2d(self.input_channels, width, 2, stride=2)
+        self.stem = nn.Conv2d(self.input_channels, width, self.patch, stride=self.patch)
         self.blocks = nn.Sequential(*(Block(width, kernel, expansion, rank) for _ in range(layers)))
         self.head = nn.Sequential(
             LayerNorm(width),
@@ -74,5 +76,5 @@ class ConvNeXt(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         check_images(images, self.input_channels)
         height, width = images.shape[-2:]
-        x = self.head(self.blocks(self.stem(pad_to_multiple(images, 2))))
+        x = self.head(self.blocks(self.stem(pad_to_multiple(images, self.patch))))
         return x[..., :height, :width]

@@ -66,13 +66,17 @@ def layer_rows(net: nn.Module) -> list[tuple[Any, ...]]:
         own = {p for p in module.parameters(recurse=False) if p not in seen}
         seen |= own
         if own:
-            inputs = getattr(module, "in_channels", getattr(module, "num_features", None))
-            outputs = getattr(module, "out_channels", inputs)
+            inputs = _first(module, "in_channels", "in_features", "num_features")
+            outputs = _first(module, "out_channels", "out_features") or inputs
             kernel = getattr(module, "kernel_size", None)
             size = "x".join(map(str, kernel)) if isinstance(kernel, tuple) else kernel
             count = sum(p.numel() for p in own)
             rows.append((path or "(net)", type(module).__name__, inputs, outputs, size, count))
     return rows
+
+
+def _first(module: nn.Module, *names: str) -> Any:
+    return next((found for name in names if (found := getattr(module, name, None))), None)
 
 
 def describe(net: nn.Module, shape: tuple[int, ...]) -> tuple[dict[str, Any], Table]:

@@ -181,6 +181,13 @@ class ConvNeXtSettings(NetSettings):
     conv: str = option("full", _CONV, "Spatial conv: depthwise (full) or channel selection.")
     rank: int = option(1, Integer(1, 9), _RANK_HELP, only_if=("conv", "select"))
 
+    def validate(self, size: tuple[int, int]) -> None:
+        if self.conv == "select" and self.rank > self.kernel**2:
+            raise InputError(
+                f"--rank {self.rank}: must be at most {self.kernel**2}, the number of weights of a "
+                f"kernel of size {self.kernel}, for example --rank 1"
+            )
+
 
 @net("nafnet", "models.nafnet:NAFNet", task="restoration", defaults=_MUON)
 @dataclass(frozen=True, kw_only=True)

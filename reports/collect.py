@@ -35,11 +35,14 @@ def collect(
     for a damaged folder given by name, and for runs of two projects.
     """
     found: dict[object, RunRecord] = {}
+    unknown: Counter[str] = Counter()
     for source in sources:
         runs = _runs_of(source, runs_dir, metric)
         named = is_run_folder(Path(source)) or source.rstrip("/").rpartition("/")[2] == runs[0].id
         for run in runs:
-            if run.command in NETS:
+            if run.command not in NETS:
+                unknown[run.command] += 1
+            else:
                 kept = dataclasses.replace(
                     run,
                     question=run.question or question_of(run.sweep, run.sweep_file),
@@ -47,6 +50,10 @@ def collect(
                     named=named and len(runs) == 1,
                 )
                 found.setdefault(getattr(run, "folder", run.id), kept)
+    for command, number in unknown.items():
+        log.warning(f"Left out: {number} runs of {command}, a command that is not known here")
+    if not found:
+        raise InputError(f"{' '.join(sources)}: no run of a command known here ({', '.join(NETS)})")
     records = sorted(found.values(), key=lambda r: r.order)
     local = {record.id for record in records if isinstance(record, FolderRun)}
     records = [r for r in records if isinstance(r, FolderRun) or r.id not in local]
@@ -146,7 +153,11 @@ def _outdated(run: RunRecord, sweep: Sweep | None) -> bool:
     """Whether the sweep's file no longer holds the settings of a run."""
     if sweep is None or run.command not in NETS:
         return False
-    settings = Settings.of_run(run.config)
+    try:
+        settings = Settings.of_run(run.config)
+    except InputError as error:
+        log.warning(f"Left out: {run.name}-{run.id}: {error}")
+        return True
     rehearsal = run.sweep != sweep.name  # NAME-images-N sets both
     return not sweep.holds(settings, ignore=("images", "val_images") if rehearsal else ())
 

@@ -83,17 +83,18 @@ def _table(
     sweep = records[0].sweep if len(sweeps) == 1 else None
     records = _by_one_metric(records)
     metric, task = metric_of(records[0]), task_of(records[0])
-    falling = (goal or goal_of(metric)) == "maximize"
+    largest_first = (goal or goal_of(metric)) == "maximize"
     usable = [r for r in records if state_of(r) == "finished"]
     rows, repeats = _rows(usable, named)
     for row in rows:
         row.values = _values(row, metric, task)
     if group_by:
-        rows = _grouped(rows, group_by, metric, max if falling else min)
-    _rank(rows, metric, falling, compare=not group_by)
+        rows = _grouped(rows, group_by, metric, max if largest_first else min)
+    _rank(rows, metric, largest_first, compare=not group_by)
     names = list(group_by)
     if rows and not names:
-        names = varying([row.settings for row in rows], records[0].command)
+        several = [r.settings for r in rows] if len(rows) > 1 else list(map(settings_of, records))
+        names = varying(several, records[0].command)
     table = Table(
         name=show(sweep or "runs"),
         task=task,
@@ -113,7 +114,7 @@ def _table(
 def _by_one_metric(records: Sequence[RunRecord]) -> Sequence[RunRecord]:
     """The runs, all ranked by the same metric.
 
-    Nets trained on the composite do not answer for the undamaged pixels: where some were, all are
+    Nets trained on the composite are not trained on undamaged pixels: where some were, all are
     ranked by the composite's error.
     """
     composite = "val/l1_composite"
@@ -136,6 +137,8 @@ def _grouped(
         group = Row(common, [run for member in members for run in member.runs])
         group.values = _values(group, metric, task_of(group.runs[0]))
         group.values |= {"joined": len(members), "group_runs": len(group.runs)}
+        if len(members) > 1:  # the logbook's values are of one setting each
+            group.values |= dict.fromkeys(("published", "difference", "test_difference"))
         group.values["best_setting"] = best(member.values[metric].mean for member in members)
         for key in _SIZES:
             if len({member.values[key] for member in members}) > 1:
@@ -144,9 +147,9 @@ def _grouped(
     return joined
 
 
-def _rank(rows: list[Row], metric: str, falling: bool, compare: bool) -> None:
+def _rank(rows: list[Row], metric: str, largest_first: bool, compare: bool) -> None:
     """Sort best first, equals with one place; compare each row with the best one."""
-    rows.sort(key=lambda row: row.values[metric].mean, reverse=falling)
+    rows.sort(key=lambda row: row.values[metric].mean, reverse=largest_first)
     means = [row.values[metric].mean for row in rows]
     seeds = [row.by_seed(metric) for row in rows]
     differences = from_best(seeds) if compare else [None] * len(rows)
@@ -159,20 +162,26 @@ def _rank(rows: list[Row], metric: str, falling: bool, compare: bool) -> None:
 def _rows(records: Sequence[RunRecord], named: bool) -> tuple[list[Row], int]:
     """Rows by setting, and how many older runs of a seed were replaced by its newest.
 
-    A ``named`` run is never replaced: a rerun has a row of its own, told apart by ``run``.
+    A ``named`` run, and one of a CSV file, is never replaced: a rerun has a row of its own, told
+    apart by ``run``.
     """
     found: dict[tuple[str, int], tuple[dict[str, Any], dict[Any, RunRecord]]] = {}
     for record in records:
         settings, seed, repeat = settings_of(record), record.config.get("seed"), 0
         text = str(sorted(settings.items(), key=str))
-        while named and (text, repeat) in found and seed in found[text, repeat][1]:
+        kept = named or isinstance(record, CsvRun)
+        while kept and (text, repeat) in found and seed in found[text, repeat][1]:
             repeat += 1
         found.setdefault((text, repeat), (settings, {}))[1][seed] = record
     rows = [Row(settings, list(runs.values())) for settings, runs in found.values()]
     if any(repeat for _, repeat in found):
         for row in rows:
-            row.settings["run"] = ", ".join(f"{run.name}-{run.id}" for run in row.runs)
+            row.settings["run"] = ", ".join(map(_name, row.runs))
     return rows, len(records) - sum(len(row.runs) for row in rows)
+
+
+def _name(run: RunRecord) -> str:
+    return run.name if isinstance(run, CsvRun) else f"{run.name}-{run.id}"
 
 
 def _values(row: Row, metric: str, task: str) -> dict[str, Any]:

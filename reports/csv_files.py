@@ -19,11 +19,8 @@ COSTS = ("parameters", "receptive_field", "multiply_adds", "images_per_second")
 _DERIVED = ("place", "runs", "joined", "group_runs", "best_setting", "published", "difference",
             "test_difference", "differs", "from_best", "from_baseline", "minutes", "sweep",
             "names", "seed", "command")  # fmt: skip
-_ENVIRONMENT = (
-    "device_name",
-    "torch",
-    "commit",
-)  # no settings: runs that differ in them are pooled
+# No settings: runs that differ in them are pooled.
+_ENVIRONMENT = ("device_name", "precision", "torch", "commit")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +42,12 @@ class CsvRun(RunRecord):
 
 
 def csv_runs(path: Path, metric: str | None = None) -> list[CsvRun]:
-    """One record a row; ranked by ``metric``, else by its first ``val/`` or ``test/`` figure.
+    """One record a row, ranked by ``metric``, else by the metric of its net.
 
     Raises ``InputError`` for a file that is no table and where no metric is known.
     """
     try:
-        with open(path, newline="", encoding="utf-8") as file:
+        with open(path, newline="", encoding="utf-8-sig") as file:
             lines = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read as CSV ({error})") from None
@@ -76,8 +73,7 @@ def _record(
 ) -> CsvRun:
     """``results`` are the columns that hold figures of the run; others are its settings."""
     filled = {name: value for name, value in row.items() if value == value}  # not NaN
-    measured = [name for name in filled if name.startswith(("val/", "test/")) and find(name)]
-    ranked_by = metric if metric in filled else next(iter(measured), metric)
+    ranked_by = metric if metric in filled else _own_metric(filled) or metric
     if ranked_by is None:
         raise InputError(
             f"{path}: no column is called like a metric (val/l1, ...); rank by another one with "
@@ -97,6 +93,7 @@ def _record(
         elif name not in (*_DERIVED, *COSTS, *_ENVIRONMENT):
             (last if name == ranked_by or name in results else settings)[name] = value
     minutes, seeds = filled.get("minutes"), filled.get("runs") or filled.get("seeds")
+    seconds = minutes * 60 if isinstance(minutes, (int, float)) else filled.get("training_seconds")
     return CsvRun(
         id=f"{path}:{line}",
         name=f"{path.stem}:{line}",
@@ -104,7 +101,7 @@ def _record(
         state="finished",
         config=settings | {"seed": filled.get("seed", line), "command": command},
         summary={key: filled[key] for key in COSTS if key in filled}
-        | {"last": last, "seconds": minutes * 60 if isinstance(minutes, (int, float)) else None},
+        | {"last": last, "seconds": seconds},
         project="",
         sweep=str(filled.get("sweep", path.stem)),
         order="",
@@ -113,6 +110,16 @@ def _record(
         spreads=spreads,
         seeds=int(seeds) if isinstance(seeds, (int, float)) and math.isfinite(seeds) else 1,
     )
+
+
+def _own_metric(row: Mapping[str, Any]) -> str | None:
+    """The composite's error of a net trained on it, else the first ``val/`` or ``test/`` figure."""
+    command, composite = row.get("command"), row.get("composite")
+    if composite is None and command in NETS and "composite" in options_of(command):
+        composite = options_of(command)["composite"].default
+    if composite is True and "val/l1_composite" in row:
+        return "val/l1_composite"
+    return next((n for n in row if n.startswith(("val/", "test/")) and find(n)), None)
 
 
 def _value(text: str) -> Any:

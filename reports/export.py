@@ -1,5 +1,6 @@
 """Runs for other tools: TensorBoard's event files."""
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,8 +29,12 @@ def to_tensorboard(records: Sequence[RunRecord], folder: Path) -> int:
     for run in runs:
         if (folder / run.folder.name).exists():
             raise InputError(f"{folder / run.folder.name}: exists already; give an empty folder")
+    folder.mkdir(parents=True, exist_ok=True)
     for run in runs:
-        _write(run, folder / run.folder.name)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".") as made:
+            inside = Path(made) / run.folder.name
+            _write(run, inside)
+            inside.rename(folder / run.folder.name)
     return len(runs)
 
 
@@ -42,7 +47,10 @@ def _write(run: FolderRun, target: Path) -> None:
         for path in sorted((run.folder / "pictures").glob("*.png")):
             seen = path.stem.removeprefix("images-")  # 73bab81 had no prefix
             if seen.isdigit():
-                pixels = np.asarray(Image.open(path).convert("RGB"))
+                try:
+                    pixels = np.asarray(Image.open(path).convert("RGB"))
+                except OSError as error:
+                    raise InputError(f"{path}: cannot be read ({error}); take it out") from None
                 writer.add_image("overview", pixels, int(seen), dataformats="HWC")
         plain = (int, float, str, bool)
         settings = {k: v for k, v in settings_of(run).items() if isinstance(v, plain)}

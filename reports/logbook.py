@@ -1,10 +1,10 @@
 """The ResConv logbook's eight tables run again: results, rank correlations, differences.
 
-RUNS are folders of finished runs; each run is put beside the published rows of its settings.
-Writes ``<table>-<images>.csv`` and ``tables.md``, both rankings side by side, into --out and prints
-a summary.
+Each finished run is put beside the published rows of its settings: it is added to the files
+``<table>-<images>.csv`` in --out. Of all rows in them ``tables.md``, both rankings side by side, is
+written anew, and a summary printed.
 
-    python -m reports.logbook runs/logbook-12800
+    python -m reports.logbook runs/logbook-12800 --out logbook
 """
 
 import math
@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import click
@@ -21,7 +22,7 @@ from common.errors import InputError
 from common.files import csv_text, write_output
 from experiment.settings import stored_values
 from reports.published import KEYS, net_of, resconv_tables
-from tracking.record import FolderRun, is_run_folder, read_run_folders
+from tracking.record import FolderRun, csv_rows, is_run_folder, read_run_folders
 
 CLOSE = 0.05  # of the published value
 Runs = dict[tuple[Any, ...], list[FolderRun]]  # by net
@@ -40,34 +41,47 @@ def correlation(ours: list[float], theirs: list[float]) -> str:
     return f"{rho:.2f} ({low:.2f} to {high:.2f})"
 
 
-def table_rows(runs: Runs, table: str) -> list[dict[str, Any]]:
-    """One row a run of ``table``: settings, every metric, cost, versions; best first."""
+def table_rows(runs: Runs, table: str) -> list[dict[str, str]]:
+    """One row a run of ``table``: settings, every metric, cost, versions; as text."""
     rows = []
     for key, loss in resconv_tables()[table].items():
         for run in runs.get(key, []):
             environment = run.config["environment"]
-            rows.append(
-                {name: run.config[name] for name in (*KEYS, "seed")}
-                | {"published val/l1": loss}
-                | {k: round(v, 6) for k, v in run.last.items() if k.startswith("val/")}
-                | {k: run.summary[k] for k in ("parameters", "images_seen", "training_seconds")}
-                | {k: environment[k] for k in ("device_name", "precision", "torch", "commit")}
-            )
-    return sorted(rows, key=lambda row: row["val/l1"])
+            row = {name: run.config[name] for name in (*KEYS, "seed")}
+            row |= {"val_images": run.dataset["val"], "published val/l1": loss}
+            row |= {k: round(v, 6) for k, v in run.last.items() if k.startswith("val/")}
+            row |= {k: run.summary[k] for k in ("parameters", "images_seen", "training_seconds")}
+            row |= {k: environment[k] for k in ("device_name", "precision", "torch", "commit")}
+            rows.append({name: str(value) for name, value in row.items()})
+    return rows
 
 
-def means(rows: list[dict[str, Any]]) -> dict[float, float]:
-    """The loss here, mean over seeds, by the published loss, which tells a table's rows apart."""
-    losses: dict[float, list[float]] = defaultdict(list)
+def merge(file: Path, rows: list[dict[str, str]]) -> None:
+    """Add those of ``rows`` that ``file`` does not hold yet; best first."""
+    known = csv_rows(file)
+    rows = known + [row for row in rows if row not in known]
+    if rows != known:
+        write_output(file, csv_text(sorted(rows, key=lambda row: float(row["val/l1"]))))
+
+
+def means(rows: list[dict[str, str]]) -> dict[float, float]:
+    """The loss here by the published loss, which tells a table's rows apart.
+
+    The mean over seeds; runs of one seed count as one, by their mean.
+    """
+    losses: dict[float, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        losses[row["published val/l1"]].append(row["val/l1"])
-    return {published: sum(seeds) / len(seeds) for published, seeds in losses.items()}
+        losses[float(row["published val/l1"])][row["seed"]].append(float(row["val/l1"]))
+    return {
+        published: fmean(fmean(repeats) for repeats in seeds.values())
+        for published, seeds in losses.items()
+    }
 
 
-def ranking(rows: list[dict[str, Any]]) -> list[str]:
+def ranking(rows: list[dict[str, str]]) -> list[str]:
     """Markdown: what differs between the rows, both losses and both places, ours best first."""
     columns = [k for k in KEYS if len({row[k] for row in rows}) > 1]
-    row_of = {row["published val/l1"]: row for row in rows}
+    row_of = {float(row["published val/l1"]): row for row in rows}
     ours = means(rows)
     place = {loss: number for number, loss in enumerate(sorted(ours), 1)}
     heads = [*columns, "published", "place", "here", "place", "difference"]
@@ -82,13 +96,39 @@ def _line(cells: Sequence[object]) -> str:
     return f"| {' | '.join(map(str, cells))} |"
 
 
+def summary_and_page(folder: Path) -> tuple[list[str], list[str]]:
+    """Of the CSV files in ``folder``, in Markdown: a line a file, and every ranking."""
+    lines = ["| table | images | rows | rank correlation | within 5 % |", "|" + " --- |" * 5]
+    page = ["# The logbook's tables, published and here", ""]
+    found = [(file.stem.rpartition("-"), csv_rows(file)) for file in folder.glob("*-*.csv")]
+    for budget in sorted({int(images) for (_, _, images), _ in found if images.isdigit()}):
+        by_table = {table: rows for (table, _, images), rows in found if images == str(budget)}
+        for table, published in resconv_tables().items():
+            if rows := by_table.get(table):
+                losses = means(rows)
+                close = sum(abs(here / loss - 1) <= CLOSE for loss, here in losses.items())
+                rho = correlation(list(losses.values()), list(losses))
+                number = f"{len(losses)} of {len(published)}"
+                lines.append(_line([table, f"{budget:,}", number, rho, close]))
+                page += [f"## {table}, {budget:,} images", "", *ranking(rows), ""]
+    return lines, page
+
+
 @click.command()
-@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument(
+    "folders",
+    nargs=-1,
+    required=True,
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+)
 @click.option("--out", type=click.Path(path_type=Path), default="results/logbook",
-              show_default=True, help="Folder for the CSV files.")  # fmt: skip
+              show_default=True, help="Folder of the CSV files.")  # fmt: skip
 def main(folders: tuple[Path, ...], out: Path) -> None:
     """Put the finished ResConv runs in FOLDERS beside the logbook's tables."""
-    paths = [p for folder in folders for p in sorted(folder.iterdir()) if is_run_folder(p)]
+    paths = [
+        path for folder in folders for path in (folder, *sorted(folder.iterdir()))
+        if is_run_folder(path)
+    ]  # fmt: skip
     budgets: dict[int, Runs] = defaultdict(lambda: defaultdict(list))
     for run in read_run_folders(paths):
         ours = run.command == "resconv" and run.dataset.get("name") == "fashion-mnist"
@@ -99,17 +139,10 @@ def main(folders: tuple[Path, ...], out: Path) -> None:
         raise InputError(
             f"{folders[0]}: no finished run of resconv on Fashion-MNIST, for example runs/logbook"
         )
-    page = ["# The logbook's tables, published and here", ""]
-    lines = ["| table | images | rows | rank correlation | within 5 % |", "|" + " --- |" * 5]
-    for (images, runs), table in product(sorted(budgets.items()), resconv_tables()):
+    for (images, runs), table in product(budgets.items(), resconv_tables()):
         if rows := table_rows(runs, table):
-            write_output(out / f"{table}-{images}.csv", csv_text(rows))
-            page += [f"## {table}, {images:,} images", "", *ranking(rows), ""]
-            losses = means(rows)
-            close = sum(abs(here / loss - 1) <= CLOSE for loss, here in losses.items())
-            found = correlation(list(losses.values()), list(losses))
-            number = f"{len(losses)} of {len(resconv_tables()[table])}"
-            lines.append(_line([table, f"{images:,}", number, found, close]))
+            merge(out / f"{table}-{images}.csv", rows)
+    lines, page = summary_and_page(out)
     write_output(out / "tables.md", "\n".join(page))
     click.echo("\n".join(lines))
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from experiment.settings import objective_of
-from reports.published import BUDGET, other_training, rows_of
+from reports.published import BUDGET, net_of, other_training, rows_of
 from reports.settings_of import settings_of
 from reports.statistics import RULE, seed_spread
 from reports.table import Row, Table
@@ -50,6 +50,10 @@ def notes_of(table: Table, sweep: str | None, repeats: int) -> list[str]:
     if len(budgets) > 1:
         shown = " and ".join(f"{n:,}" for n in sorted(b or 0 for b in budgets))
         notes.append(f"Trained on different numbers of images ({shown}): no fair ranking.")
+    counts = {row.settings.get("val_images") for row in table.rows}
+    if len(counts) > 1:
+        shown = " and ".join("all" if n is None else f"{n:,}" for n in sorted(counts, key=str))
+        notes.append(f"Validated on different numbers of images ({shown}): no fair ranking.")
     if repeats:
         notes.append(f"Left out: {repeats} older runs of a setting and seed that was run again.")
     return notes + _published_notes(table, sweep)
@@ -65,7 +69,7 @@ def _about_seeds(table: Table) -> str:
     if "differs" in table.columns:
         return RULE
     if any(row.values["runs"] > len(row.runs) for row in table.rows):
-        return "The file has means: what the spread between seeds explains is not told here."
+        return "The file has means alone, which no test for differences can be made of."
     known = seed_spread([row.by_seed(table.metric) for row in table.rows])
     return (
         "The best setting or all others have one seed: whether a difference from the best is "
@@ -112,7 +116,7 @@ def _published_notes(table: Table, sweep: str | None) -> list[str]:
             "difference is our validation accuracy minus it, test difference our test accuracy."
         ]
     notes = ["Published: the logbook's value, one run each; difference is ours minus published."]
-    matched = sum(row.values["published"] is not None for row in table.rows)
+    matched = len({net_of(r.settings) for r in table.rows if r.values["published"] is not None})
     if matched < rows_of(sweep):
         notes.append(f"{matched} of the logbook's {rows_of(sweep)} rows have a finished run here.")
     return notes + _unlike_the_logbook([row for row in table.rows if row.values["published"]])

@@ -9,6 +9,7 @@ from textwrap import fill
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from common.errors import InputError
+from common.files import write_output
 from reports.formats import digits
 from reports.table import Table
 from tracking.record import DemoPicture, RunRecord
@@ -38,8 +39,7 @@ def save_sheets(tables: Sequence[Table], folder: Path) -> list[Path]:
         if sheet := _sheet(table):
             paths.append(folder / f"{slug(table.name)}.png")
             try:
-                folder.mkdir(parents=True, exist_ok=True)
-                sheet.save(paths[-1])
+                write_output(paths[-1], lambda file, sheet=sheet: sheet.save(file, "PNG"))
             except OSError as error:
                 raise InputError(f"{folder}: pictures cannot be written ({error})") from None
     if not paths:

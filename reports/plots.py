@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from html import unescape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.errors import InputError
+from common.files import write_output
 from reports.figures import COSTS, OTHERS, figures_of, short
 from reports.pictures import slug
 from reports.table import Table
@@ -28,14 +30,14 @@ def save_plots(tables: Sequence[Table], folder: Path) -> list[Path]:
     """
     paths = []
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for table in tables:
             figures = figures_of(table)
             for key in (f"curves {table.metric}", *COSTS):
                 if figure := figures.get(key):
                     name = key.partition(" ")[0].replace("_", "-")
                     paths.append(folder / f"{slug(table.name)}-{name}.png")
-                    _drawn(figure, table.name).savefig(paths[-1], dpi=150, bbox_inches="tight")
+                    drawing = _drawn(figure, table.name)
+                    write_output(paths[-1], partial(drawing.savefig, dpi=150, bbox_inches="tight"))
     except OSError as error:
         raise InputError(f"{folder}: plots cannot be written ({error.strerror})") from None
     return paths

@@ -26,7 +26,7 @@ def select(
 ) -> list[Table]:
     """The tables with the chosen columns and rows; rows keep their place and statistics.
 
-    ``sort`` is a column (``-column`` for falling), ``columns`` replaces the default ones.
+    ``sort`` is a column (``-column``: largest first), ``columns`` replaces the default ones.
     Raises ``InputError`` for an unknown column or baseline, and where no row is left.
     """
     if baseline:
@@ -51,7 +51,10 @@ def _compare_with_baseline(tables: Sequence[Table], baseline: str) -> None:
     """Add the metric's difference in per cent from the row that holds the run ``baseline``."""
     for table in tables:
         rows = [r for r in table.rows if any(baseline in (run.id, run.name) for run in r.runs)]
-        if rows and (reference := rows[0].values[table.metric].mean):
+        if rows:
+            reference = rows[0].values[table.metric].mean
+            if not reference:
+                raise InputError(f"--baseline {baseline}: its {table.metric} is 0; give another")
             for row in table.rows:
                 row.values["from_baseline"] = 100 * (row.values[table.metric].mean / reference - 1)
             table.columns.insert(table.columns.index(table.metric) + 1, "from_baseline")

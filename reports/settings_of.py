@@ -66,10 +66,12 @@ def varying(settings: Sequence[dict[str, Any]], command: str) -> list[str]:
     """The names of the settings that differ between these experiments."""
     known = dict.fromkeys(name for each in settings for name in each)
     names = [name for name in known if len({str(s.get(name)) for s in settings}) > 1]
+    names.sort(key=lambda name: name != "command")  # first: the first is never left out
     explained = {"data", "size", "train_images", "val_images"} & set(names)
     if "checksum" in names and explained:
         names.remove("checksum")
-    return names or list(_DEFAULT_LABELS.get(command, ("seed",)))
+    labels = [name for name in _DEFAULT_LABELS.get(command, ()) if name in known]
+    return names or labels or ["command"]
 
 
 def namesakes(settings: Sequence[dict[str, Any]]) -> set[str]:

@@ -71,8 +71,11 @@ class Study:
     def _recorded_points(self) -> list[Point]:
         """Random points, which are recorded when drawn and never drawn again."""
         key = f"draws {self.sweep.space_hash}"
-        drawn = self.storage.get_study_user_attrs(self.study_id).get(key)
-        if drawn is None:  # commit 73bab81 recorded them with each claim only
+        attrs = self.storage.get_study_user_attrs(self.study_id)
+        drawn = attrs.get(key)
+        if drawn is None and any(name.startswith("draws ") for name in attrs):
+            drawn = []  # the ranges were changed
+        elif drawn is None:  # commit 73bab81 recorded them with each claim only
             trials = sorted(self.all_trials(), key=lambda trial: trial.number)
             drawn = [claim_of(t)["args"] for t in trials if "args" in claim_of(t)]
         rows = extend_random(self.sweep, drawn)
@@ -232,7 +235,7 @@ def _open_study(storage: Any, where: str, sweep: Sweep) -> int:
         elif known[key] != value:
             raise InputError(
                 f"--study {where}: belongs to another sweep {sweep.name} (its {key} differs); "
-                "give another"
+                "give another, or change the file's name:"
             )
     return study_id
 

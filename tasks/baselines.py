@@ -85,8 +85,9 @@ class Baseline(nn.Module):
             yield float((self(inputs) - targets).abs().mean()), {"ridge": strength}
 
     def _knn_errors(self, inputs: Tensor, targets: Tensor) -> Iterator[tuple[float, dict]]:
-        most = min(max(NEIGHBOURS), len(self.train_pixels))
-        ks = [self.k] if self.k else [n for n in NEIGHBOURS if n <= most]
+        images = len(self.train_pixels)
+        ks = [self.k] if self.k else [n for n in NEIGHBOURS if n <= images]
+        most = min(max(ks), images)
         combines = [self.combine] if self.combine else ["median", "mean", "weighted"]
         for distance in [self.distance] if self.distance else ["l2", "l1"]:
             groups = [

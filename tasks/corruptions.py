@@ -1,9 +1,7 @@
 """Corruptions: damage done to images, with the mask of what was changed.
 
-A corruption has three methods. ``sample(generator, n)`` gives one random value an image for an
-epoch of training; ``fixed(n)`` the values of validation, which are the same in every run; and the
-call damages a batch. All work on the images' own device. To add one, write its class here (deriving
-from ``Corruption`` gives ``sample`` and ``fixed``) and its line in ``tasks.registry``.
+To add one, derive a class from ``Corruption`` here, with ``__call__``, which damages a batch, and
+``describe``, and write its line in ``tasks.registry``. All work on the images' own device.
 """
 
 import math

@@ -1,6 +1,6 @@
 """Metrics: what validation and test measure, with direction and format. Imports no torch.
 
-To add a metric, write a function of (outputs, targets, mask) and add its line to the task's tuple.
+To add a metric, write a function of (outputs, targets, mask) and add its line to the task's list.
 The function gives, for each image, a sum and the number of terms in it, both [n]: a metric over a
 data set is the ratio of the two totals, so that parts of images count by their size.
 """

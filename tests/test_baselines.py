@@ -92,6 +92,14 @@ def test_settings_are_chosen_on_held_out_training_images_only(capfd):
     assert len(baseline.train_pixels) == 50  # afterwards they are neighbours like the others
 
 
+def test_more_than_32_neighbours_are_judged_by_all_of_them():
+    inputs, targets = damaged(images(8, seed=1))
+    knn = fitted("knn", k=50, distance="l2", combine="mean")
+    [(error, _)] = knn._knn_errors(inputs, targets)
+    mean = (fitted("mean")(inputs) - targets).abs().mean()
+    assert error == pytest.approx(float(mean), rel=1e-5)
+
+
 def test_a_baseline_killed_at_its_end_is_resumed(cli, tmp_path):
     options = {
         "method": "mean", "data": "garments", "train_images": 60, "val_images": 20,

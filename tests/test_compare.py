@@ -160,6 +160,11 @@ def test_groups_join_all_runs_that_share_a_setting(tmp_path, capsys) -> None:
     assert "--group-by layer: no run has it. Did you mean 'layers'?" in refused(
         tmp_path, "--group-by", "layer"
     )
+    for number, lr in enumerate((3e-4, 0.1)):
+        fake_run(tmp_path / "sweep", f"p{number}", 0.05, sweep="activation", act="gelu", lr=lr)
+    assert len(table_of(capsys, tmp_path / "sweep")[0]["rows"]) == 2
+    (table,) = table_of(capsys, tmp_path / "sweep", "--group-by", "act")
+    assert (table["rows"][0]["joined"], table["rows"][0].get("published")) == (2, None)
 
 
 def test_nets_trained_on_the_composite_are_ranked_by_it_and_have_no_published_value(
@@ -233,6 +238,7 @@ def test_a_published_value_stands_only_beside_its_own_setting(tmp_path, capsys) 
         fake_run(tmp_path / "r", f"r{number}", 0.05 + number / 1000, sweep=sweep, **(net | other))
     fake_run(tmp_path / "r", "lr", 0.09, sweep="layers-32", lr=0.01, optimizer="sgd", **net)
     table, padded = table_of(capsys, tmp_path / "r")
+    assert "1 of the logbook's 12 rows have a finished run here." in table["notes"]
     published = [row["published"] for row in table["rows"]]
     assert published == [0.054141, None, None, None, 0.054141]
     assert "published" not in padded["rows"][0]

@@ -44,6 +44,28 @@ def test_a_row_a_run_joins_seeds_and_ranks_by_a_named_column(tmp_path: Path, cap
         report.main([str(file), "--html", "x.html"], standalone_mode=False)
 
 
+def test_nets_trained_on_the_composite_are_ranked_by_it(tmp_path: Path, capsys) -> None:
+    file = tmp_path / "nets.csv"
+    file.write_text(
+        "command,composite,seed,val/l1,val/l1_composite\n"
+        "unet,True,0,0.14,0.035\nvit,True,0,0.08,0.039\n"
+    )
+    (table,) = table_of(capsys, file)
+    assert [(r["command"], r["val/l1_composite"]) for r in table["rows"]] == [
+        ("unet", 0.035), ("vit", 0.039),
+    ]  # fmt: skip
+
+
+def test_repeats_of_a_seed_have_rows_of_their_own(tmp_path: Path, capsys) -> None:
+    file = tmp_path / "runs.csv"
+    file.write_text("\ufeffval/l1,act,seed\n0.2,relu,0\n0.3,relu,0\n0.4,gelu,0\n")
+    (table,) = table_of(capsys, file)
+    assert [(r["act"], r["val/l1"], r["run"]) for r in table["rows"]] == [
+        ("relu", 0.2, "runs:2"), ("relu", 0.3, "runs:3"), ("gelu", 0.4, "runs:4"),
+    ]  # fmt: skip
+    assert "older runs" not in str(table["notes"])
+
+
 def test_runs_of_other_commits_are_pooled(tmp_path: Path, capsys) -> None:
     file = tmp_path / "runs.csv"
     file.write_text(

@@ -38,17 +38,27 @@ def worst(outputs, targets, mask):
     per_image = (outputs - targets).abs().flatten(1).amax(1)
     return per_image, per_image.new_ones(len(per_image))
 
-RESTORATION.append(Metric("worst", "minimize", ".4f", worst, "largest error"))
+RESTORATION += [
+METRIC
+]
 DATA_SETS["noise"] = "added:load"
 """
 
 
+def blocks_of_the_document() -> list[str]:
+    text = (ROOT / "docs" / "extending.md").read_text("utf-8")
+    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+
+
+def metric_of_the_document() -> str:
+    [block] = [block for block in blocks_of_the_document() if block.startswith("def worst(")]
+    [line] = [line for line in block.splitlines() if line.startswith("    Metric(")]
+    return line
+
+
 def classes_of_the_document() -> str:
     """The net and the corruption as docs/extending.md shows them, and its data set."""
-    blocks = re.findall(
-        r"```python\n(.*?)```", (ROOT / "docs" / "extending.md").read_text("utf-8"), re.DOTALL
-    )
-    kept = [block for block in blocks if block.startswith(("class ", "def load("))]
+    kept = [b for b in blocks_of_the_document() if b.startswith(("class ", "def load("))]
     assert len(kept) == 3
     kept[2] = kept[2].split('\n    "noise"')[0]
     return (
@@ -65,7 +75,7 @@ def extended(tmp_path: Path):
     The commands share a process; the sweep's worker has one of its own.
     """
     (tmp_path / "added.py").write_text(classes_of_the_document())
-    (tmp_path / "sitecustomize.py").write_text(ENTRIES)
+    (tmp_path / "sitecustomize.py").write_text(ENTRIES.replace("METRIC", metric_of_the_document()))
     path = os.pathsep.join([str(tmp_path), str(ROOT)])
 
     def call(*commands: tuple[object, ...]) -> list[str]:

@@ -158,7 +158,7 @@ def a_run() -> tuple[dict[str, Any], dict[str, Any]]:
 def use(record: RunRecord) -> None:
     """Read all that reports read of a run."""
     assert isinstance(record.project, str) and record.day == record.order[:10]
-    for values in (record.settings, record.dataset, record.last, record.best, record.costs):
+    for values in (record.dataset, record.last, record.best):
         assert isinstance(values, Mapping)
 
 

@@ -13,7 +13,9 @@ from PIL import Image
 
 from inference import restore
 from inference.restore import load_restorer
-from tests.conftest import ROOT, TINY_OPTIONS
+from tests.conftest import ROOT, TINY_OPTIONS, run_folder
+
+DISABLED = ["--mode", "disabled"]
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +60,31 @@ def test_a_large_image_is_computed_in_tiles_without_a_seam(trained, monkeypatch)
     whole = restorer(images)
     monkeypatch.setattr(restore, "TILE", 16)
     assert torch.allclose(restorer(images), whole, atol=1e-6)
+
+
+def test_tiles_begin_where_the_patches_of_a_net_do(cli, monkeypatch):
+    small = ["--layers", 2, "--width", 8, "--kernel", 3, "--data", "garments", "--images", 64]
+    outcome = cli("convnext", *small, "--train-images", 64, "--val-images", 20, *DISABLED)
+    assert outcome.code == 0, outcome.err
+    restorer = load_restorer(run_folder(outcome), "cpu")
+    images = torch.randint(256, (1, 1, 70, 45), dtype=torch.uint8)
+    whole = restorer(images)
+    monkeypatch.setattr(restore, "TILE", 16)
+    assert restorer.halo == 6, "5 pixels, to whole patches of 2"
+    assert torch.allclose(restorer(images), whole, atol=1e-6)
+
+
+def test_a_run_is_named_by_its_id_and_a_baseline_has_no_net(cli, tmp_path):
+    pixels = picture(tmp_path / "x.png", 28, 28)
+    assert pixels.shape == (28, 28)
+    small = ["--data", "garments", "--train-images", 64, "--val-images", 20, *DISABLED]
+    run = run_folder(cli("resconv", "--layers", 2, "--ch", 4, "--images", 64, *small))
+    assert cli("restore", run.name[-8:], tmp_path / "x.png").code == 0
+    fitted = run_folder(cli("baseline", "--method", "mean", *small))
+    for command in (["restore", fitted, tmp_path / "x.png"],
+                    ["export", fitted, "--to", "hub-folder", tmp_path / "hub"]):  # fmt: skip
+        outcome = cli(*command)
+        assert outcome.code == 2 and "a baseline has no trained net" in outcome.err
 
 
 def test_folders_colours_and_files_that_are_no_images(trained, cli, tmp_path):

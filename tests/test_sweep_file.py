@@ -83,6 +83,9 @@ def test_a_higher_run_cap_adds_to_the_draws_and_a_lower_one_forgets_none():
         attributes = study.storage.get_study_user_attrs(study.study_id)
         [record] = [value for key, value in attributes.items() if key.startswith("draws ")]
         assert len(record) == 5
+    study = Study("random.journal", sweep_of(text.replace("max: 2000000000", "max: 100")))
+    assert len(study.points) == 40, "other ranges are drawn from anew"
+    assert all(point.args["seed"] <= 100 for point in study.points)
 
 
 def test_a_wide_range_takes_no_memory():

@@ -20,11 +20,8 @@ def test_a_run_folder_of_73bab81_is_read_whole():
     assert (run.id, run.name, run.command, run.state, run.reason, run.url) == (
         "k8u5scx7", "legacy-resconv", "resconv", "finished", None, None,
     )  # fmt: skip
-    assert run.costs == {
-        "parameters": 375, "receptive_field": 9, "multiply_adds": 282240, "seconds": 1.903,
-        "images_per_second": 1897.5,
-    }  # fmt: skip
-    assert run.settings["lr"] == 3e-4 and "dataset" not in run.settings
+    assert (run.summary["parameters"], run.summary["receptive_field"]) == (375, 9)
+    assert run.config["lr"] == 3e-4
     assert run.dataset["name"] == "garments"
     assert run.best["images_seen"] == 160 and run.last["val/l1"] == run.best["val/l1"]
     assert run.curve("val/l1") == [

@@ -93,6 +93,8 @@ LINES = [
     ("--version", "No such option"),
     # options of the training commands
     ("resconv --layers 0", "from 1 to 200"),
+    ("convnext --kernel 1 --conv select --rank 2", "--rank 2: must be at most 1"),
+    ("bench conv --rank 10", "1<=x<=9"),
     ("resconv --layers 2.5", "whole number"),
     ("resconv --layers", "requires an argument"),
     ("resconv extra", "unexpected extra argument"),

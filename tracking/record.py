@@ -14,7 +14,6 @@ from tracking.folder import read_config, read_summary, recorded_time
 PICTURE_KINDS = ("input", "output", "target", "error")
 Source = TypeVar("Source")
 Run = TypeVar("Run")
-COSTS = ("parameters", "receptive_field", "multiply_adds", "seconds", "images_per_second")
 
 
 @dataclass(frozen=True)
@@ -78,11 +77,6 @@ class RunRecord:
         return self.summary.get("reason")
 
     @property
-    def settings(self) -> dict[str, Any]:
-        """The run's options by flat name."""
-        return {k: v for k, v in self.config.items() if not isinstance(v, Mapping)}
-
-    @property
     def dataset(self) -> Mapping[str, Any]:
         return self.config.get("dataset") or {}
 
@@ -95,11 +89,6 @@ class RunRecord:
     def best(self) -> Mapping[str, float]:
         """The metrics of the best validation."""
         return self.summary.get("best") or {}
-
-    @property
-    def costs(self) -> dict[str, float]:
-        """Parameters, receptive field, multiply-adds, seconds and speed, where known."""
-        return {k: self.summary[k] for k in COSTS if self.summary.get(k) is not None}
 
     @property
     def day(self) -> str:
