@@ -149,6 +149,8 @@ class ProgressDisplay:
         for status in bad:
             if "reason" in status.attrs:
                 self.print(f"  {status.state}: {self.name(status)}: {status.attrs['reason']}")
+        if any(status.state == "failed" for status in bad):
+            self.print("Give the same command with --retry-failed to run the failed points again.")
         return 1 if bad else 0
 
     def _table(self) -> Group:
