@@ -216,30 +216,30 @@ def _online(options: SweepOptions, definition: Any) -> int:
     if connection.entity:
         place.setdefault("entity", connection.entity)
     if options.join:
-        server = OnlineSweep.join(options.join, definition)
+        online = OnlineSweep.join(options.join, definition)
         if options.dry_run:
-            return _print_commands(server.sweep)
+            return _print_commands(online.sweep)
         if not options.status:
-            server.sweep.check_data(ROOT)
+            online.sweep.check_data(ROOT)
     else:
-        server = None if options.new else known_sweep(definition)
-        if server is None and not options.status:
-            server = OnlineSweep.create(definition, place)
-            remember(server)
-    if server is None:
+        online = None if options.new else known_sweep(definition)
+        if online is None and not options.status:
+            online = OnlineSweep.create(definition, place)
+            remember(online)
+    if online is None:
         raise InputError(f"{definition.name} has not been started on W&B's server from here")
     if options.status:
-        return _print_status(options, server.sweep, server.statuses)
+        return _print_status(options, online.sweep, online.statuses)
     children = Children(
-        options.jobs or len(gpus) or 1, gpus, Path("studies") / f"{server.sweep.file_name}-logs",
+        options.jobs or len(gpus) or 1, gpus, Path("studies") / f"{online.sweep.file_name}-logs",
         kind="agent",
     )  # fmt: skip
-    about = {"name": server.sweep.name, "file": str(server.sweep.file)}
-    labels = _labels(options, server.sweep) | {"run_group": server.sweep.config.get("group")}
+    about = {"name": online.sweep.name, "file": str(online.sweep.file)}
+    labels = _labels(options, online.sweep) | {"run_group": online.sweep.config.get("group")}
     # What agents pass on to their runs.
     env = {f"WANDB_{key.upper()}": value for key, value in labels.items() if value}
     env["CONVTUNE_SWEEP"] = json.dumps(about)
-    return run_online(server, children, env=env, **_run_options(options))
+    return run_online(online, children, env=env, **_run_options(options))
 
 
 def _print_status(options: SweepOptions, definition: Any, read: Any) -> int:

@@ -35,7 +35,7 @@ def restore(
     """Restore each IMAGE (a file of any size, or a folder) with the net in CHECKPOINT.
 
     CHECKPOINT is a .pt file, a run folder or the id of one in runs. The result is a PNG of the same
-    size called NAME-restored.png. With --erase or --mask, the other pixels are copied from the image.
+    size called NAME-restored.png. With --erase or --mask the other pixels are those of the image.
 
     Example: python train.py restore runs/NAME-ID photo.png --erase right
     """

@@ -57,15 +57,15 @@ def default_name(settings: Settings) -> str:
     The command, the options that its net always shows, then every option of the identity
     that is not the command's default. A name that would be too long ends in the identity.
     """
-    named, values = type(settings.net).named, settings.flat()
-    if values.get("conv") == "select" and "conv" not in named:
-        named = named | {"conv": ""}
+    prefixes, values = type(settings.net).name_prefixes, settings.flat()
+    if values.get("conv") == "select" and "conv" not in prefixes:
+        prefixes = prefixes | {"conv": ""}
     parts = [settings.command]
-    for name, prefix in named.items():
+    for name, prefix in prefixes.items():
         rank = values["rank"] if name == "conv" and values[name] == "select" else ""
         parts.append(f"{prefix}{values[name]}{rank}")
     for name, o in options_of(settings.command).items():
-        shown = name in named or name in ("data", "conv", "rank") or not o.identity
+        shown = name in prefixes or name in ("data", "conv", "rank") or not o.identity
         if not shown and values[name] != o.default:
             parts.append(f"{name.replace('_', '')}{values[name]}")
     text = "-".join(parts).replace(":", "-").replace(",", "_").lower()

@@ -49,8 +49,8 @@ class ResumedRun:
         Without a checkpoint, if its settings are not those of its identity.
         """
         if saved is None:
-            named = self.config.get("identity")
-            same = named in (None, identity(Settings.of_run(self.config)))
+            recorded = self.config.get("identity")
+            same = recorded in (None, identity(Settings.of_run(self.config)))
             changed = [] if same else ["identity"]
         else:
             now, then = (json.loads(json_text(config)) for config in (self.config, saved))

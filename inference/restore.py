@@ -77,10 +77,11 @@ class Restorer:
         return whole / total
 
 
-Part = tuple[slice, Tensor]  # of one axis: what is computed at once, and the weight of each result
+# Of one axis: what is computed at once, and the weight of each result.
+Window = tuple[slice, Tensor]
 
 
-def _tiles(size: int, halo: int) -> list[Part]:
+def _tiles(size: int, halo: int) -> list[Window]:
     """Tiles with all that they depend on; results in the halo do not count."""
     parts = []
     for start in range(0, size, TILE):
@@ -91,7 +92,7 @@ def _tiles(size: int, halo: int) -> list[Part]:
     return parts
 
 
-def _windows(size: int, window: int) -> list[Part]:
+def _windows(size: int, window: int) -> list[Window]:
     """Windows that overlap by half; the weight falls from the middle of each to its ends."""
     if size <= window:
         return [(slice(size), torch.ones(size))]

@@ -13,7 +13,7 @@ class NetSettings(OptionGroup):
     """Base of the nets' options."""
 
     section: ClassVar[str] = "Model"
-    named: ClassVar[dict[str, str]] = {}  # options always shown in a run's name: field -> prefix
+    name_prefixes: ClassVar[dict[str, str]] = {}  # of the options always in a run's name
 
     def arguments(self) -> dict[str, Any]:
         return asdict(self)

@@ -38,7 +38,7 @@ class ResConvSettings(NetSettings):
     Example: python train.py resconv --layers 11 --ks 3:9
     """
 
-    named: ClassVar[dict[str, str]] = {"layers": "l", "ks": "k", "ch": "c"}
+    name_prefixes: ClassVar[dict[str, str]] = {"layers": "l", "ks": "k", "ch": "c"}
 
     layers: int = option(11, Integer(1, 200), "Encoder layers; the decoder mirrors them.")
     ks: int | str = option(
@@ -139,7 +139,7 @@ class UNetSettings(NetSettings):
     Example: python train.py unet --data fashion-mnist --images 60000
     """
 
-    named: ClassVar[dict[str, str]] = {"width": "w"}
+    name_prefixes: ClassVar[dict[str, str]] = {"width": "w"}
 
     width: int = option(32, Integer(2, 512), _WIDTH_HELP)
     conv: str = option("full", _CONV, _CONV_HELP)
@@ -157,7 +157,7 @@ class REDNetSettings(NetSettings):
     Example: python train.py rednet --layers 10
     """
 
-    named: ClassVar[dict[str, str]] = {"layers": "l", "width": "w"}
+    name_prefixes: ClassVar[dict[str, str]] = {"layers": "l", "width": "w"}
 
     # Version 2: initialised for ReLU; 20 layers of version 1 passed nothing on.
     layers: int = option(10, Integer(1, 100), "Convs; as many deconvs mirror them.", version=2)
@@ -172,7 +172,7 @@ class ConvNeXtSettings(NetSettings):
     Example: python train.py convnext --kernel 9
     """
 
-    named: ClassVar[dict[str, str]] = {"layers": "l", "width": "w", "kernel": "k"}
+    name_prefixes: ClassVar[dict[str, str]] = {"layers": "l", "width": "w", "kernel": "k"}
 
     layers: int = option(8, Integer(1, 100), "Blocks.")
     width: int = option(96, Integer(1, 1024), "Channels.")
@@ -197,7 +197,7 @@ class NAFNetSettings(NetSettings):
     Example: python train.py nafnet --width 32
     """
 
-    named: ClassVar[dict[str, str]] = {"width": "w", "blocks": "b"}
+    name_prefixes: ClassVar[dict[str, str]] = {"width": "w", "blocks": "b"}
 
     width: int = option(32, Integer(1, 512), _WIDTH_HELP)
     blocks: int = option(2, Integer(1, 20), "Blocks at each of the five stages.")
@@ -211,7 +211,7 @@ class FourierSettings(NetSettings):
     Example: python train.py fourier --layers 6
     """
 
-    named: ClassVar[dict[str, str]] = {"layers": "l", "width": "w"}
+    name_prefixes: ClassVar[dict[str, str]] = {"layers": "l", "width": "w"}
 
     layers: int = option(6, Integer(1, 100), "Blocks.")
     width: int = option(64, Integer(2, 1024), "Channels.")
@@ -225,7 +225,7 @@ class ViTSettings(NetSettings):
     Example: python train.py vit --patch 4
     """
 
-    named: ClassVar[dict[str, str]] = {"layers": "l", "width": "w", "patch": "p"}
+    name_prefixes: ClassVar[dict[str, str]] = {"layers": "l", "width": "w", "patch": "p"}
 
     layers: int = option(6, Integer(1, 100), "Transformer layers.")
     width: int = option(96, Integer(8, 2048, step=8), "Channels of a token, a multiple of 8.")
@@ -240,7 +240,7 @@ class MLPSettings(NetSettings):
     Example: python train.py mlp --width 256
     """
 
-    named: ClassVar[dict[str, str]] = {"layers": "l", "width": "w"}
+    name_prefixes: ClassVar[dict[str, str]] = {"layers": "l", "width": "w"}
 
     layers: int = option(2, Integer(1, 20), "Hidden layers.")
     width: int = option(256, Integer(1, 8192), "Units of a hidden layer.")
@@ -256,7 +256,7 @@ class ClassifierSettings(NetSettings):
     Example: python train.py classify --conv select --rank 1
     """
 
-    named: ClassVar[dict[str, str]] = {"model": "", "conv": ""}
+    name_prefixes: ClassVar[dict[str, str]] = {"model": "", "conv": ""}
 
     model: str = option(
         "small",
@@ -280,7 +280,7 @@ class BaselineSettings(NetSettings):
     Example: python train.py baseline --method knn --data fashion-mnist
     """
 
-    named: ClassVar[dict[str, str]] = {"method": ""}
+    name_prefixes: ClassVar[dict[str, str]] = {"method": ""}
 
     method: str = option(
         "knn",

@@ -199,7 +199,7 @@ def _values(row: Row, metric: str, task: str) -> dict[str, Any]:
     values["images_per_second"] = rate.mean if rate else None
     if isinstance(first, CsvRun) and len(row.runs) == 1:
         for key, std in first.spreads.items():
-            values[key] = Spread(first.last[key], std, first.seeds)
+            values[key] = Spread(first.last[key], std)
     values["runs"] = sum(r.seeds if isinstance(r, CsvRun) else 1 for r in row.runs)
     values["names"] = " ".join(run.name for run in row.runs)
     sweeps = {run.sweep for run in row.runs} if metric == METRIC[task] else ()

@@ -101,23 +101,23 @@ def _curves(table: Table, key: str) -> Figure | None:
         if not points:
             continue
         colour, marker = style(rank)
-        named = rank < len(COLOURS)
-        entry = {"showlegend": named} | ({"legendgroup": f"r{n}"} if named else {})
+        in_legend = rank < len(COLOURS)
+        entry = {"showlegend": in_legend} | ({"legendgroup": f"r{n}"} if in_legend else {})
         x, mean, low, high = map(list, zip(*points, strict=True))
         values += mean
         if len(row.runs) > 1:
             bands.append(
                 {"x": x + x[::-1], "y": high + low[::-1], "fill": "toself", "fillcolor": colour,
                  "opacity": 0.2, "line": {"width": 0}, "mode": "lines", "hoverinfo": "skip",
-                 **entry, "showlegend": False, "uid": f"b{n}" if named else f"x{n}"}
+                 **entry, "showlegend": False, "uid": f"b{n}" if in_legend else f"x{n}"}
             )  # fmt: skip
         lines.append(
             {"x": x, "y": mean, "name": text(row.label(table.varying), 40), "uid": f"r{n}",
-             "mode": "lines+markers" if len(x) < (30 if named else 2) else "lines", **entry,
+             "mode": "lines+markers" if len(x) < (30 if in_legend else 2) else "lines", **entry,
              "legendrank": rank,
              "customdata": [[a, b] for a, b in zip(low, high, strict=True)],
-             "line": {"color": colour, "width": 2 if named else 1},
-             "marker": {"size": 6 if named else 3, "symbol": marker, "color": colour},
+             "line": {"color": colour, "width": 2 if in_legend else 1},
+             "marker": {"size": 6 if in_legend else 3, "symbol": marker, "color": colour},
              "hovertemplate": "%{fullData.name}<br>%{x:,} images<br>%{y}"
              + ("<br>%{customdata[0]} to %{customdata[1]}" if len(row.runs) > 1 else "")
              + "<extra></extra>"}

@@ -27,7 +27,6 @@ class Spread:
 
     mean: float
     std: float | None
-    n: int
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ def number(value: Any) -> Any:
 
 def spread(values: Sequence[float]) -> Spread:
     """Mean and sample standard deviation of at least one value."""
-    return Spread(fmean(values), stdev(values) if len(values) > 1 else None, len(values))
+    return Spread(fmean(values), stdev(values) if len(values) > 1 else None)
 
 
 def seed_spread(settings: Sequence[Mapping[Any, float]]) -> float:

@@ -133,14 +133,14 @@ class AgentEngine(Engine):
 
     def __init__(
         self,
-        server: OnlineSweep,
+        online: OnlineSweep,
         display: ProgressDisplay,
         statuses: list[PointStatus],
         env: dict[str, str],
     ) -> None:
         super().__init__()
         self.results(statuses)  # what has ended before is not announced
-        self.server, self.display, self.env = server, display, env
+        self.online, self.display, self.env = online, display, env
         self.queue: list[Command] = []
         self.trouble = ""
 
@@ -151,25 +151,25 @@ class AgentEngine(Engine):
         env = self.env | {"PATH": path, "WANDB_AGENT_DISABLE_FLAPPING": "true",
                           "WANDB_AGENT_MAX_INITIAL_FAILURES": "1000000"}  # fmt: skip
         for index in range(number if count is None else min(number, count)):
-            command = ["-m", "wandb", "agent", self.server.path]
+            command = ["-m", "wandb", "agent", self.online.path]
             if count is not None:
                 command += ["--count", str((count + number - 1 - index) // number)]
             self.queue.append(Command(command, env, is_agent=True))
 
     def add_run(self, status: PointStatus) -> None:
         """Run a point as an agent would: a failed one again, or one unknown to the server."""
-        entity, project, sweep_id = self.server.path.split("/")
+        entity, project, sweep_id = self.online.path.split("/")
         made = hashlib.sha256(f"{sweep_id} {status.point.key}".encode()).hexdigest()[:8]
         env = self.env | {
             "WANDB_ENTITY": entity, "WANDB_PROJECT": project, "WANDB_SWEEP_ID": sweep_id,
             "WANDB_RUN_ID": status.attrs.get("run_id", made),
         }  # fmt: skip
-        command = status.point.arguments(self.server.sweep)
+        command = status.point.arguments(self.online.sweep)
         self.queue.append(Command([str(ROOT / "train.py"), *command], env, point=status.point.key))
 
     def statuses(self) -> list[PointStatus] | None:
         try:
-            found, trouble = self.server.statuses(), ""
+            found, trouble = self.online.statuses(), ""
         except Exception as error:  # any of the client's errors: the next poll may succeed
             found = None
             trouble = f"W&B's server cannot be asked: {type(error).__name__}; the agents go on"
@@ -202,7 +202,7 @@ class AgentEngine(Engine):
 
 
 def run_online(
-    server: OnlineSweep,
+    online: OnlineSweep,
     children: Children,
     env: dict[str, str],
     *,
@@ -214,20 +214,20 @@ def run_online(
 
     ``env`` is added to the environment of every run; exit code and ``limits`` of ``Supervisor``.
     """
-    statuses = server.statuses()
-    display = ProgressDisplay(server.sweep, children.jobs)
-    engine = AgentEngine(server, display, statuses, env)
-    display.print(f"W&B sweep {server.path}: {server.url}")
+    statuses = online.statuses()
+    display = ProgressDisplay(online.sweep, children.jobs)
+    engine = AgentEngine(online, display, statuses, env)
+    display.print(f"W&B sweep {online.path}: {online.url}")
     missing = [status for status in statuses if status.state == "missing"]
-    known = server.sweep.method != "grid" or server.is_of_file
-    extra = [s for s in missing if not known and s.point.key not in server.server_keys]
+    known = online.sweep.method != "grid" or online.is_of_file
+    extra = [s for s in missing if not known and s.point.key not in online.server_keys]
     if len(missing) > len(extra):
         engine.add_agents(min(children.jobs, len(missing) - len(extra)), count)
     if extra:
         display.print(f"{len(extra)} points are not in the server's sweep; this command adds them")
     for status in extra + [s for s in statuses if retry_failed and s.state == "failed"]:
         engine.add_run(status)
-    return Supervisor(engine, children, display, **limits).run(statuses, server.statuses)
+    return Supervisor(engine, children, display, **limits).run(statuses, online.statuses)
 
 
 def known_sweep(sweep: Sweep) -> OnlineSweep | None:

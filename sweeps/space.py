@@ -41,7 +41,7 @@ class Point:
 
     def arguments(self, sweep: Sweep) -> list[str]:
         """The arguments after ``train.py``, exactly as W&B's agent passes them."""
-        named = [] if "command" in self.args else [sweep.task]
+        named = [] if "command" in self.args else [sweep.command]
         return [*named, *(f"--{name}={value}" for name, value in self.args.items())]
 
 
@@ -51,7 +51,6 @@ class Sweep:
 
     file: Path
     name: str
-    header: str
     commands: tuple[str, ...]  # several where the parameter ``command`` has several values
     method: str
     metric: str
@@ -63,7 +62,7 @@ class Sweep:
     skip_invalid: bool = False
 
     @property
-    def task(self) -> str:
+    def command(self) -> str:
         """The commands as one text, for messages and studies."""
         return ",".join(self.commands)
 
@@ -113,7 +112,7 @@ class Sweep:
     def settings(self, args: dict[str, Any]) -> Settings:
         """The settings of the run with ``args``; ``InputError`` where they do not fit."""
         values = self.literals | args
-        return Settings.parse(values.pop("command", self.task), values)
+        return Settings.parse(values.pop("command", self.command), values)
 
     def point(self, args: dict[str, Any]) -> Point:
         """The point with ``args``, which may have a ``problem``."""

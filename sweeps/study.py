@@ -225,7 +225,7 @@ def _open_study(storage: Any, where: str, sweep: Sweep) -> int:
             storage=storage, study_name=sweep.name, direction=sweep.goal, load_if_exists=True
         )
     study_id = storage.get_study_id_from_name(sweep.name)
-    about = {"task": sweep.task, "metric": sweep.metric, "goal": sweep.goal}
+    about = {"task": sweep.command, "metric": sweep.metric, "goal": sweep.goal}
     if sweep.method == "bayes":
         about["parameters"] = json.dumps(sweep.config["parameters"], sort_keys=True)
     known = storage.get_study_user_attrs(study_id)

@@ -50,16 +50,13 @@ def read_sweep(file: Path, skip_invalid: bool = False) -> Sweep:
     command does not have, values it does not take, a grid that never ends and a metric that is
     never logged.
     """
-    config, header = read_yaml(file)
-    return parse_sweep(file, config, header, skip_invalid=skip_invalid)
+    return parse_sweep(file, read_yaml(file)[0], skip_invalid=skip_invalid)
 
 
-def parse_sweep(
-    file: Path, config: dict[str, Any], header: str = "", *, skip_invalid: bool = False
-) -> Sweep:
+def parse_sweep(file: Path, config: dict[str, Any], *, skip_invalid: bool = False) -> Sweep:
     """A sweep from its definition (of ``file``, or of W&B's server); errors of ``read_sweep``."""
     try:
-        sweep = _parse(file, config, header, skip_invalid)
+        sweep = _parse(file, config, skip_invalid)
         _check_cap(sweep)
         _check_early_terminate(sweep)
         _check_values(sweep)
@@ -68,7 +65,7 @@ def parse_sweep(
     return sweep
 
 
-def _parse(file: Path, config: dict[str, Any], header: str, skip_invalid: bool) -> Sweep:
+def _parse(file: Path, config: dict[str, Any], skip_invalid: bool) -> Sweep:
     config = {key: v for key, v in config.items() if not str(key).startswith("x-")}
     for key in config:
         if key in REFUSED_KEYS:
@@ -89,7 +86,7 @@ def _parse(file: Path, config: dict[str, Any], header: str, skip_invalid: bool) 
     name = config.get("name") or file.stem
     config |= {"name": name, "parameters": specs, "command": command, "metric": metric}
     return Sweep(
-        file=file, name=name, header=header, commands=commands, config=config, literals=literals,
+        file=file, name=name, commands=commands, config=config, literals=literals,
         method=require_one_of("method", config["method"], METHODS),
         metric=metric["name"], goal=metric["goal"], skip_invalid=skip_invalid,
         parameters={key: parse_parameter(key, spec) for key, spec in specs.items()},

@@ -42,7 +42,7 @@ COMMANDS = {
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_in_any_spelling_runs_the_same_points(command):
     found = sweep_of(FILE.replace(COMMAND, COMMANDS[command]))
-    assert found.task == "resconv"
+    assert found.command == "resconv"
     assert [p.key for p in found.grid()] == [p.key for p in sweep_of(FILE).grid()]
     assert [p.args for p in found.grid()] == [{"layers": 1}, {"layers": 2}]
 

@@ -24,7 +24,7 @@ def sweep_of(parameters=LAYERS, **keys):
 
 def test_without_a_command_the_one_that_fits_is_meant_and_sent():
     sweep = sweep_of(command=None)
-    assert (sweep.task, sweep.config["command"]) == ("resconv", COMMAND)
+    assert (sweep.command, sweep.config["command"]) == ("resconv", COMMAND)
 
 
 @pytest.mark.parametrize("key", REFUSED_KEYS)

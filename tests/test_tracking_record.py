@@ -62,7 +62,8 @@ def test_the_command_of_old_and_new_configs():
 
 def test_a_demo_picture_of_a_corruption_without_sides():
     picture = demo_picture({"index": "7", "class": "bag", "damage": "noise", "l1": "0.5"}, {})
-    assert (picture.damage, picture.l1) == ("noise", 0.5) and math.isnan(picture.l1_erased)
+    unknown = demo_picture({"index": "7", "damage": "noise", "l1": ""}, {})
+    assert (picture.damage, picture.l1) == ("noise", 0.5) and math.isnan(unknown.l1)
 
 
 def test_wandbs_summary_takes_the_form_of_a_run_folders():

@@ -24,23 +24,18 @@ class DemoPicture:
     class_name: str
     damage: str  # ``left erased``
     l1: float
-    l1_erased: float
     png: Mapping[str, bytes]
 
 
 def demo_picture(row: Mapping[str, Any], png: Mapping[str, bytes]) -> DemoPicture:
     """A row of the table ``reconstructions``; 73bab81 recorded the side that was erased."""
 
-    def number(name: str) -> float:
-        value = row.get(name)
-        return float(value) if value not in (None, "") else float("nan")
-
+    l1 = row.get("l1")
     return DemoPicture(
         index=int(row["index"]),
         class_name=str(row.get("class") or ""),
         damage=str(row.get("damage") or (f"{row['side']} erased" if row.get("side") else "")),
-        l1=number("l1"),
-        l1_erased=number("l1_erased"),
+        l1=float("nan") if l1 in (None, "") else float(l1),
         png=png,
     )
 
