@@ -5,6 +5,7 @@ python -m benchmarks.ablation
 
 from __future__ import annotations
 
+import statistics
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +16,8 @@ import torch
 from torch import nn
 
 import training.hardware
-from benchmarks.common import RemoteStep, benchmark, interleave, make_trainer, ratios, write
-from benchmarks.textbook import shuffled_batches, use_conv_transpose
+from benchmarks.common import COUNT, RemoteStep, benchmark, interleave, make_trainer, ratios, write
+from benchmarks.textbook import PREFETCHED, shuffled_batches, use_conv_transpose
 from common.media import Table
 from models.layers import GELU, Layer
 from tasks.base import Sample
@@ -134,11 +135,13 @@ def validation(trainer: Trainer, *, gradients: bool) -> Step:
 
 
 @benchmark
-@click.option("--layers", default=11, show_default=True)
+@click.option("--layers", type=COUNT, default=11, show_default=True)
 @click.option("--ks", default="3", show_default=True)
-@click.option("--large", default=64, show_default=True, help="Image size for the allocator.")
-@click.option("--batch-size", default=64, show_default=True)
-@click.option("--turn", default=5, show_default=True, help="Steps of one turn.")
+@click.option(
+    "--large", type=COUNT, default=64, show_default=True, help="Image size for the allocator."
+)
+@click.option("--batch-size", type=COUNT, default=64, show_default=True)
+@click.option("--turn", type=COUNT, default=5, show_default=True, help="Steps of one turn.")
 def main(
     layers: int, ks: str, large: int, batch_size: int, turn: int,
     device: str, out: Path, rounds: int,
@@ -149,7 +152,7 @@ def main(
 
     def compare(where: str, seconds: dict[str, list[float]]) -> None:
         for name, mine in seconds.items():
-            middle = sorted(mine)[len(mine) // 2]
+            middle = statistics.median(mine)
             rows.append((where, name, round(middle * 1000, 1), *ratios(mine, seconds["as it is"])))
 
     trainer = make_trainer(**options)
@@ -158,7 +161,8 @@ def main(
     where = f"{layers} layers, {'x'.join(map(str, trainer.task.data.train.images.shape[2:]))}"
     with tempfile.TemporaryDirectory() as folder:
         run = offline_run(folder, "ablation")
-        compare(f"step, {where}", interleave(variants(options, run.log), turn=turn, **timing))
+        steps = variants(options, run.log)
+        compare(f"step, {where}", interleave(steps, turn=turn, run_in=PREFETCHED, **timing))
         run.finish()
     steps = {"as it is": validation(trainer, gradients=False)}
     steps["gradients on (no_grad off)"] = validation(trainer, gradients=True)

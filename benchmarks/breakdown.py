@@ -16,7 +16,7 @@ import click
 import torch
 from torch import Tensor
 
-from benchmarks.common import write
+from benchmarks.common import out_option, write
 from common.errors import InputError
 from common.media import Table
 from data.images import ImageData, to_float
@@ -27,7 +27,7 @@ from tasks.base import Part
 from tasks.baselines import nearest_by_l1
 from tasks.metrics import l1_composite
 from tasks.restoration import Restoration
-from tracking.folder import read_config
+from tracking.folder import read_config, state_of
 from training.fitter import Fitter
 from training.hardware import choose_hardware
 from training.settings import HardwareSettings
@@ -45,11 +45,16 @@ def outputs_of(run: Path) -> tuple[list[Part], Restoration]:
 
     Raises ``InputError``.
     """
-    settings = Settings.of_run(read_config(run), device="cpu", resume=None)
+    config = read_config(run)
+    if state_of(run) != "finished":
+        raise InputError(f"{run}: its run is {state_of(run)}; give finished ones")
+    settings = Settings.of_run(config, device="cpu", resume=None)
     trainer = make_trainer(settings, choose_hardware(settings.hardware))
     task = trainer.task
     if not isinstance(task, Restoration):
         raise InputError(f"{run}: a run of {settings.command}, which restores no images")
+    if task.data.checksum != config["dataset"]["checksum"]:
+        raise InputError(f"{run}: trained on other images than those that are here now")
     if isinstance(trainer, Fitter):
         trainer.train_step()
     else:
@@ -85,17 +90,19 @@ def groups_of(task: Restoration) -> dict[str, Tensor]:
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), default="benchmarks/results",
-              show_default=True, help="Folder for the CSV and markdown files.")  # fmt: skip
+@out_option
 def main(runs: tuple[Path, ...], out: Path) -> None:
     """Break the composite L1 of finished restoration RUNS down by side, class and duplicate."""
-    found = {read_config(run)["run_name"]: errors_of(run) for run in runs}
+    names = [read_config(run)["run_name"] for run in runs]
+    names = [n if names.count(n) == 1 else run.name for n, run in zip(names, runs, strict=True)]
+    found = {name: errors_of(run) for name, run in zip(names, runs, strict=True)}
     tasks = [task for _, task in found.values()]
     if len({(task.data.checksum, task.options.corruption) for task in tasks}) > 1:
         raise InputError("the runs differ in their data or corruption; give comparable ones")
     rows: list[tuple[Any, ...]] = [
         (name, int(group.sum()), *(round(float(e[group].mean()), 5) for e, _ in found.values()))
         for name, group in groups_of(tasks[0]).items()
+        if group.any()
     ]
     table = Table("breakdown", ("group", "images", *found), rows)
     hardware = choose_hardware(HardwareSettings(device="cpu"))

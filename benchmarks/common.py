@@ -23,7 +23,7 @@ import click
 import torch
 from torch import Tensor
 
-from common.files import csv_text, write_output
+from common.files import csv_text, require_writable_folder, write_output
 from common.media import Table
 from data.images import ImageData
 from data.load import load_data
@@ -33,24 +33,36 @@ from tasks.settings import RestorationSettings
 from training.hardware import Hardware, choose_hardware, environment
 from training.trainer import Trainer
 
+COUNT = click.IntRange(min=1)
+
+
+def _writable(context: click.Context, parameter: click.Parameter, folder: Path) -> Path:
+    require_writable_folder(folder, "--out")
+    return folder
+
+
+out_option = click.option(
+    "--out", type=click.Path(path_type=Path), default="benchmarks/results", show_default=True,
+    callback=_writable, help="Folder for the CSV and markdown files.",
+)  # fmt: skip
+
 
 def benchmark(function: Callable[..., None]) -> click.Command:
     """A command with the options that every benchmark has; its docstring is the help text."""
     for option in (
-        click.option("--out", type=click.Path(path_type=Path), default="benchmarks/results",
-                     show_default=True, help="Folder for the CSV and markdown files."),
+        out_option,
         click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda:N."),
-        click.option("--rounds", default=7, show_default=True, help="Turns of each variant."),
-    ):  # fmt: skip
+        click.option("--rounds", type=COUNT, default=7, show_default=True, help="Turns of each."),
+    ):
         function = option(function)
     return click.command()(function)
 
 
 @cache
-def images(height: int, width: int, count: int | None = 6_400) -> ImageData:
+def images(height: int, width: int) -> ImageData:
     """Fashion-MNIST where it lies on this machine, else garments."""
     size = (height, width)
-    return load_data("auto", root=None, size=size, train_images=count, val_images=500)
+    return load_data("auto", root=None, size=size, train_images=6_400, val_images=500)
 
 
 def make_trainer(

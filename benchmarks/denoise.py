@@ -24,7 +24,7 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.breakdown import outputs_of
-from benchmarks.common import write
+from benchmarks.common import COUNT, out_option, write
 from common.errors import InputError
 from common.media import Table
 from data.images import to_float
@@ -111,17 +111,19 @@ def classic_rows(task: Restoration, corruption: Noise, count: int) -> Iterable[t
 
 def rows_of(runs: Iterable[Path], count: int) -> list[tuple[Any, ...]]:
     """A row a run, and one a classic method for each data set and sigma. Raises ``InputError``."""
-    rows, seen = [], set()
+    rows, seen = [], {}
     for run in runs:
         parts, task = outputs_of(run)
         if not isinstance(corruption := task.corruption, Noise):
             raise InputError(f"{run}: trained with {task.options.corruption}; give noise:SIGMA")
         case = task.data.name, corruption.sigma
+        if seen.get(case, task.data.checksum) != task.data.checksum:
+            raise InputError(f"{run}: other images of {task.data.name}; give runs on the same ones")
         outputs, targets = (torch.cat([p[i] for p in parts])[:count].float() for i in (0, 1))
         rows.append((*case, read_config(run)["run_name"], None, *scores(outputs, targets)))
         if case not in seen:
             rows += [(*case, *row) for row in classic_rows(task, corruption, count)]
-        seen.add(case)
+        seen[case] = task.data.checksum
     return sorted(rows, key=lambda row: (row[0], row[1], -row[4]))
 
 
@@ -143,9 +145,9 @@ def write_photos(folder: Path) -> None:
 @click.command()
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--photos", type=click.Path(path_type=Path), help="Write patches of photos here.")
-@click.option("--images", default=200, show_default=True, help="Validation images of a run.")
-@click.option("--out", type=click.Path(path_type=Path), default="benchmarks/results",
-              show_default=True, help="Folder for the CSV and markdown files.")  # fmt: skip
+@click.option("--images", type=COUNT, default=200, show_default=True,
+              help="Validation images of a run.")  # fmt: skip
+@out_option
 def main(runs: tuple[Path, ...], photos: Path | None, images: int, out: Path) -> None:
     """Compare finished denoising RUNS with non-local means, total variation and BM3D."""
     if not importlib.util.find_spec("skimage"):

@@ -8,11 +8,13 @@ autograd keeps for the backward pass, which is where almost all of it goes.
 
 from __future__ import annotations
 
+import statistics
 from pathlib import Path
 
 import click
 
 from benchmarks.common import (
+    COUNT,
     benchmark,
     interleave,
     make_trainer,
@@ -29,9 +31,9 @@ CLAIM = (
 
 
 @benchmark
-@click.option("--layers", default=30, show_default=True)
-@click.option("--size", default=64, show_default=True)
-@click.option("--batch-size", default=64, show_default=True)
+@click.option("--layers", type=COUNT, default=30, show_default=True)
+@click.option("--size", type=COUNT, default=64, show_default=True)
+@click.option("--batch-size", type=COUNT, default=64, show_default=True)
 def main(layers: int, size: int, batch_size: int, device: str, out: Path, rounds: int) -> None:
     """Memory and speed in fp32, in bf16, and with recomputed activations."""
     options = {"layers": layers, "size": size, "batch_size": batch_size, "device": device}
@@ -52,7 +54,7 @@ def main(layers: int, size: int, batch_size: int, device: str, out: Path, rounds
             name,
             round(memory[name], 1),
             round(memory[name] / memory["fp32"], 3),
-            round(sorted(mine)[len(mine) // 2], 3),
+            round(statistics.median(mine), 3),
             *ratios(mine, seconds["fp32"]),
         )
         for name, mine in seconds.items()

@@ -19,9 +19,9 @@ from typing import Any
 
 import click
 
-from benchmarks.common import RemoteStep, write
+from benchmarks.common import RemoteStep, out_option, write
 from benchmarks.textbook import PREFETCHED, textbook_step
-from common.errors import InputError
+from common.errors import InputError, RunError
 from common.media import Table
 from experiment.run import run
 from experiment.settings import Settings
@@ -57,7 +57,7 @@ class Track:
         plain = Settings.parse(settings.command, {"data": "fashion-mnist"})
         where = {"data_root": settings.data.data_root}
         allowed = settings.data == replace(plain.data, **where)
-        allowed &= settings.flat()["corruption"] == "half"
+        allowed &= settings.flat().get("corruption") == "half"
         if self.fixed:
             allowed &= settings.command == "resconv"
             allowed &= (settings.net, settings.task) == (plain.net, plain.task)
@@ -124,7 +124,10 @@ def measure(track: Track, runs: list[Settings], device: str, turn: int) -> Table
 
 
 def _train(settings: Settings) -> dict[str, Any]:
-    return run(settings, observer=lambda row: None).summary
+    result = run(settings, observer=lambda row: None)
+    if result.state != "finished":
+        raise RunError(f"seed {settings.training.seed}: the run was {result.state}; nothing counts")
+    return result.summary
 
 
 def verdict(track: Track, rows: list[dict[str, Any]], before: list[dict[str, Any]]) -> list[str]:
@@ -164,8 +167,7 @@ def _share(rows: list[dict[str, Any]]) -> float:
 @click.argument("track", type=click.Choice(list(TRACKS)))
 @click.option("--record", type=click.Path(path_type=Path, file_okay=False, exists=True),
               help="Folder with sweep.yaml [default: the track's newest].")  # fmt: skip
-@click.option("--out", type=click.Path(path_type=Path), default="benchmarks/results",
-              show_default=True, help="Folder for record.csv and record.md.")  # fmt: skip
+@out_option
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda:N.")
 @click.option("--turn", type=click.IntRange(min=1), default=30, show_default=True,
               help="Steps of the textbook loop before each run.")  # fmt: skip
@@ -181,6 +183,9 @@ def main(
 def repeat(track: str, folder: Path, out: Path, device: str, turn: int, trial: bool) -> bool:
     """Measure the record in ``folder``; write and print the outcome. Whether it held."""
     rule, runs, stored = TRACKS[track], settings_of(folder), []
+    record_in_out = (out / "record.csv").exists() and out.resolve().parent == RECORDS
+    if record_in_out and (trial or out.resolve() != folder.resolve()):
+        raise InputError(f"--out {out}: holds a record of other runs; give --record {out} as well")
     for settings in () if trial else runs:
         rule.check(settings)
     if (folder / "record.csv").exists():
@@ -189,10 +194,12 @@ def repeat(track: str, folder: Path, out: Path, device: str, turn: int, trial: b
     table = measure(rule, runs, device, turn)
     lines = verdict(rule, [dict(zip(COLUMNS, row, strict=True)) for row in table.rows], stored)
     held = not any(line.startswith("NOT ") for line in lines)
-    end = "a trial, no claim" if trial else "the record held" if held else "the record did NOT hold"
+    reached = "the record held" if stored else "the target is reached"
+    end = "a trial, no claim" if trial else reached if held else f"NOT so: {reached}"
     heading = f"Track {track}, {rule.what}, `{folder.name}`: {end}."
     claim = "\n".join([heading, "", *(f"- {line}" for line in lines)])
-    write(out, "record", table, choose_hardware(HardwareSettings(device=device)), claim)
+    if held or not record_in_out:
+        write(out, "record", table, choose_hardware(HardwareSettings(device=device)), claim)
     click.echo(claim)
     return held
 

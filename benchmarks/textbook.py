@@ -10,6 +10,7 @@ its own, where nothing of the project's settings (allocator, TF32, cuDNN) reache
 
 from __future__ import annotations
 
+import statistics
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +24,16 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from benchmarks.common import RemoteStep, benchmark, images, interleave, make_trainer, ratios, write
+from benchmarks.common import (
+    COUNT,
+    RemoteStep,
+    benchmark,
+    images,
+    interleave,
+    make_trainer,
+    ratios,
+    write,
+)
 from common.media import Table
 from experiment.settings import Settings
 from models.layers import Deconv
@@ -66,13 +76,11 @@ class Halves(Dataset):
         return erased, whole
 
 
-def shuffled_batches(
-    pixels: Tensor, batch_size: int, workers: int = 2
-) -> Iterator[tuple[Tensor, Tensor]]:
+def shuffled_batches(pixels: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Shuffled batches of a ``DataLoader``, epoch after epoch."""
     loader = DataLoader(
-        Halves(pixels), batch_size, shuffle=True, drop_last=True, num_workers=workers,
-        persistent_workers=workers > 0, pin_memory=torch.cuda.is_available(),
+        Halves(pixels), batch_size, shuffle=True, drop_last=True, num_workers=2,
+        persistent_workers=True, pin_memory=torch.cuda.is_available(),
     )  # fmt: skip
     while True:
         yield from loader
@@ -131,9 +139,9 @@ def our_step(run: Any, training: Trainer) -> Callable[[], None]:
 
 @benchmark
 @click.option("--ks", multiple=True, default=["3", "3:9"], show_default=True)
-@click.option("--layers", default=11, show_default=True)
-@click.option("--batch-size", default=64, show_default=True)
-@click.option("--turn", default=10, show_default=True, help="Steps of one turn.")
+@click.option("--layers", type=COUNT, default=11, show_default=True)
+@click.option("--batch-size", type=COUNT, default=64, show_default=True)
+@click.option("--turn", type=COUNT, default=10, show_default=True, help="Steps of one turn.")
 @click.option("--compile", "compiled", is_flag=True, help="Measure torch.compile as well.")
 def main(
     ks: tuple[str, ...], layers: int, batch_size: int, turn: int, compiled: bool,
@@ -146,6 +154,7 @@ def main(
         run = offline_run(folder, "textbook")
         for kernel in ks:
             options = {"ks": kernel, "layers": layers, "batch_size": batch_size, "device": device}
+            Settings.parse("resconv", options)  # wrong options are refused before a process starts
             ours = {"ours, fp32": {"precision": "fp32"}, "ours": {}}
             if compiled:
                 ours["ours, compiled"] = {"compile": True}
@@ -160,7 +169,7 @@ def main(
                 )
             for name, mine in seconds.items():
                 times, spread = ratios(seconds["textbook"], mine)
-                speed = sorted(batch_size / s for s in mine)[len(mine) // 2]
+                speed = statistics.median(batch_size / s for s in mine)
                 rows.append((kernel, name, round(speed, 1), times, spread))
         run.finish()
     columns = ("ks", "loop", "images_per_second", "times_textbook", "range")

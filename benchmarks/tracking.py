@@ -25,7 +25,8 @@ from unittest.mock import patch
 import click
 
 import experiment.run
-from benchmarks.common import benchmark, ratios, write
+from benchmarks.common import COUNT, benchmark, ratios, write
+from common.errors import RunError
 from common.media import Table
 from experiment.run import run
 from experiment.settings import Settings
@@ -70,14 +71,18 @@ def timed_run(options: dict[str, Any]) -> tuple[float, float]:
 
     start = time.perf_counter()
     with patch.object(experiment.run, "train", timed):
-        run(Settings.parse("resconv", options), observer=lambda row: None)
+        result = run(Settings.parse("resconv", options), observer=lambda row: None)
+    if result.state != "finished":
+        raise RunError(f"a run was {result.state}; nothing counts")
     return loops[0], time.perf_counter() - start - loops[0]
 
 
 @benchmark
-@click.option("--layers", default=11, show_default=True)
-@click.option("--images", default=6_400, show_default=True, help="Training images of a run.")
-@click.option("--val-images", default=500, show_default=True)
+@click.option("--layers", type=COUNT, default=11, show_default=True)
+@click.option(
+    "--images", type=COUNT, default=6_400, show_default=True, help="Training images of a run."
+)
+@click.option("--val-images", type=COUNT, default=500, show_default=True)
 def main(layers: int, images: int, val_images: int, device: str, out: Path, rounds: int) -> None:
     """What W&B logging costs, offline and online, against none."""
     modes = ("disabled", "offline", "online")

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from common.errors import InputError, one_of
+from tracking.folder import find_run_folder
 
 PACKAGES = {
     "tensorboard": "tensorboard",
@@ -56,6 +57,7 @@ def _write(source: str, form: str, place: Path, runs_dir: Path) -> str:
 
         number = to_tensorboard(records, place)
         return f"Wrote {number} runs; look at them with: tensorboard --logdir {place}"
+    source = str(find_run_folder(source, runs_dir) or source)
     if form == "hub-folder":
         from inference.hub_folder import write_hub_folder
 

@@ -5,9 +5,11 @@ from pathlib import Path
 import click
 
 from common.errors import InputError, one_of
+from tracking.folder import find_run_folder
 
 ERASE = ("left", "right", "top", "bottom", "none")
 _PATH = click.Path(path_type=Path)
+RUNS = Path("runs")  # where a run is looked for by its id
 
 
 @click.command()
@@ -50,7 +52,7 @@ def restore(
     from experiment.display import BrokenPipeSafeConsole
     from inference.restore import Job, load_restorer, restore_files
 
-    restorer = load_restorer(checkpoint, device)
+    restorer = load_restorer(find_run_folder(str(checkpoint), RUNS) or checkpoint, device)
     console = BrokenPipeSafeConsole()  # a closed pipe (| head -1) must not end the work
     try:
         for line in restore_files(restorer, images, Job(side, mask, raw), out=out):
@@ -70,11 +72,14 @@ def restore(
 )  # fmt: skip
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 def predict(checkpoint: Path, folder: Path, out: Path, device: str) -> None:
-    """Label every image in FOLDER with the classifier in CHECKPOINT (a .pt file or a run folder).
+    """Label every image in FOLDER with the classifier in CHECKPOINT (a .pt file, a run folder or
+    its id).
 
     Example: python train.py predict runs/NAME-ID photos --out submission.csv
     """
     from inference.predict import predict_folder
+
+    checkpoint = find_run_folder(str(checkpoint), RUNS) or checkpoint
 
     click.echo(predict_folder(checkpoint, folder, out, device=device))
 

@@ -56,6 +56,9 @@ def download(folder: Path, files: Mapping[str, str]) -> None:
         except OSError:
             if not folder.is_dir():
                 raise
+            for file in part.iterdir():  # another process's result stays, and the user's files
+                if not (folder / file.name).exists():
+                    file.rename(folder / file.name)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 

@@ -61,7 +61,7 @@ class Source:
 class ImageData(Source):
     """Images ready for training: all of one size, on the CPU, contiguous."""
 
-    checksum: str  # SHA-256 over the images and labels in use; those of a folder are resized before
+    checksum: str  # SHA-256 over the images (a folder's after resizing) and labels in use
     fallback_reason: str | None = None  # why 'auto' took garments; None otherwise
 
 

@@ -13,7 +13,6 @@ from experiment.settings import Settings, command_of
 from models.registry import NETS
 from tasks import classification, restoration
 from tasks.settings import RestorationSettings
-from tracking.folder import find_run_folder
 
 
 @dataclass(frozen=True)
@@ -40,13 +39,11 @@ def net_of(config: Mapping[str, Any]) -> tuple[Settings, nn.Module]:
 
 
 def load_trained(path: Path, task: str | None, hint: str) -> TrainedNet:
-    """The net of a checkpoint; a run folder, or the id of one in ``runs``, means its best one.
+    """The net of a checkpoint; a run folder means its best one.
 
     Raises ``InputError``, ending in ``hint``, for a checkpoint of another task (None takes any);
     also for an unknown command, a baseline, and weights that do not fit the net.
     """
-    if not path.exists():
-        path = find_run_folder(str(path), Path("runs")) or path
     path = path / "checkpoints" / "best.pt" if path.is_dir() else path
     contents = checkpoints.load(path)
     config = contents["config"]

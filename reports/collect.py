@@ -156,7 +156,7 @@ def _outdated(run: RunRecord, sweep: Sweep | None) -> bool:
     try:
         settings = Settings.of_run(run.config)
     except InputError as error:
-        log.warning(f"Left out: {run.name}-{run.id}: {error}")
+        log.warning(f"{run.name}-{run.id}: its settings cannot be read ({error})")
         return True
     rehearsal = run.sweep != sweep.name  # NAME-images-N sets both
     return not sweep.holds(settings, ignore=("images", "val_images") if rehearsal else ())

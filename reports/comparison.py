@@ -136,8 +136,9 @@ def _grouped(
         common = {k: v for k, v in first.items() if all(m.settings.get(k) == v for m in members)}
         group = Row(common, [run for member in members for run in member.runs])
         group.values = _values(group, metric, task_of(group.runs[0]))
-        group.values |= {"joined": len(members), "group_runs": len(group.runs)}
-        if len(members) > 1:  # the logbook's values are of one setting each
+        distinct = {str({**m.settings, "run": None}) for m in members}
+        group.values |= {"joined": len(distinct), "group_runs": len(group.runs)}
+        if len(distinct) > 1:  # the logbook's values are of one setting each
             group.values |= dict.fromkeys(("published", "difference", "test_difference"))
         group.values["best_setting"] = best(member.values[metric].mean for member in members)
         for key in _SIZES:

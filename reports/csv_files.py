@@ -19,8 +19,8 @@ COSTS = ("parameters", "receptive_field", "multiply_adds", "images_per_second")
 _DERIVED = ("place", "runs", "joined", "group_runs", "best_setting", "published", "difference",
             "test_difference", "differs", "from_best", "from_baseline", "minutes", "sweep",
             "names", "seed", "command")  # fmt: skip
-# No settings: runs that differ in them are pooled.
-_ENVIRONMENT = ("device_name", "precision", "torch", "commit")
+# No settings: runs that differ in them are pooled; in precision, too, in a file with these columns.
+_ENVIRONMENT = ("device_name", "torch", "commit")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class CsvRun(RunRecord):
 
 
 def csv_runs(path: Path, metric: str | None = None) -> list[CsvRun]:
-    """One record a row, ranked by ``metric``, else by the metric of its net.
+    """One record a row, ranked by ``metric``, else as ``_own_metric`` says.
 
     Raises ``InputError`` for a file that is no table and where no metric is known.
     """
@@ -86,14 +86,14 @@ def _record(
         classifies = "accuracy" in name or name in [m.name for m in OF_TASK["classification"]]
         command = "classify" if classifies else "resconv"
     last, settings, spreads = {}, {}, {}
+    environment = (*_ENVIRONMENT, "precision") if "commit" in columns else _ENVIRONMENT
     for name, value in filled.items():
         base, _, part = name.rpartition("_")
         if base in columns and part in ("std", "low", "high", "p"):
             spreads |= {base: value} if part == "std" else {}
-        elif name not in (*_DERIVED, *COSTS, *_ENVIRONMENT):
+        elif name not in (*_DERIVED, *COSTS, *environment):
             (last if name == ranked_by or name in results else settings)[name] = value
     minutes, seeds = filled.get("minutes"), filled.get("runs") or filled.get("seeds")
-    seconds = minutes * 60 if isinstance(minutes, (int, float)) else filled.get("training_seconds")
     return CsvRun(
         id=f"{path}:{line}",
         name=f"{path.stem}:{line}",
@@ -101,7 +101,7 @@ def _record(
         state="finished",
         config=settings | {"seed": filled.get("seed", line), "command": command},
         summary={key: filled[key] for key in COSTS if key in filled}
-        | {"last": last, "seconds": seconds},
+        | {"last": last, "seconds": minutes * 60 if isinstance(minutes, (int, float)) else None},
         project="",
         sweep=str(filled.get("sweep", path.stem)),
         order="",

@@ -26,7 +26,10 @@ def to_tensorboard(records: Sequence[RunRecord], folder: Path) -> int:
             f"{len(records) - len(runs)} of the {len(records)} runs have no run folder here; give "
             "run folders, for example python train.py export runs --to tensorboard DIR"
         )
+    names = [run.folder.name for run in runs]
     for run in runs:
+        if names.count(run.folder.name) > 1:
+            raise InputError(f"{run.folder.name}: given twice, in two folders; give one of them")
         if (folder / run.folder.name).exists():
             raise InputError(f"{folder / run.folder.name}: exists already; give an empty folder")
     folder.mkdir(parents=True, exist_ok=True)

@@ -20,11 +20,14 @@ from scipy.stats import norm, spearmanr
 
 from common.errors import InputError
 from common.files import csv_text, write_output
+from common.log import log
 from experiment.settings import stored_values
-from reports.published import KEYS, net_of, resconv_tables
+from reports.published import KEYS, net_of, other_training, resconv_tables
 from tracking.record import FolderRun, csv_rows, is_run_folder, read_run_folders
 
 CLOSE = 0.05  # of the published value
+# What tells one run of a table from another, and what the rankings need.
+COLUMNS = (*KEYS, "seed", "val_images", "published val/l1", "val/l1", "training_seconds")
 Runs = dict[tuple[Any, ...], list[FolderRun]]  # by net
 
 
@@ -56,12 +59,29 @@ def table_rows(runs: Runs, table: str) -> list[dict[str, str]]:
     return rows
 
 
+def read(file: Path) -> list[dict[str, str]]:
+    """The rows of ``file``. Raises ``InputError`` where it is not of this command."""
+    rows = csv_rows(file)
+    if any(not row.get(name) for row in rows for name in COLUMNS):
+        raise InputError(f"{file}: lacks {', '.join(COLUMNS)}; give another --out")
+    return rows
+
+
 def merge(file: Path, rows: list[dict[str, str]]) -> None:
-    """Add those of ``rows`` that ``file`` does not hold yet; best first."""
-    known = csv_rows(file)
-    rows = known + [row for row in rows if row not in known]
-    if rows != known:
-        write_output(file, csv_text(sorted(rows, key=lambda row: float(row["val/l1"]))))
+    """Add those of ``rows`` that ``file`` does not hold yet; best first.
+
+    Rows validated on another number of images than the first one are left out.
+    """
+    kept = {tuple(row[name] for name in COLUMNS): row for row in read(file)}
+    number = len(kept)
+    for row in rows:
+        if next(iter(kept.values()), row)["val_images"] == row["val_images"]:
+            kept.setdefault(tuple(row[name] for name in COLUMNS), row)
+        else:
+            log.warning(f"{file}: a run validated on {row['val_images']} images is left out")
+    if len(kept) > number:
+        rows = sorted(kept.values(), key=lambda row: float(row["val/l1"]))
+        write_output(file, csv_text(rows))
 
 
 def means(rows: list[dict[str, str]]) -> dict[float, float]:
@@ -100,11 +120,10 @@ def summary_and_page(folder: Path) -> tuple[list[str], list[str]]:
     """Of the CSV files in ``folder``, in Markdown: a line a file, and every ranking."""
     lines = ["| table | images | rows | rank correlation | within 5 % |", "|" + " --- |" * 5]
     page = ["# The logbook's tables, published and here", ""]
-    found = [(file.stem.rpartition("-"), csv_rows(file)) for file in folder.glob("*-*.csv")]
-    for budget in sorted({int(images) for (_, _, images), _ in found if images.isdigit()}):
-        by_table = {table: rows for (table, _, images), rows in found if images == str(budget)}
+    budgets = {file.stem.rpartition("-")[2] for file in folder.glob("*-*.csv")}
+    for budget in sorted(map(int, filter(str.isdigit, budgets))):
         for table, published in resconv_tables().items():
-            if rows := by_table.get(table):
+            if rows := read(folder / f"{table}-{budget}.csv"):
                 losses = means(rows)
                 close = sum(abs(here / loss - 1) <= CLOSE for loss, here in losses.items())
                 rho = correlation(list(losses.values()), list(losses))
@@ -133,11 +152,15 @@ def main(folders: tuple[Path, ...], out: Path) -> None:
     for run in read_run_folders(paths):
         ours = run.command == "resconv" and run.dataset.get("name") == "fashion-mnist"
         if ours and run.state == "finished":
-            net = net_of(stored_values(run.config))
+            values = stored_values(run.config)
+            net, other = net_of(values), other_training(values).keys() - {"val_images"}
+            if other:
+                log.warning(f"{run.folder}: left out, trained otherwise ({', '.join(other)})")
+                continue
             budgets[run.summary["images_seen"]][net].append(run)
     if not budgets:
         raise InputError(
-            f"{folders[0]}: no finished run of resconv on Fashion-MNIST, for example runs/logbook"
+            f"{folders[0]}: no finished run of resconv trained as the logbook's on Fashion-MNIST"
         )
     for (images, runs), table in product(budgets.items(), resconv_tables()):
         if rows := table_rows(runs, table):

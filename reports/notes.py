@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from experiment.settings import objective_of
 from reports.published import BUDGET, net_of, other_training, rows_of
-from reports.settings_of import settings_of
+from reports.settings_of import natural, settings_of
 from reports.statistics import RULE, seed_spread
 from reports.table import Row, Table
 from reports.words import show, title
@@ -50,9 +50,9 @@ def notes_of(table: Table, sweep: str | None, repeats: int) -> list[str]:
     if len(budgets) > 1:
         shown = " and ".join(f"{n:,}" for n in sorted(b or 0 for b in budgets))
         notes.append(f"Trained on different numbers of images ({shown}): no fair ranking.")
-    counts = {row.settings.get("val_images") for row in table.rows}
+    counts = {settings_of(run).get("val_images") for row in table.rows for run in row.runs}
     if len(counts) > 1:
-        shown = " and ".join("all" if n is None else f"{n:,}" for n in sorted(counts, key=str))
+        shown = " and ".join("all" if n is None else show(n) for n in sorted(counts, key=natural))
         notes.append(f"Validated on different numbers of images ({shown}): no fair ranking.")
     if repeats:
         notes.append(f"Left out: {repeats} older runs of a setting and seed that was run again.")

@@ -221,11 +221,13 @@ def run_online(
     missing = [status for status in statuses if status.state == "missing"]
     known = online.sweep.method != "grid" or online.is_of_file
     extra = [s for s in missing if not known and s.point.key not in online.server_keys]
-    if len(missing) > len(extra):
-        engine.add_agents(min(children.jobs, len(missing) - len(extra)), count)
     if extra:
         display.print(f"{len(extra)} points are not in the server's sweep; this command adds them")
-    for status in extra + [s for s in statuses if retry_failed and s.state == "failed"]:
+    own = extra + [s for s in statuses if retry_failed and s.state == "failed"]
+    own, rest = own[:count], None if count is None else max(0, count - len(own))
+    if len(missing) > len(extra) and rest != 0:
+        engine.add_agents(min(children.jobs, len(missing) - len(extra)), rest)
+    for status in own:
         engine.add_run(status)
     return Supervisor(engine, children, display, **limits).run(statuses, online.statuses)
 

@@ -121,6 +121,15 @@ def require_one_of(name: str, value: Any, known: Collection[str]) -> str:
     return value
 
 
+def refuse_reserved(name: str) -> None:
+    """Raise ``InputError`` for an option that is the sweep's own."""
+    if name in RESERVED_PARAMETERS:
+        raise InputError(
+            f"parameters: the sweep itself decides {name}; leave it out (train.py sweep has --mode "
+            "and --runs-dir)"
+        )
+
+
 def flat_parameters(given: Any) -> dict[str, Any]:
     """The specifications by option name, with underscores; nested groups are flattened."""
     if not isinstance(given, dict) or not given:
@@ -133,11 +142,7 @@ def flat_parameters(given: Any) -> dict[str, Any]:
             name = option.replace("-", "_")
             if name in found:
                 raise InputError(f"parameter {name} is given twice (as {key}); give one")
-            if name in RESERVED_PARAMETERS:
-                raise InputError(
-                    f"parameters: the sweep itself decides {name}; leave it out (train.py sweep "
-                    "has --mode and --runs-dir)"
-                )
+            refuse_reserved(name)
             found[name] = content
     return found
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +15,10 @@ import optuna
 
 from common.errors import InputError
 from sweeps.parameters import Parameter
-from sweeps.space import Point, Sweep
+from sweeps.space import MAX_POINTS, Point, Sweep
 
 NATIVE = ("int_uniform", "uniform", "log_uniform", "log_uniform_values")
+MOST_BANDS = 100
 TRIES = 200  # random settings drawn in search of one that was not drawn before
 
 
@@ -27,11 +29,21 @@ def extend_random(sweep: Sweep, drawn: list[dict[str, Any]]) -> list[dict[str, A
     known = [{name: value for name, value in row.items() if name in ranges} for row in drawn]
     rows = {json.dumps(row, sort_keys=True): row for row in known}
     missed = 0
-    while len(rows) < (sweep.run_cap or 0) and missed < TRIES + len(drawn):  # those come first
+    while len(rows) < (sweep.run_cap or 0) and missed < TRIES + len(drawn):  # met again first
         row = {name: parameter.at(rng.random()) for name, parameter in ranges.items()}
         missed = missed + 1 if json.dumps(row, sort_keys=True) in rows else 0
         rows.setdefault(json.dumps(row, sort_keys=True), row)
+    if len(rows) < (sweep.run_cap or 0):
+        for row in _every_setting(ranges):
+            rows.setdefault(json.dumps(row, sort_keys=True), row)
     return list(rows.values())[: sweep.run_cap]
+
+
+def _every_setting(ranges: Mapping[str, Parameter]) -> Iterator[dict[str, Any]]:
+    """All settings of a small finite space, which random draws alone would not all find."""
+    if math.prod(parameter.count for parameter in ranges.values()) <= MAX_POINTS:
+        for values in itertools.product(*(parameter.listed() for parameter in ranges.values())):
+            yield dict(zip(ranges, values, strict=True))
 
 
 def random_rows(sweep: Sweep, drawn: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -78,7 +90,7 @@ def draw_bayes(
 ) -> Draw | None:
     """The next setting by Optuna's TPE with the constant-liar heuristic for parallel trials.
 
-    A random one where its key is in ``used``; None where no unused one is found.
+    A random one where its key is in ``used``; None where none is left.
     """
     trial = storage.get_trial(trial_id)
     rng = random.Random(f"{sweep.space_hash} {trial.user_attrs['point']} {attempt}")
@@ -92,6 +104,10 @@ def draw_bayes(
         else:
             found = _sample(sweep, storage, trial, space, rng.randrange(2**32))
         draw = Draw.of_params(sweep, found)
+        if sweep.point(draw.args).key not in used:
+            return draw
+    for args in _every_setting({name: sweep.parameters[name] for name in sweep.varied}):
+        draw = Draw.of_args(sweep, dict(sorted((sweep.constants | args).items())))
         if sweep.point(draw.args).key not in used:
             return draw
     return None
@@ -135,11 +151,11 @@ def _distribution(parameter: Parameter) -> optuna.distributions.BaseDistribution
 class Hyperband:
     """W&B's Hyperband: at each band, settings outside the best 1/eta so far are stopped.
 
-    Bands are validations: ``first * eta**n``. A setting counts as the mean of its seeds, those
-    that were stopped included.
+    Bands are validations: ``min_iter * eta**n``, or ``max_iter / eta**n`` for n from 1 to ``s``. A
+    setting counts as the mean of its seeds, those that were stopped included.
     """
 
-    first: int
+    bands: tuple[int, ...]
     eta: int
 
     @classmethod
@@ -154,14 +170,15 @@ class Hyperband:
                 "leave it out"
             )
         eta = rule.get("eta", 3)
-        return cls(rule.get("min_iter") or max(1, rule["max_iter"] // eta ** rule["s"]), eta)
+        if {"max_iter", "s"} <= set(rule):
+            bands = [rule["max_iter"] // eta**n for n in range(1, rule["s"] + 1)]
+        else:
+            bands = [rule["min_iter"] * eta**n for n in range(MOST_BANDS)]
+        return cls(tuple(bands), eta)
 
     def judges_at(self, epoch: int) -> bool:
         """Whether a band ends with this validation."""
-        band = self.first
-        while band < epoch:
-            band *= self.eta
-        return band == epoch
+        return epoch in self.bands
 
     def is_worse(
         self, key: str, values: Mapping[str, float], points: Iterable[Point], goal: str

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -24,6 +25,7 @@ from sweeps.parameters import Parameter
 from tasks.metrics import Goal
 from tracking.folder import RunFolder
 
+MAX_POINTS = 10_000
 FULL_VALIDATION_MIN_IMAGES = 6000  # shorter rehearsals shorten validation too
 
 
@@ -157,7 +159,7 @@ class Sweep:
         if not self.seeds:
             return rows[: self.run_cap]
         settings = [json.dumps(row | {"seed": None}) for row in rows]
-        kept = list(dict.fromkeys(settings))[: self.run_cap]
+        kept = set(list(dict.fromkeys(settings))[: self.run_cap])
         return [row for row, setting in zip(rows, settings, strict=True) if setting in kept]
 
     def grid(self) -> list[Point]:
@@ -183,23 +185,33 @@ class Sweep:
             try:
                 check_data(
                     "auto" if name is None else str(name),
-                    root=None if root in NONE_SPELLINGS else Path(str(root)),
+                    root=None if root in NONE_SPELLINGS else Path(str(root)).expanduser(),
                     working_folder=folder,
                 )
             except InputError as error:
                 raise InputError(f"{self.file}: {error}") from None
 
     def _listed(self, name: str) -> Sequence[Any]:
-        return self.parameters[name].listed() if name in self.parameters else (None,)
+        fixed = (self.literals.get(name),)
+        return self.parameters[name].listed() if name in self.parameters else fixed
 
     def with_seeds(self, count: int) -> Sweep:
         """The same sweep with every setting under seeds 0 to ``count`` - 1."""
-        if "seed" in self.parameters and len(self.parameters["seed"].values) != 1:
-            raise InputError(f"{self.file}: it varies the seed itself, so --seeds cannot")
+        varied = "seed" in self.parameters and len(self.parameters["seed"].values) != 1
+        if varied or "seed" in self.literals:
+            raise InputError(f"{self.file}: it sets the seed itself, so --seeds cannot")
         if self.method == "bayes":
             raise InputError(f"{self.file}: --seeds is for grid and random sweeps, not for bayes")
-        changed = self.with_parameter("seed", Parameter("categorical", tuple(range(count))))
+        seeds = tuple(range(min(count, MAX_POINTS + 1)))  # more are refused below
+        changed = self.with_parameter("seed", Parameter("categorical", seeds))
+        changed.check_size()
         return replace(changed, seeds=count)
+
+    def check_size(self) -> None:
+        """Raises ``InputError`` for a grid of more than ``MAX_POINTS``."""
+        count = math.prod(parameter.count for parameter in self.parameters.values())
+        if self.method == "grid" and count > MAX_POINTS:
+            raise InputError(f"{self.file}: {count:,} points; at most {MAX_POINTS:,} in a grid")
 
     def shortened(self, images: int, val_images: int | None = None) -> Sweep:
         """A rehearsal: every run trains on ``images`` images in all.

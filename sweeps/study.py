@@ -235,7 +235,7 @@ def _open_study(storage: Any, where: str, sweep: Sweep) -> int:
         elif known[key] != value:
             raise InputError(
                 f"--study {where}: belongs to another sweep {sweep.name} (its {key} differs); "
-                "give another, or change the file's name:"
+                "give another, or change the name in the file"
             )
     return study_id
 

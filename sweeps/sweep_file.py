@@ -1,7 +1,6 @@
 """Sweep files: W&B's YAML as people write it, checked and completed."""
 
 import itertools
-import math
 import os
 import re
 from pathlib import Path
@@ -16,6 +15,7 @@ from sweeps.parameters import (
     flat_parameters,
     is_number,
     parse_parameter,
+    refuse_reserved,
     require_one_of,
 )
 from sweeps.space import Sweep
@@ -39,7 +39,6 @@ METHODS = ("grid", "random", "bayes")
 GOALS = ("minimize", "maximize")
 EARLY_COUNTS = {"min_iter": 1, "max_iter": 1, "s": 1, "eta": 2}  # with their least values
 PROGRAM = "train.py"
-MAX_POINTS = 10_000
 INTERPRETER = re.compile(r"\$\{(env|interpreter)\}|(.*/)?(env|python[\d.]*)|-u")
 
 
@@ -173,6 +172,7 @@ def _literals(command: str, items: list[str], specs: dict[str, Any]) -> dict[str
             value = "True"
         elif not equals:
             value = items.pop(0) if items else ""
+        refuse_reserved(name)
         if name in specs:
             raise InputError(f"--{name} is in command and in parameters; give it once")
         found[name] = value
@@ -222,9 +222,7 @@ def _check_cap(sweep: Sweep) -> None:
                 f"parameter {name}: a grid over a continuous range never ends; list values: or use "
                 "method: random with run_cap"
             )
-    count = math.prod(parameter.count for parameter in sweep.parameters.values())
-    if count > MAX_POINTS:
-        raise InputError(f"{count:,} points; at most {MAX_POINTS:,} in a grid")
+    sweep.check_size()
 
 
 def _check_early_terminate(sweep: Sweep) -> None:

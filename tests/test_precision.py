@@ -97,3 +97,13 @@ def test_a_run_records_the_finding_and_a_resumed_one_keeps_its_arithmetic(tmp_pa
     baseline = {k: v for k, v in values.items() if k != "layers"} | {"method": "mean"}
     run(Settings.parse("baseline", baseline), observer=lambda row: None)
     assert len(probes) == 1
+
+
+def test_the_peak_of_memory_is_that_of_one_run():
+    cpu = choose_hardware(HardwareSettings(device="cpu"))
+    before = cpu.peak_memory_mib()
+    big = torch.ones(100 * 2**20)
+    with_big = cpu.peak_memory_mib()
+    del big
+    after = choose_hardware(HardwareSettings(device="cpu")).peak_memory_mib()
+    assert with_big > before + 350 and after < with_big - 350

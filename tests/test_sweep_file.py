@@ -86,6 +86,8 @@ def test_a_higher_run_cap_adds_to_the_draws_and_a_lower_one_forgets_none():
     study = Study("random.journal", sweep_of(text.replace("max: 2000000000", "max: 100")))
     assert len(study.points) == 40, "other ranges are drawn from anew"
     assert all(point.args["seed"] <= 100 for point in study.points)
+    small = text.replace("max: 2000000000", "max: 149").replace("run_cap: 40", "run_cap: 300")
+    assert len(Study("small.journal", sweep_of(small)).points) == 300, "all of a small space"
 
 
 def test_a_wide_range_takes_no_memory():

@@ -125,7 +125,7 @@ def test_a_full_disk_is_named_in_one_line(cli, monkeypatch):
     )  # fmt: skip
 
 
-def test_a_run_whose_study_fails_meanwhile_is_saved_and_goes_on_in_the_next_worker(monkeypatch):
+def test_a_run_whose_study_fails_meanwhile_is_saved_and_goes_on_when_queued_again(monkeypatch):
     text = ONE_POINT.replace("\n  images: {value: 256}", "\n  images: {value: 512}")
     study, _ = open_study(text)
     job = Job(JOURNAL, "mini.yaml", yaml.safe_load(text), "c", "runs", tracking=DISABLED)

@@ -168,7 +168,7 @@ def test_a_wrong_file_is_one_line_that_names_the_cause(case):
 def test_missing_file_and_seeds_that_cannot_be():
     with pytest.raises(InputError, match=r"nothing\.yaml: cannot be read"):
         read_sweep(Path("nothing.yaml"))
-    with pytest.raises(InputError, match="varies the seed itself"):
+    with pytest.raises(InputError, match="sets the seed itself"):
         sweep_of(GOOD + "  seed: {values: [1, 2]}\n").with_seeds(2)
 
 

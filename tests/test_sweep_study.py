@@ -214,6 +214,6 @@ def test_hyperband_stops_the_worse_half_at_each_band():
     claims.done(bad, 0.8, {}, early=True)
     assert states(study)[:2] == ["running", "stopped"]
     bands = "early_terminate: {type: hyperband, max_iter: 27, s: 2}\n"
-    assert Hyperband.of(sweep_of(GRID + bands)) == Hyperband(first=3, eta=3)
+    assert Hyperband.of(sweep_of(GRID + bands)) == Hyperband(bands=(9, 3), eta=3)
     with pytest.raises(InputError, match="strict"):
         Hyperband.of(sweep_of(GRID + bands.replace("s: 2", "s: 2, strict: true")))

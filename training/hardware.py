@@ -55,7 +55,7 @@ class Hardware:
         """Peak MiB so far: allocated on the CUDA device, or resident in this process on CPU."""
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device) / 2**20
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+        return _peak_resident_kib() / 2**10
 
 
 def choose_hardware(settings: HardwareSettings) -> Hardware:
@@ -116,9 +116,20 @@ def _reset_peak_memory(device: torch.device) -> None:
     """Begin the peak anew: a sweep's worker trains several runs in one process."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    else:
-        with contextlib.suppress(OSError):  # a system without it
-            Path("/proc/self/clear_refs").write_text("5")  # see proc(5)
+        return
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim:
+        trim(0)  # what the run before has freed
+    with contextlib.suppress(OSError):  # a system without it
+        Path("/proc/self/clear_refs").write_text("5")  # see proc(5)
+
+
+def _peak_resident_kib() -> int:
+    with contextlib.suppress(OSError):  # as above
+        found = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
+        if found:
+            return int(found[1])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _has_fast_bf16(device: torch.device) -> bool:
