@@ -15,7 +15,7 @@ from PIL import Image
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 MAX_PIXELS = 64_000_000
 MAX_RETRY_BYTES = 2**28
-NEARLY_BLACK = 64  # of 255: drawings without a lighter pixel get a white background
+DARK_DRAWING = 64  # of 255: drawings without a lighter pixel get a white background
 ORIENTATION = 0x0112  # EXIF tag
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
@@ -122,7 +122,7 @@ def grey_or_rgb(image: Image.Image, scale: Levels = FULL_16_BIT) -> Image.Image:
 
 def _on_background(image: Image.Image) -> Image.Image:
     on_black = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
-    if np.asarray(on_black)[..., :3].max() >= NEARLY_BLACK:
+    if np.asarray(on_black)[..., :3].max() >= DARK_DRAWING:
         return on_black
     alpha = np.asarray(image)[..., 3]
     if not alpha.any() or alpha.min() == 255:  # nothing visible, or no background

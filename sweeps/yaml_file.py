@@ -26,7 +26,7 @@ class _Loader(yaml.SafeLoader):
             seen.add(name)
         return super().construct_mapping(node, deep)
 
-    def construct_range(self, node: yaml.ScalarNode) -> Any:
+    def construct_int(self, node: yaml.ScalarNode) -> Any:
         if ":" in node.value:
             raise yaml.constructor.ConstructorError(
                 None, None,
@@ -36,7 +36,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_yaml_int(node)
 
 
-_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_range)
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_int)
 _Loader.yaml_implicit_resolvers = {
     start: [(tag, pattern) for tag, pattern in rules if not tag.endswith(":timestamp")]
     for start, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
