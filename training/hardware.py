@@ -121,12 +121,15 @@ def _reset_peak_memory(device: torch.device) -> None:
     if trim:
         trim(0)  # what the run before has freed
     with contextlib.suppress(OSError):  # a system without it
-        Path("/proc/self/clear_refs").write_text("5")  # see proc(5)
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # see proc(5)
 
 
 def _peak_resident_kib() -> int:
     with contextlib.suppress(OSError):  # as above
-        found = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
+        found = re.search(
+            r"VmHWM:\s+(\d+)",
+            Path("/proc/self/status").read_text(encoding="utf-8", errors="replace"),
+        )
         if found:
             return int(found[1])
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
