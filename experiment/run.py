@@ -190,7 +190,6 @@ def _train_and_close(
     display: Display | None,
 ) -> RunResult:
     """Train; always close the run and report how it ended."""
-    state, exit_code, reason = "finished", 0, None
     folder = recorder.folder.path
     with contextlib.ExitStack() as shown:
         try:
@@ -199,16 +198,7 @@ def _train_and_close(
                 if display:
                     shown.callback(display.live.stop)
                     display.start(trainer, recorder.info.config, recorder.tracker, folder)
-                with _watchdog(trainer, recorder).watching():
-                    complete = train(trainer, recorder, stop)
-                    if complete:
-                        recorder.conclude(trainer)
-                if not complete and stop.preempted:
-                    recorder.save(trainer)
-                    recorder.tracker.preempting()
-                    state, exit_code, reason = "preempted", stop.exit_code, stop.reason
-                elif not complete:
-                    state, reason = "stopped", stop.reason
+                state, exit_code, reason = _train(trainer, recorder, stop)
                 recorder.to_disk()
                 summary = recorder.write_summary(trainer, state, reason)
         except BaseException as failure:
@@ -222,6 +212,23 @@ def _train_and_close(
     if display and state != "preempted":
         display.summary(summary, recorder.info.config, folder)
     return RunResult(recorder.info.id, folder, state, summary, exit_code)
+
+
+def _train(
+    trainer: BaseTrainer, recorder: Recorder, stop: StopRequest
+) -> tuple[str, int, str | None]:
+    """Train to the end or to a stop; returns the run's state, exit code and reason."""
+    with _watchdog(trainer, recorder).watching():
+        complete = train(trainer, recorder, stop)
+        if complete:
+            recorder.conclude(trainer)
+    if complete:
+        return "finished", 0, None
+    if not stop.preempted:
+        return "stopped", 0, stop.reason
+    recorder.save(trainer)
+    recorder.tracker.preempting()
+    return "preempted", stop.exit_code, stop.reason
 
 
 def _watchdog(trainer: BaseTrainer, recorder: Recorder) -> Watchdog:
