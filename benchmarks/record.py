@@ -19,7 +19,7 @@ from typing import Any
 
 import click
 
-from benchmarks.common import RemoteStep, out_option, write
+from benchmarks.common import COUNT, RemoteStep, out_option, write
 from benchmarks.textbook import PREFETCHED, textbook_step
 from common.errors import InputError, RunError
 from common.media import Table
@@ -169,7 +169,7 @@ def _share(rows: list[dict[str, Any]]) -> float:
               help="Folder with sweep.yaml [default: the track's newest].")  # fmt: skip
 @out_option
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda:N.")
-@click.option("--turn", type=click.IntRange(min=1), default=30, show_default=True,
+@click.option("--turn", type=COUNT, default=30, show_default=True,
               help="Steps of the textbook loop before each run.")  # fmt: skip
 @click.option("--trial", is_flag=True, help="Any data and settings; a claim of nothing.")
 def main(
@@ -194,8 +194,10 @@ def repeat(track: str, folder: Path, out: Path, device: str, turn: int, trial: b
     table = measure(rule, runs, device, turn)
     lines = verdict(rule, [dict(zip(COLUMNS, row, strict=True)) for row in table.rows], stored)
     held = not any(line.startswith("NOT ") for line in lines)
-    reached = "the record held" if stored else "the target is reached"
-    end = "a trial, no claim" if trial else reached if held else f"NOT so: {reached}"
+    good, bad = "the record held", "the record did NOT hold"
+    if not stored:
+        good, bad = "the target is reached", "the target is NOT reached"
+    end = "a trial, no claim" if trial else good if held else bad
     heading = f"Track {track}, {rule.what}, `{folder.name}`: {end}."
     claim = "\n".join([heading, "", *(f"- {line}" for line in lines)])
     if held or not record_in_out:

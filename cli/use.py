@@ -80,7 +80,6 @@ def predict(checkpoint: Path, folder: Path, out: Path, device: str) -> None:
     from inference.predict import predict_folder
 
     checkpoint = find_run_folder(str(checkpoint), RUNS) or checkpoint
-
     click.echo(predict_folder(checkpoint, folder, out, device=device))
 
 

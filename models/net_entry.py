@@ -15,6 +15,15 @@ class NetSettings(OptionGroup):
     section: ClassVar[str] = "Model"
     name_prefixes: ClassVar[dict[str, str]] = {}  # of the options always in a run's name
 
+    @staticmethod
+    def check_rank(rank: int, kernel: int) -> None:
+        """Raise ``InputError`` for a ``rank`` above ``kernel`` squared, the weights of a kernel."""
+        if rank > kernel**2:
+            raise InputError(
+                f"--rank {rank}: must be at most {kernel**2}, the kernel size squared, for example "
+                "--rank 1"
+            )
+
     def arguments(self) -> dict[str, Any]:
         return asdict(self)
 

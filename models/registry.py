@@ -110,11 +110,8 @@ class ResConvSettings(NetSettings):
                 "--groups with --conv select: a channel selection is not grouped; use --groups 1 "
                 "or --conv full"
             )
-        if self.conv == "select" and self.rank > min(kernels) ** 2:
-            raise InputError(
-                f"--rank {self.rank}: must be at most kernel size squared "
-                f"({min(kernels) ** 2} here), for example --rank 1"
-            )
+        if self.conv == "select":
+            self.check_rank(self.rank, min(kernels))
         self._check_size(kernels, size)
 
     def _check_size(self, kernels: list[int], size: tuple[int, int]) -> None:
@@ -182,11 +179,8 @@ class ConvNeXtSettings(NetSettings):
     rank: int = option(1, Integer(1, 9), _RANK_HELP, only_if=("conv", "select"))
 
     def validate(self, size: tuple[int, int]) -> None:
-        if self.conv == "select" and self.rank > self.kernel**2:
-            raise InputError(
-                f"--rank {self.rank}: must be at most {self.kernel**2}, the number of weights of a "
-                f"kernel of size {self.kernel}, for example --rank 1"
-            )
+        if self.conv == "select":
+            self.check_rank(self.rank, self.kernel)
 
 
 @net("nafnet", "models.nafnet:NAFNet", task="restoration", defaults=_MUON)

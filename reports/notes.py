@@ -69,7 +69,7 @@ def _about_seeds(table: Table) -> str:
     if "differs" in table.columns:
         return RULE
     if any(row.values["runs"] > len(row.runs) for row in table.rows):
-        return "The file has means alone, which no test for differences can be made of."
+        return "The file has only means: differences cannot be tested."
     known = seed_spread([row.by_seed(table.metric) for row in table.rows])
     return (
         "The best setting or all others have one seed: whether a difference from the best is "

@@ -125,8 +125,8 @@ def refuse_reserved(name: str) -> None:
     """Raise ``InputError`` for an option that is the sweep's own."""
     if name in RESERVED_PARAMETERS:
         raise InputError(
-            f"parameters: the sweep itself decides {name}; leave it out (train.py sweep has --mode "
-            "and --runs-dir)"
+            f"{name}: the sweep itself decides it; leave it out (train.py sweep has --mode and "
+            "--runs-dir)"
         )
 
 

@@ -28,8 +28,8 @@ def extend_random(sweep: Sweep, drawn: list[dict[str, Any]]) -> list[dict[str, A
     ranges = {n: p for n, p in sorted(sweep.drawn_parameters.items()) if p.count > 1}
     known = [{name: value for name, value in row.items() if name in ranges} for row in drawn]
     rows = {json.dumps(row, sort_keys=True): row for row in known}
-    missed = 0
-    while len(rows) < (sweep.run_cap or 0) and missed < TRIES + len(drawn):  # met again first
+    missed, most = 0, TRIES + len(drawn)  # the settings of ``drawn`` are drawn again first
+    while len(rows) < (sweep.run_cap or 0) and missed < most:
         row = {name: parameter.at(rng.random()) for name, parameter in ranges.items()}
         missed = missed + 1 if json.dumps(row, sort_keys=True) in rows else 0
         rows.setdefault(json.dumps(row, sort_keys=True), row)
