@@ -114,6 +114,14 @@ def test_a_baseline_killed_at_its_end_is_resumed(cli, tmp_path):
     assert summary_of(folder)["state"] == "finished" and len(read_csv(folder / "metrics.csv")) == 1
 
 
+def test_a_baseline_takes_no_options_of_training(cli):
+    outcome = cli("baseline", "--method", "mean", "--lr", "0.1")
+    assert outcome.code == 2 and "No such option '--lr'" in outcome.err
+    assert outcome.err.count("\n") == 1
+    shown = cli("baseline", "--help").out
+    assert "--seed" in shown and "--batch-size" in shown and "--epochs" not in shown
+
+
 @pytest.mark.parametrize("method", ["knn", "ridge", "mirror"])
 def test_a_baseline_is_a_run_like_any_other(cli, method, monkeypatch):
     monkeypatch.setattr(hardware, "_has_fast_bf16", lambda device: True)

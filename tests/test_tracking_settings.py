@@ -15,6 +15,7 @@ from tests.conftest import ROOT, TINY, run_folder
 from tests.small_sweeps import SHORT, write
 from tests.test_docs import LEVELS, imports_of
 from tracking import server as wandb_server
+from tracking.folder import read_summary
 from tracking.record import read_run_folder
 from tracking.server import choose_connection
 from tracking.values import artifact_name, data_files
@@ -112,7 +113,9 @@ def test_a_wandb_dir_is_found_by_its_tilde_and_reported_where_it_cannot_be(
     outcome = cli("resconv", *TINY, "--mode", "offline")
     assert outcome.code == 0
     folder = Path.home() / "own" if readable else run_folder(outcome)
-    assert list(folder.glob("wandb/offline-run-*/*.wandb"))
+    [part] = folder.glob("wandb/offline-run-*/*.wandb")
+    noted = read_summary(run_folder(outcome))["wandb"]["folder"]
+    assert noted == str(part.parent.resolve())  # sync finds it from any folder
     assert ("WANDB_DIR=~/file/own cannot be written (Not a directory)" in outcome.out) != readable
     assert not Path("~").exists()
 

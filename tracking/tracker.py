@@ -94,7 +94,7 @@ class Tracker:
             self._set_data_dir = True
         self._address = {  # it must outlive the W&B process
             "url": self.run.url if self.mode == "online" else None,
-            "folder": relative_to_cwd(Path(self.run.settings.sync_dir)),
+            "folder": self.run.settings.sync_dir,
             "sync_command": sync_command(self.folder),
         }
         if resumed:
