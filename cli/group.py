@@ -1,6 +1,5 @@
 """The command group: subcommands imported only when called, errors shown as one line."""
 
-import importlib
 import io
 import os
 import re
@@ -11,6 +10,7 @@ from typing import Any
 import click
 
 from common.errors import InputError, RunError, one_of
+from common.lazy import load_object
 
 
 class LazyGroup(click.Group):
@@ -30,8 +30,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.lazy:
             return None
-        module, _, attribute = self.lazy[cmd_name][0].partition(":")
-        found = getattr(importlib.import_module(module), attribute)
+        found = load_object(self.lazy[cmd_name][0])
         return found if isinstance(found, click.Command) else found(cmd_name)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:

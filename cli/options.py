@@ -10,33 +10,29 @@ from common.options import Boolean, Option, flag
 from experiment.settings import Settings, groups_of, options_of
 from models.registry import NETS
 
-USED_IN_FITTING = ("seed", "batch_size")  # of the training options
-
-
-def command_options(name: str) -> dict[str, Option]:
-    """The options of the command ``name``: without those of training where nothing is trained."""
-    options = options_of(name)
-    if not NETS[name].fitted:
-        return options
-    return {k: o for k, o in options.items() if o.section != "Training" or k in USED_IN_FITTING}
-
 
 class SettingsCommand(click.Command):
-    """A command whose options are those of ``command_options(name)``.
+    """A command whose options are those of ``options_of(name)``.
 
     Options take underscores as well as hyphens. A boolean takes ``--x``, ``--no-x`` and
     ``--x=True`` (the form of W&B's agent).
     """
 
+    @property
+    def fitted(self) -> bool:
+        return NETS[self.name or ""].fitted
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        options = command_options(self.name or "")
+        options = options_of(self.name or "")
         booleans = {flag(name) for name, option in options.items() if _is_boolean(option)}
         return super().parse_args(ctx, [_normalise_argument(arg, booleans) for arg in args])
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         sections: dict[str, list[tuple[str, str]]] = {}
-        for option in command_options(self.name or "").values():
-            sections.setdefault(option.section, []).append(_help_row(option))
+        for option in options_of(self.name or "").values():
+            # A net fitted in one step takes the others too: sweeps cross it with trained nets.
+            if option.section != "Training" or option.name == "seed" or not self.fitted:
+                sections.setdefault(option.section, []).append(_help_row(option))
         for section, rows in sections.items():
             with formatter.section(f"{section} options"):
                 formatter.write_dl(rows, col_max=26)
@@ -88,7 +84,7 @@ def settings_command(name: str, function: Callable[[Settings], int]) -> Settings
 
     # Values stay text: Settings.parse reads them.
     options: list[click.Parameter] = [
-        click.Option([flag(o)], type=click.UNPROCESSED) for o in command_options(name)
+        click.Option([flag(o)], type=click.UNPROCESSED) for o in options_of(name)
     ]
     help_text = inspect.getdoc(groups_of(name)["net"])
     return SettingsCommand(name, callback=call, params=options, help=help_text)

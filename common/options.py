@@ -133,7 +133,7 @@ class Real:
         allowed = f"must be a number {limits}, for example {flag(name)} {self.example}"
         try:
             number = float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise invalid_value(name, value, allowed) from None
         too_low = number <= self.low if self.above else number < self.low
         if isinstance(value, bool) or not math.isfinite(number) or too_low or number > self.high:
@@ -167,7 +167,7 @@ class Choice:
     metavar: str | None = None
 
     def __call__(self, name: str, value: Any) -> str | None:
-        if self.optional and value in NONE_SPELLINGS and value not in self.names:
+        if self.optional and value in NONE_SPELLINGS:
             return None
         known = {_plain(n): n for n in self.names} | self.aliases
         try:
@@ -208,8 +208,7 @@ class PerLayer:
     metavar: str = "N|A:B|A,B,…"
 
     def __call__(self, name: str, value: Any) -> int | str:
-        inside = re.fullmatch(r"\s*(\[.*\]|\(.*\)|.*)\s*", str(value))
-        text = re.sub(r"\s*([,:])\s*", r"\1", (inside[1] if inside else "").strip("[]() "))
+        text = re.sub(r"\s*([,:])\s*", r"\1", str(value).strip().strip("[]() "))
         if isinstance(value, bool) or not re.fullmatch(r"\d{1,5}(:\d{1,5}|(,\d{1,5})*)", text):
             allowed = "must be a whole number (3), a range (3:9) or one value a layer (3,5,7)"
             raise invalid_value(name, value, f"{allowed}, for example {flag(name)} 3:9")
@@ -229,7 +228,7 @@ class Size:
             f"must be N or HEIGHTxWIDTH in pixels, each from {self.low} to {self.high}, "
             f"for example {flag(name)} 28 or {flag(name)} 32x48"
         )
-        match = re.fullmatch(r"(\d+)(?:x(\d+))?", str(value).strip().lower())
+        match = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", str(value).strip().lower())
         if not match:
             raise invalid_value(name, value, allowed)
         height, width = int(match[1]), int(match[2] or match[1])
@@ -260,7 +259,7 @@ class Interval:
     def __call__(self, name: str, value: Any) -> int | str | None:
         if value in NONE_SPELLINGS:
             return None
-        match = re.fullmatch(r"(\d+)(m?)", str(value).strip().lower())
+        match = re.fullmatch(r"(\d{1,12})(m?)", str(value).strip().lower())
         if not match or int(match[1]) < 1:
             allowed = "must be a number of images (20000) or of minutes (10m)"
             raise invalid_value(name, value, f"{allowed}, for example {flag(name)} 10m")

@@ -79,7 +79,7 @@ def find_or_download(
     Raises ``NotFoundError`` with ``hint`` if no download is allowed, with ``advice`` if it fails.
     """
     for folder in folders:
-        if any((folder / name).is_file() for name in files):
+        if any(os.path.isfile(folder / name) for name in files):
             return folder
     missing = f"{title} is not in {', '.join(map(str, folders))}"
     if not may_download:

@@ -148,7 +148,7 @@ def read_unlabelled(
 
     Read as in ``load``. Raises ``InputError`` if no image is left.
     """
-    root = Path(os.path.realpath(root.expanduser()))
+    root = Path(os.path.realpath(os.path.expanduser(root)))
     if not root.is_dir():
         raise InputError(
             f"{printable(root)} is not a folder: name one that holds images, for example photos."

@@ -12,13 +12,10 @@ import numpy as np
 import torch
 from PIL import Image
 
+from data.fashion_mnist import CLASS_NAMES
 from data.images import Request, Source, Split
 
 FILE = Path(__file__).with_name("garments.png")
-CLASS_NAMES = (
-    "t-shirt", "trouser", "pullover", "dress", "coat",
-    "sandal", "shirt", "sneaker", "bag", "ankle boot",
-)  # fmt: skip
 SIDE = 28
 TRAIN_IMAGES = 6_000
 

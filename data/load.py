@@ -1,5 +1,6 @@
 """Load any data set, by name or by folder."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -40,9 +41,10 @@ def load_data(
 
     ``train_images`` and ``val_images`` select the first N images: in the order of the file, or
     for a folder in the order of a hash of each file's name; None selects all. ``holdout`` replaces
-    the validation images by the last N training images, before that selection. ``channels`` 1 or 3
-    converts to grey or RGB; None keeps what the data set has. Images are resized by nearest
-    neighbour; a folder's images are fitted into ``size`` (see ``folder.load``).
+    the validation images by the last N training images, before that selection, and leaves out the
+    test images. ``channels`` 1 or 3 converts to grey or RGB; None keeps what the data set has.
+    Images are resized by nearest neighbour; a folder's images are fitted into ``size`` (see
+    ``folder.load``).
 
     ``'auto'`` is the data set ``auto`` if its files are on this machine, else the synthetic
     fallback ``garments`` (in colour if ``auto`` is); it never downloads. Raises ``InputError``.
@@ -120,7 +122,7 @@ def require_classes(data: ImageData) -> None:
 
 
 def _warnings(train: Split) -> Iterator[str]:
-    """Remarks on training images that cannot teach a net anything."""
+    """Remarks on training images from which a net cannot learn."""
     images, brightest = train.images, int(train.images.max())
     if len(images) > 1 and bool((images[:2] == images[0]).all() and (images == images[0]).all()):
         yield "all training images are the same picture"
@@ -166,7 +168,7 @@ def load_settings(
     """``load_data`` for the options of a command."""
     return load_data(
         settings.data,
-        root=Path(settings.data_root).expanduser() if settings.data_root else None,
+        root=Path(os.path.expanduser(settings.data_root)) if settings.data_root else None,
         size=settings.height_width,
         train_images=settings.train_images,
         val_images=settings.val_images,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common.errors import InputError, nearest
+from common.lazy import load_object
 from data.layout import find_files
 
 if TYPE_CHECKING:
@@ -30,8 +30,7 @@ def names() -> tuple[str, ...]:
 
 def load_source(request: Request) -> Source:
     """The data set that ``request`` names; a name that is not registered is a folder of images."""
-    module, function = DATA_SETS.get(request.name, "data.folder:load").split(":")
-    return getattr(importlib.import_module(module), function)(request)
+    return load_object(DATA_SETS.get(request.name, "data.folder:load"))(request)
 
 
 def check_data(

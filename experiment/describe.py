@@ -17,6 +17,7 @@ from common.options import flag
 from data.images import ImageData
 from experiment.identity import identity
 from experiment.settings import Settings, options_of
+from models.registry import NETS
 from tracking.folder import RunFolder
 from training.base import BaseTrainer
 from training.hardware import Hardware, environment
@@ -157,7 +158,8 @@ def explain(error: BaseException, command: str, last_good: Path | None) -> BaseE
     kept = f"; last good checkpoint: {last_good}" if last_good else "; no checkpoint was written"
     reason = str(error)
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in reason:
-        known = [name for name in LOWERED if name in options_of(command)]
+        lowered = ("train_images", "size") if NETS[command].fitted else LOWERED
+        known = [name for name in lowered if name in options_of(command)]
         reason = f"out of memory; lower {', '.join(map(flag, known))}"
         if "checkpoint_activations" in options_of(command):
             reason += " or use --checkpoint-activations"

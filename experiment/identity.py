@@ -1,7 +1,7 @@
 """Identity of an experiment: which runs and sweep points are the same one.
 
-An identity is a hash of the command and of the options that differ from their neutral value, the
-default that each was born with. An option that is added later, and whose neutral value keeps the
+An identity is a hash of the command and of the options that differ from their neutral value, each
+option's original default. An option that is added later, and whose neutral value keeps the
 old behaviour, therefore changes no identity. A changed default changes the identity of the runs
 that use it. An option whose values changed their meaning has a version, which is hashed with it.
 Left out are the options marked ``identity=False``: run folder, tracking, device, place of the data.

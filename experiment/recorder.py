@@ -142,7 +142,7 @@ class Recorder:
 
     def save(self, trainer: BaseTrainer) -> None:
         """Save ``last.pt``; the one before it becomes ``previous.pt``."""
-        training = trainer.state()  # waits for the steps, which are no part of the saving
+        training = trainer.state()  # waits for pending steps, so that they do not count as saving
         with self._timed("saving", trainer, "save"):
             state = {
                 "training": training,
@@ -152,7 +152,7 @@ class Recorder:
                 "times": self.times,
                 "metrics": self.metrics.checksum,
             }
-            self.to_disk()  # what a checkpoint is about must not be older than it
+            self.to_disk()  # rows and pictures first: no checkpoint is newer than they are
             last, previous = (self.folder.checkpoints / f"{n}.pt" for n in ("last", "previous"))
             checkpoints.save(last, self._weights(trainer) | state, previous)
             self.saves.saved(trainer.images_seen)

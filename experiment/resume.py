@@ -10,7 +10,7 @@ from typing import Any
 from common.errors import InputError
 from common.files import json_text
 from common.log import log
-from common.options import flag
+from common.options import NONE_SPELLINGS, flag
 from experiment.identity import experiment_settings, identity
 from experiment.settings import Settings, command_of, options_of, stored_values
 from tracking.folder import (
@@ -23,7 +23,7 @@ from tracking.folder import (
 )
 
 TERMINAL_STATES = ("finished", "stopped")
-# Options that the command given again may change.
+# Options that are not taken from the stored run.
 IGNORED_ON_RESUME = ("resume", "runs_dir", "hang_after", "hang_action")
 
 
@@ -65,7 +65,7 @@ class ResumedRun:
 def merge_stored_settings(command: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """The options ``given``, on top of those of the run that ``resume`` among them names."""
     resume = given.get("resume")
-    if resume in (None, "", "none", "auto"):
+    if resume in (*NONE_SPELLINGS, "auto"):
         return dict(given)
     runs_dir = given.get("runs_dir") or options_of(command)["runs_dir"].default
     _, config = _locate(str(resume), runs_dir, command)

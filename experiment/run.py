@@ -72,9 +72,7 @@ def run(
         shown = log_through(display.print) if display else contextlib.nullcontext()
         with shown:
             if settings.run.resume == "auto" and not resumed:
-                log.info(
-                    "--resume auto: no unfinished run of this experiment to take over, a new one"
-                )
+                log.info("--resume auto: no unfinished run of this experiment; starting a new one")
             try:
                 with explained(settings.command, resumed and resumed.folder.path):
                     trainer = make_trainer(settings, hardware, ranks, resumed)

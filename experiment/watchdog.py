@@ -26,7 +26,7 @@ class Watchdog:
     """A thread that reads the trainer's phase and step: a step costs nothing.
 
     ``after`` is the bound in seconds; None stands for several times the median observed so far, 0
-    for no watch. Rank 0 judges; the other ranks write their stacks when it has found a hang.
+    for no watch. Rank 0 decides; the other ranks write their stacks when it has found a hang.
     ``on_stop`` is called with the reason before rank 0 ends; None where a report is enough.
     """
 

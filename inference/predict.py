@@ -34,7 +34,8 @@ def predict_folder(path: Path, folder: Path, out: Path, *, device: str = "auto")
     classifier = load_classifier(path)
     settings, classes = classifier.settings, classifier.class_names
     mirror = isinstance(settings.task, ClassificationSettings) and settings.task.mirror_eval
-    hardware = choose_hardware(replace(settings.hardware, device=device, compile=False))
+    plain = replace(settings.hardware, device=device, precision="fp32", compile=False)
+    hardware = choose_hardware(plain)
     names, images, remarks = read_unlabelled(
         folder, settings.data.height_width, channels=classifier.channels
     )

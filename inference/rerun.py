@@ -7,6 +7,7 @@ from typing import Any
 
 from common.errors import InputError
 from experiment.describe import differences
+from experiment.display import fallback_reason
 from experiment.resume import TERMINAL_STATES
 from experiment.run import run
 from experiment.settings import Settings, command_of, stored_values
@@ -47,7 +48,7 @@ def settings_of(config: Mapping[str, Any], given: Mapping[str, str]) -> Settings
     """The settings of a run's config, on the data and in the arithmetic that it really used."""
     stored = {k: v for k, v in stored_values(config).items() if k not in NOT_REPLAYED}
     dataset, environment = config.get("dataset", {}), config.get("environment", {})
-    if stored.get("data") == "auto":
+    if stored.get("data") == "auto" and not fallback_reason(dataset):  # which depends on the net
         stored["data"] = dataset.get("name", "auto")
     stored["precision"] = environment.get("precision", stored.get("precision", "auto"))
     stored["name"] = f"{config.get('run_name', 'run')}-rerun"

@@ -75,9 +75,11 @@ class _ChannelSelection(nn.Module):
                 raise ValueError(f"{name} must be at least 1, got {shown}")
         if self.padding == "same" and max(self.stride) > 1:
             raise ValueError(f"padding 'same' needs a stride of 1, got {self.stride}")
-        known = ("same", "valid")
+        known = ("same", "valid") if self.ordinary is nn.Conv2d else ()
         if self.padding not in known and (isinstance(self.padding, str) or min(self.padding) < 0):
-            raise ValueError(f"padding must be 0 or more, same or valid, got {self.padding!r}")
+            allowed = " or ".join(("at least 0", *known))
+            shown = repr(self.padding).strip("()")
+            raise ValueError(f"padding must be {allowed}, got {shown}")
 
     def reset_parameters(self) -> None:
         """Initialise as ``nn.Linear`` and a depthwise ``nn.Conv2d``.

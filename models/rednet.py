@@ -10,7 +10,8 @@ class REDNet(nn.Module):
 
     ``layers`` 3x3 convs and as many 3x3 deconvs, all with ReLU and none with batch norm; every
     second conv's output is added to its mirrored deconv's. With stride 1 a deconv is a conv.
-    Simplified: a sigmoid at the end in place of the skip from the input.
+    Simplified: a sigmoid at the end in place of the skip from the input. With an even number of
+    ``layers`` the innermost output is added to itself, which doubles it.
     """
 
     def __init__(

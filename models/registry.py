@@ -111,7 +111,7 @@ class ResConvSettings(NetSettings):
                 "or --conv full"
             )
         if self.conv == "select":
-            self.check_rank(self.rank, min(kernels))
+            self.check_rank(self.rank, min(kernels[1:], default=self.rank))
         self._check_size(kernels, size)
 
     def _check_size(self, kernels: list[int], size: tuple[int, int]) -> None:

@@ -46,7 +46,7 @@ class Baseline(nn.Module):
         self.image_channels, self.method = image_channels, method
         self.k, self.distance, self.combine, self.ridge = k, distance, combine, ridge
         self.train_pixels = torch.empty(0)  # [n pixels]; not part of the state
-        self.products: dict[tuple[int, bytes], tuple[Tensor, Tensor]] = {}  # of ridge, by mask
+        self.products = torch.empty(0)  # of ridge: X'X of all pixels and the constant
         self.solved: tuple[Any, Tensor] | None = None
 
     def receptive_field(self) -> None:
@@ -67,9 +67,15 @@ class Baseline(nn.Module):
         held_out = min(HELD_OUT, len(images) // 5)
         knn = self.k, self.distance, self.combine
         if held_out and None in ((self.ridge,) if self.method == "ridge" else knn):
-            self.train_pixels = pixels[:-held_out]
+            self._remember(pixels[:-held_out])
             self._choose(*damage(images[-held_out:]))
-        self.train_pixels = pixels
+        self._remember(pixels)
+
+    def _remember(self, pixels: Tensor) -> None:
+        self.train_pixels, self.solved = pixels, None
+        if self.method == "ridge":
+            x = _with_one(pixels)
+            self.products = x.T @ x
 
     def _choose(self, inputs: Tensor, targets: Tensor) -> None:
         candidates = self._ridge_errors if self.method == "ridge" else self._knn_errors
@@ -146,18 +152,16 @@ class Baseline(nn.Module):
         return self._combined(index, gaps, filled, self.combine or "median")
 
     def _ridge_weights(self, visible: Tensor, filled: Tensor) -> Tensor:
-        """Closed form: (X'X + strength I)^-1 X'Y, the constant unpenalised; cached by mask."""
-        mask = len(self.train_pixels), visible.cpu().numpy().tobytes()
-        if self.solved is None or self.solved[0] != (self.ridge, mask):
-            if mask not in self.products:
-                x = _with_one(self.train_pixels[:, visible])
-                right = x.T @ self.train_pixels[:, filled]
-                self.products[mask] = (x.T @ x).double(), right.double()
-            gram, right = self.products[mask]
+        """Closed form: (X'X + strength I)^-1 X'Y, the constant unpenalised; the last is kept."""
+        key = self.ridge, visible.cpu().numpy().tobytes()
+        if self.solved is None or self.solved[0] != key:
+            constant = visible.new_full((1,), len(self.products) - 1)
+            products = self.products[torch.cat([visible, constant])].double()
+            gram = products[:, torch.cat([visible, constant])]
             penalty = gram.new_full((len(gram),), float(self.ridge or 1.0))
             penalty[-1] = 0
-            weights = torch.linalg.solve(gram + penalty.diag(), right).float()
-            self.solved = (self.ridge, mask), weights
+            weights = torch.linalg.solve(gram + penalty.diag(), products[:, filled]).float()
+            self.solved = key, weights
         return self.solved[1]
 
     def _nearest(

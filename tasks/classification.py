@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from common.errors import InputError
+from common.lazy import load_object
 from common.media import Examples, Picture, Table, grid, to_pixels
 from data.augment import Augmentation
 from data.batches import Batch, RandomParameters
@@ -24,7 +25,6 @@ from models.profile import describe
 from models.registry import NETS, ClassifierSettings, NetSettings
 from tasks.base import Forward, Part, Sample, Task, demo_indices, evaluate
 from tasks.metrics import CLASSIFICATION
-from tasks.registry import load_object
 from tasks.settings import ClassificationSettings
 
 CHUNK = 500  # validation images a forward pass

@@ -1,11 +1,11 @@
 """The tasks and corruptions by name. Torch-free: an entry is imported when it is used."""
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from common.errors import InputError, nearest
+from common.lazy import load_object
 from common.options import Integer, Real, flag, invalid_value
 
 TASKS = {
@@ -59,12 +59,6 @@ class CorruptionName:
             raise InputError(
                 f"{flag(name)} {value}: the strength {reason}, for example {entry.example}"
             ) from None
-
-
-def load_object(path: str) -> Any:
-    """The object at ``module:name``."""
-    module, _, name = path.partition(":")
-    return getattr(importlib.import_module(module), name)
 
 
 def make_corruption(text: str) -> Any:

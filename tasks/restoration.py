@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from common.lazy import load_object
 from common.log import log
 from common.media import Examples, Picture, Table, grid, to_pixels
 from data.batches import Batch, RandomParameters
@@ -19,7 +20,7 @@ from models.profile import describe
 from models.registry import NETS, NetSettings
 from tasks.base import Forward, Part, Sample, Task, demo_indices, evaluate
 from tasks.metrics import RESTORATION
-from tasks.registry import load_object, make_corruption
+from tasks.registry import make_corruption
 from tasks.settings import RestorationSettings
 
 CHUNK = 250  # validation images a forward pass

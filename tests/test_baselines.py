@@ -92,6 +92,16 @@ def test_settings_are_chosen_on_held_out_training_images_only(capfd):
     assert len(baseline.train_pixels) == 50  # afterwards they are neighbours like the others
 
 
+def test_ridge_keeps_no_more_for_masks_that_differ_from_image_to_image():
+    pixels, baseline = images(8, seed=1) / 255, fitted("ridge", ridge=3.0)
+    for shift in range(6):
+        mask = torch.zeros_like(pixels, dtype=torch.bool)
+        mask[..., shift, shift] = True
+        baseline(torch.cat([pixels.where(~mask, 0), mask.float()], dim=1))
+        kept = [v for v in vars(baseline).values() if isinstance(v, torch.Tensor | dict | tuple)]
+        assert sum(map(len, kept)) == 50 + 49 + 2  # images, products, the last key and solution
+
+
 def test_more_than_32_neighbours_are_judged_by_all_of_them():
     inputs, targets = damaged(images(8, seed=1))
     knn = fitted("knn", k=50, distance="l2", combine="mean")
@@ -114,12 +124,11 @@ def test_a_baseline_killed_at_its_end_is_resumed(cli, tmp_path):
     assert summary_of(folder)["state"] == "finished" and len(read_csv(folder / "metrics.csv")) == 1
 
 
-def test_a_baseline_takes_no_options_of_training(cli):
-    outcome = cli("baseline", "--method", "mean", "--lr", "0.1")
-    assert outcome.code == 2 and "No such option '--lr'" in outcome.err
-    assert outcome.err.count("\n") == 1
+def test_a_baseline_takes_options_of_training_from_sweeps_but_does_not_offer_them(cli):
     shown = cli("baseline", "--help").out
-    assert "--seed" in shown and "--batch-size" in shown and "--epochs" not in shown
+    assert "--seed" in shown and "--epochs" not in shown and "--loss" not in shown
+    small = ["--train-images", 60, "--val-images", 20, "--data", "garments", "--mode", "disabled"]
+    assert cli("baseline", "--method", "mean", *small, "--images=128").code == 0
 
 
 @pytest.mark.parametrize("method", ["knn", "ridge", "mirror"])

@@ -249,8 +249,8 @@ def test_a_selection_with_hooks_or_shared_weights_is_not_exported():
         ({"kernel_size": 0}, "kernel_size must be"),
         ({"dilation": 0}, "dilation must be"),
         ({"in_channels": 0}, "in_channels must be"),
-        ({"padding": -1}, "padding must be 0 or more"),
-        ({"padding": "all"}, "padding must be 0 or more, same or valid, got 'all'"),
+        ({"padding": -1}, "padding must be at least 0 or same or valid, got -1, -1"),
+        ({"padding": "all"}, "padding must be at least 0 or same or valid, got 'all'"),
         ({"padding": "same", "stride": 2}, "needs a stride of 1"),
         ({"rank": 0}, "from 1 to 9 for a 3x3 kernel, got 0"),
         ({"rank": 10}, "from 1 to 9 for a 3x3 kernel, got 10"),
@@ -260,6 +260,11 @@ def test_a_selection_with_hooks_or_shared_weights_is_not_exported():
 def test_an_impossible_argument_is_refused(wrong, words):
     with pytest.raises(ValueError, match=words):
         ChannelSelectionConv2d(**{"in_channels": 3, "out_channels": 4, "kernel_size": 3} | wrong)
+
+
+def test_a_transposed_selection_takes_no_padding_by_name():
+    with pytest.raises(ValueError, match="padding must be at least 0, got 'same'"):
+        ChannelSelectionConvTranspose2d(3, 4, 3, padding="same")
 
 
 def selection(implementation: str) -> nn.Module:

@@ -61,6 +61,17 @@ def test_a_run_comes_back_exactly_and_a_changed_one_is_told(cli):
     assert "the data are not those of" in outcome.err
 
 
+def test_a_classifier_of_the_synthetic_fallback_comes_back(cli):
+    small = ["--images", "16", "--batch-size", "8", "--train-images", "6001", "--val-images", "20"]
+    outcome = cli("classify", *small, "--mode", "disabled")
+    assert outcome.code == 0, outcome.err
+    folder = run_folder(outcome)
+    config = yaml.safe_load((folder / "config.yaml").read_text())["dataset"]
+    assert (config["name"], config["train"], config["image_channels"]) == ("garments", 6000, 3)
+    outcome = cli("rerun", folder, "--device", "cpu", "--mode", "disabled")
+    assert outcome.code == 0 and "the numbers match exactly" in outcome.out, outcome.err
+
+
 def test_a_run_that_is_not_finished_or_nowhere_is_refused(cli):
     diverging = ["--optimizer", "sgd", "--lr", "1e30", "--mode", "disabled"]
     assert cli("resconv", *TINY, *diverging).code == 1

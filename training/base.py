@@ -27,17 +27,19 @@ class Stopwatch:
 
     @property
     def seconds(self) -> float:
-        running = 0.0 if self.since is None else time.perf_counter() - self.since
-        return self.before + running
+        return self.before + self._running()
 
     def start(self) -> None:
         self.since = time.perf_counter()
 
     def stop(self) -> float:
         """Stop; returns the seconds since ``start``."""
-        spent = 0.0 if self.since is None else time.perf_counter() - self.since
+        spent = self._running()
         self.before, self.since = self.before + spent, None
         return spent
+
+    def _running(self) -> float:
+        return 0.0 if self.since is None else time.perf_counter() - self.since
 
     def exclude(self, seconds: float) -> None:
         """Leave out ``seconds`` of the current interval, if there is one."""

@@ -15,7 +15,7 @@ SHOWN = 5  # names in a warning
 class LearningCheck:
     """Warns of parameters without a gradient in the first step, and of those that never move.
 
-    Made before the first step of a process, read at the first validation; no sync in between.
+    Made before the first step of a run, read at the first validation; no sync in between.
     """
 
     def __init__(self, net: nn.Module) -> None:

@@ -40,13 +40,21 @@ class DistributedContext:
         return cls(*(int(os.environ.get(name, 0)) for name in names))
 
     def assign_device(self, settings: HardwareSettings, batch_size: int) -> HardwareSettings:
-        """The settings with this rank's device. Raises ``InputError`` for too small a batch."""
+        """The settings with this rank's device.
+
+        Raises ``InputError`` for too small a batch, and for one GPU that all ranks would share.
+        """
         if self.size == 1:
             return settings
         if self.size > batch_size:
             raise InputError(
                 f"--batch-size {batch_size}: must be at least one image for each of the "
                 f"{self.size} processes, for example --batch-size {self.size}"
+            )
+        if settings.device.startswith("cuda:"):
+            raise InputError(
+                f"--device {settings.device}: the {self.size} processes need a GPU each; use "
+                "--device cuda"
             )
         on_cuda = settings.device == "auto" and torch.cuda.is_available()
         if on_cuda or settings.device == "cuda":

@@ -88,7 +88,7 @@ def _device(name: str) -> torch.device:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
         name = "cuda" if count else "cpu"
-    if not re.fullmatch(r"cpu(:0)?|cuda(:\d{1,4})?", name):
+    if not re.fullmatch(r"cpu(:0)?|cuda(:(0|[1-9][0-9]?))?", name):
         raise InputError(f"--device {name}: must be auto, cpu, cuda or cuda:N, such as cuda:0")
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= count:
@@ -101,8 +101,8 @@ def _device(name: str) -> torch.device:
 def _keep_freed_memory() -> None:
     """Let glibc's allocator keep the memory of one step for the next.
 
-    Tensors above 32 MiB otherwise go back to the system and come anew, page by page: a step at
-    64x64 in fp32 takes 1.6 times as long then (``benchmarks.ablation``). The price is more
+    Tensors above 32 MiB are otherwise returned to the system and allocated again in each step: at
+    64x64 in fp32 a step takes 1.6 times as long (``benchmarks.ablation``). The price is more
     resident memory.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
@@ -113,7 +113,7 @@ def _keep_freed_memory() -> None:
 
 
 def _reset_peak_memory(device: torch.device) -> None:
-    """Begin the peak anew: a sweep's worker trains several runs in one process."""
+    """Reset the peak: a sweep's worker trains several runs in one process."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return

@@ -1,4 +1,4 @@
-"""THE training loop, shared by every task and every rank."""
+"""The training loop, shared by every task and every rank."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class NullRecorder(Recorder):
 def train(trainer: BaseTrainer, recorder: Recorder, stop: StopFlag) -> bool:
     """Train to the last step or until a stop is requested. Returns whether it is complete.
 
-    Raises ``NonFiniteLoss`` at the end of the interval in which the loss broke.
+    Raises ``NonFiniteLoss`` at the end of the interval in which the loss became NaN or infinite.
     """
     trainer.net.train()
     while trainer.step < trainer.steps:

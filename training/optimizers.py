@@ -36,7 +36,7 @@ def make_optimizer(settings: TrainingSettings, net: nn.Module) -> torch.optim.Op
 def parameter_groups(
     settings: TrainingSettings, net: nn.Module, without: Collection[Tensor] = ()
 ) -> list[dict[str, Any]]:
-    """The net's parameters but those ``without``, by whether they decay."""
+    """The net's parameters except those in ``without``, by whether they decay."""
     excluded = set(without)
     if settings.decay == "all":
         return [{"params": [p for p in net.parameters() if p not in excluded]}]

@@ -41,14 +41,14 @@ def choose_precision(
     ranks = ranks or DistributedContext()
     if settings.precision != "auto":
         return hardware
-    # On CUDA bf16 is sound, and a trial beside other processes measures those.
+    # CUDA needs no trial: bf16 works there, and a timing would measure other processes too.
     in_doubt = hardware.reduced and hardware.device.type == "cpu"
     if stored:
         hardware = replace(hardware, dtype=DTYPES[stored])
     elif in_doubt and not settings.deterministic and not ranks.rank:
-        train = task.data.train.part(slice(IMAGES))
-        random = task.sample_parameters(torch.Generator().manual_seed(0), len(train))
-        sample = task.prepare(Batch(train.images, train.labels, random))
+        train, index = task.data.train, torch.arange(IMAGES) % len(task.data.train)
+        random = task.sample_parameters(torch.Generator().manual_seed(0), IMAGES)
+        sample = task.prepare(Batch(train.images[index], train.labels[index], random))
         hardware = probe(hardware, net, sample.inputs)
     return replace(hardware, dtype=ranks.broadcast(hardware.dtype))
 
@@ -58,7 +58,7 @@ def probe(hardware: Hardware, net: nn.Module, inputs: Tensor) -> Hardware:
 
     Some PyTorch releases compute bf16 convs many times slower than fp32, or wrongly, on
     processors whose flags announce bf16 (pytorch #183815, #193951, #163347). ``inputs`` are
-    prepared images [n c h w]. The finding stands in ``Hardware.probe``; the net, its statistics
+    prepared images [n c h w]. The result is kept in ``Hardware.probe``; the net, its statistics
     and the random state stay as they are.
     """
     choices = {name: replace(hardware, dtype=dtype) for name, dtype in DTYPES.items()}

@@ -1,4 +1,4 @@
-"""THE training step, and the state that a run resumes from."""
+"""The training step, and the state that a run resumes from."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Meter:
         self.count += 1
 
     def read(self) -> dict[str, float]:
-        """Means since the last reading; one host-device sync. Starts anew."""
+        """Means since the last reading; one host-device sync. Resets the sums."""
         means = (self.sums / max(self.count, 1)).tolist()
         self.count = 0
         return dict(zip(self.names, means, strict=True))
@@ -69,13 +69,12 @@ class Trainer(BaseTrainer):
         self.steps, self.step_images = budget // settings.batch_size, settings.batch_size
         if not self.steps:
             raise InputError(
-                f"--batch-size {settings.batch_size}: {budget} training images are less than one "
-                f"batch, for example --batch-size {budget}"
+                f"--batch-size {settings.batch_size}: a budget of {budget} training images is "
+                f"less than one batch, for example --batch-size {budget}"
             )
         self.meter = Meter(device)
         self.interval_start = 0
         self.learning: LearningCheck | None = None  # from the first step to the first validation
-        self.checked = False
         if settings.batch_size // self.ranks.size == 1:
             self._check_single_image()
         if self.hardware.cuda_graphs and self.ranks.size == 1:
@@ -93,7 +92,8 @@ class Trainer(BaseTrainer):
                 raise
             raise InputError(
                 f"--batch-size {self.settings.batch_size}: batch norm needs more than one value a "
-                "channel, and feature maps shrink to one pixel, for example --batch-size 2"
+                "channel, and feature maps shrink to one pixel, for example --batch-size "
+                f"{2 * self.ranks.size}"
             ) from None
 
     def train_step(self) -> None:
@@ -101,7 +101,7 @@ class Trainer(BaseTrainer):
         if self.timer.since is None:
             self.interval_start = self.step
             self.timer.start()
-        if self.learning is None and not self.checked:
+        if self.step == 0:
             self.learning = LearningCheck(self.net)
         self.ranks.seed(self.settings.seed, self.step)
         sample = self.task.prepare(self.stream.batch(self.step))
@@ -128,7 +128,7 @@ class Trainer(BaseTrainer):
         if self.learning:
             if not self.ranks.rank:
                 self.learning.report()
-            self.learning, self.checked = None, True
+            self.learning = None
         return super().validate()
 
     def learning_rate(self, step: int, *, muon: bool = False) -> float:
@@ -140,7 +140,7 @@ class Trainer(BaseTrainer):
     def read_row(self) -> Row:
         """Means since the last row, rate and speed. The only host-device sync of the interval.
 
-        Raises ``NonFiniteLoss`` if the loss broke in it.
+        Raises ``NonFiniteLoss`` if the loss became NaN or infinite in it.
         """
         means = self.meter.read()
         spent = self.timer.stop()
