@@ -13,15 +13,12 @@ from typing import Any
 import click
 
 from common.errors import InputError
+from common.files import require_writable_folder
 from common.options import flag
 
 WIDE = 10_000  # characters
 POSITIVE = click.IntRange(min=1)
 WATCH_SECONDS = 5
-
-
-class SweepOptions(SimpleNamespace):
-    """Command-line options of ``sweep`` by name."""
 
 
 @click.command("sweep")
@@ -69,14 +66,14 @@ class SweepOptions(SimpleNamespace):
 def sweep(**given: Any) -> int:
     """Run every point of a sweep FILE (W&B's YAML), each exactly once.
 
-    Give the same command again to go on after a stop, or on another machine to help. Ctrl-C once
+    Give the same command again to continue after a stop, or on another machine to help. Ctrl-C once
     finishes the current runs, twice stops now.
 
     Example: python train.py sweep sweep_configs/smoke.yaml --jobs 2
     """
     from sweeps.sweep_file import read_sweep
 
-    options = SweepOptions(**given)
+    options = SimpleNamespace(**given)
     if options.file is None and options.join is None:
         raise InputError("give a sweep file, for example sweep_configs/smoke.yaml, or --join")
     _check_together(options)
@@ -88,13 +85,13 @@ def sweep(**given: Any) -> int:
     if definition and options.dry_run:
         definition.check_data()
         return _print_commands(definition)
-    mode = _engine(options, definition)
-    if mode == "online":
-        return _online(options, definition)
-    return _offline(options, definition, mode)
+    connection = _connection(options, definition)
+    if connection.mode == "online":
+        return _online(options, definition, connection)
+    return _offline(options, definition, connection.mode)
 
 
-def _check_together(options: SweepOptions) -> None:
+def _check_together(options: SimpleNamespace) -> None:
     """Refuse options of which one would be passed over in silence."""
     asked = [flag(n) for n in ("status", "dry_run", "retry_failed") if getattr(options, n)]
     if len(asked) > 1:
@@ -107,8 +104,10 @@ def _check_together(options: SweepOptions) -> None:
     for name, base in (("watch", "status"), ("json", "status"), ("val_images", "images")):
         if getattr(options, name) and not getattr(options, base):
             raise InputError(f"{flag(name)}: is for --{base}; give both")
-    if options.new and options.join:
-        raise InputError("--new with --join: give one of them, for example --new")
+    for first, second in (("new", "join"), ("new", "status"), ("project", "join"),
+                          ("entity", "join")):  # fmt: skip
+        if getattr(options, first) and getattr(options, second):
+            raise InputError(f"--{first} with --{second}: give one of them")
 
 
 def _print_commands(definition: Any) -> int:
@@ -122,29 +121,34 @@ def _print_commands(definition: Any) -> int:
     return 0
 
 
-def _engine(options: SweepOptions, definition: Any) -> str:
-    from sweeps.online import address_file
-    from tracking.server import choose_connection
+def _connection(options: SimpleNamespace, definition: Any) -> Any:
+    """Where the sweep runs: on W&B's server where its mode is online, else on a study here."""
+    from tracking.server import Connection, check_project, check_tags, choose_connection
 
     if options.study and (options.join or options.mode == "online"):
         raise InputError("--study is for offline sweeps; leave it out, or --join and --mode online")
+    if definition and not options.status:
+        labels = _labels(options, definition)
+        check_tags(tuple(tag.strip() for tag in labels.get("tags", "").split(",")))
+        check_project(options.project)
+        check_project(definition.config.get("project"), f"{definition.file}: project ")
     if options.study:
-        return options.mode or "offline"
+        return Connection(options.mode or "offline")
     connection = choose_connection(options.mode, options.project, options.entity)
     if options.join and connection.mode != "online":
         reason = connection.reason or f"mode {connection.mode}"
         raise InputError(f"--join {options.join}: needs W&B's server: {reason}")
-    if connection.reason and definition and address_file(definition).exists():
+    if connection.reason and definition and definition.path(".wandb").exists():
         raise InputError(
             f"{definition.file}: its sweep is on W&B's server, but {connection.reason}; try again "
             "later, or give --mode offline to train its points here once more"
         )
     if connection.reason and not options.status:
         click.echo(f"Offline: {connection.reason}.")
-    return connection.mode
+    return connection
 
 
-def _project_and_entity(options: SweepOptions, definition: Any) -> dict[str, str]:
+def _project_and_entity(options: SimpleNamespace, definition: Any) -> dict[str, str]:
     """Project and entity: from the options, the environment, or the file."""
     config = definition.config if definition else {}
     place = {
@@ -154,7 +158,7 @@ def _project_and_entity(options: SweepOptions, definition: Any) -> dict[str, str
     return {key: value for key, value in place.items() if value}
 
 
-def _labels(options: SweepOptions, definition: Any) -> dict[str, str]:
+def _labels(options: SimpleNamespace, definition: Any) -> dict[str, str]:
     """Tags and notes of every run: from the options, else from the file."""
     config = definition.config
     labels = {"tags": options.tags or ",".join(config.get("tags") or ())}
@@ -162,28 +166,30 @@ def _labels(options: SweepOptions, definition: Any) -> dict[str, str]:
     return {key: value for key, value in labels.items() if value}
 
 
-def _run_options(options: SweepOptions) -> dict[str, Any]:
+def _run_options(options: SimpleNamespace) -> dict[str, Any]:
     """What both engines are told about when to stop."""
     names = ("count", "retry_failed", "max_failures", "max_hours")
     return {name: getattr(options, name) for name in names}
 
 
-def _offline(options: SweepOptions, definition: Any, mode: str) -> int:
-    from sweeps.study import default_study, statuses_at
+def _offline(options: SimpleNamespace, definition: Any, mode: str) -> int:
+    from sweeps.study import statuses_at
 
-    where = options.study or default_study(definition)
+    where = options.study or str(definition.path(".journal"))
     if options.status:
         return _print_status(options, definition, lambda: statuses_at(where, definition))
     if options.new:
         raise InputError("--new: is for sweeps on W&B's server; give --study FILE for another here")
     from sweeps.children import Children, gpu_list
     from sweeps.offline import log_folder, run_offline
+    from sweeps.sampling import Hyperband
     from sweeps.storage import named_errors
     from sweeps.study import Study
     from sweeps.worker import Job
 
     gpus = gpu_list(options.gpus)
     definition.check_data()
+    Hyperband.of(definition)  # refuses what is not known offline
     command = uuid.uuid4().hex
     tracking = {"mode": mode} | _project_and_entity(options, definition)
     tracking |= _labels(options, definition)
@@ -195,13 +201,13 @@ def _offline(options: SweepOptions, definition: Any, mode: str) -> int:
     children = Children(options.jobs or len(gpus) or 1, gpus, log_folder(where, definition))
     with named_errors(where):
         study = Study(where, definition, options.runs_dir, command)
+        require_writable_folder(children.logs)
         return run_offline(study, job, children, **_run_options(options))
 
 
-def _online(options: SweepOptions, definition: Any) -> int:
+def _online(options: SimpleNamespace, definition: Any, connection: Any) -> int:
     from sweeps.children import ROOT, Children, gpu_list
     from sweeps.online import OnlineSweep, known_sweep, remember, run_online
-    from tracking.server import choose_connection
 
     if options.runs_dir != "runs":
         raise InputError(
@@ -211,12 +217,11 @@ def _online(options: SweepOptions, definition: Any) -> int:
     gpus = gpu_list(options.gpus)
     if definition and not options.status:  # agents run the points in the project's folder
         definition.check_data(ROOT)
-    connection = choose_connection(options.mode)
     place = {"project": connection.project} | _project_and_entity(options, definition)
     if connection.entity:
         place.setdefault("entity", connection.entity)
     if options.join:
-        online = OnlineSweep.join(options.join, definition)
+        online = OnlineSweep.join(options.join, definition, options.skip_invalid)
         if options.dry_run:
             return _print_commands(online.sweep)
         if not options.status:
@@ -224,6 +229,7 @@ def _online(options: SweepOptions, definition: Any) -> int:
     else:
         online = None if options.new else known_sweep(definition)
         if online is None and not options.status:
+            require_writable_folder(Path("studies"))  # for the sweep's address
             online = OnlineSweep.create(definition, place)
             remember(online)
     if online is None:
@@ -231,9 +237,8 @@ def _online(options: SweepOptions, definition: Any) -> int:
     if options.status:
         return _print_status(options, online.sweep, online.statuses)
     children = Children(
-        options.jobs or len(gpus) or 1, gpus, Path("studies") / f"{online.sweep.file_name}-logs",
-        kind="agent",
-    )  # fmt: skip
+        options.jobs or len(gpus) or 1, gpus, online.sweep.path("-logs"), kind="agent"
+    )
     about = {"name": online.sweep.name, "file": str(online.sweep.file)}
     labels = _labels(options, online.sweep) | {"run_group": online.sweep.config.get("group")}
     # What agents pass on to their runs.
@@ -242,7 +247,7 @@ def _online(options: SweepOptions, definition: Any) -> int:
     return run_online(online, children, env=env, **_run_options(options))
 
 
-def _print_status(options: SweepOptions, definition: Any, read: Any) -> int:
+def _print_status(options: SimpleNamespace, definition: Any, read: Any) -> int:
     from rich.console import Console
 
     from sweeps.progress import counts_line, note_of, status_table

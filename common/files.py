@@ -114,17 +114,21 @@ def write_folder(folder: Path, files: dict[str, bytes]) -> None:
         os.replace(inside, folder)
 
 
-def require_writable_folder(folder: Path, option: str) -> None:
-    """Make ``folder``; raises ``InputError`` where no file can be written there."""
+def require_writable_folder(folder: Path, option: str = "") -> None:
+    """Make ``folder``, which ``option`` gave; raises ``InputError`` where nothing can be written.
+
+    Without an ``option`` it is a folder that the project makes in the current one.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise InputError(
-            f"{option} {folder}: cannot be written ({error.strerror}); give a folder you can "
-            f"write to, for example {option} runs/bench"
-        ) from None
+        advice = "start from a folder you can write to"
+        if option:
+            advice = f"give a folder you can write to, for example {option} runs/bench"
+        named = f"{option} {folder}".strip()
+        raise InputError(f"{named}: cannot be written ({error.strerror}); {advice}") from None
 
 
 def json_text(value: Any, **options: Any) -> str:

@@ -69,7 +69,12 @@ def default_name(settings: Settings) -> str:
         if not shown and values[name] != o.default:
             parts.append(f"{name.replace('_', '')}{values[name]}")
     text = "-".join(parts).replace(":", "-").replace(",", "_").lower()
-    return text if len(text) <= MAX_NAME else f"{text[: MAX_NAME - 9]}-{identity(settings)[:8]}"
+    return shortened_name(text, identity(settings))
+
+
+def shortened_name(text: str, key: str) -> str:
+    """``text``, or its beginning and that of ``key`` where it is too long for a run's name."""
+    return text if len(text) <= MAX_NAME else f"{text[: MAX_NAME - 9]}-{key[:8]}"
 
 
 def legacy_identity(settings: Settings) -> str | None:

@@ -15,7 +15,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Command:
-    """A process to start; one with a first ``line`` of input finishes when its input is closed."""
+    """A process to start.
+
+    A worker is given its job as ``line`` on stdin, and takes no further point once stdin is closed.
+    """
 
     arguments: list[str]
     env: dict[str, str] = field(default_factory=dict)
@@ -33,7 +36,7 @@ class Child:
     process: subprocess.Popen[bytes]
     log: Path
     command: Command
-    killed: bool = False
+    stopped: bool = False
 
     def finish(self) -> None:
         """Ask it to end after the current run."""
@@ -44,11 +47,12 @@ class Child:
 
     def stop(self) -> None:
         """Ask it to save the current run and end. Agents count Ctrl-C themselves."""
+        self.stopped = True
         self.process.send_signal(signal.SIGINT if self.command.is_agent else signal.SIGTERM)
 
     def kill(self) -> None:
         """End it now, with the processes it started."""
-        self.killed = True
+        self.stopped = True
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -67,14 +71,14 @@ class Children:
     def start(self, command: Command) -> None:
         """Start a child under the lowest free number; several share the cores."""
         number = min(set(range(self.jobs + 1)) - {child.number for child in self.all})
-        log = self.logs / f"{self.kind}-{os.uname().nodename}-{number}.log"
+        log = self.logs / f"{self.kind}-{os.uname().nodename}-{os.getpid()}-{number}.log"
         self.logs.mkdir(parents=True, exist_ok=True)
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         env = thread_share(self.jobs) | os.environ | command.env
         env |= {"PYTHONPATH": path, "SWEEP_WORKER_LOG": str(log.resolve())}
         if self.gpus:
             env["CUDA_VISIBLE_DEVICES"] = self.gpus[number % len(self.gpus)]
-        wrapper = ["-m", "sweeps.parent_death", str(os.getpid())]
+        wrapper = [str(ROOT / "sweeps" / "parent_death.py"), str(os.getpid())]
         with open(log, "ab") as file:
             process = subprocess.Popen(
                 [sys.executable, *wrapper, *command.arguments], env=env, stdout=file, stderr=file,

@@ -1,5 +1,6 @@
 """A worker's claims on the points of a study: take the next one, record how its run ended."""
 
+import random
 import time
 import uuid
 from collections import defaultdict, deque
@@ -43,11 +44,11 @@ class Claims:
         while self._candidates or self._list_candidates():
             waiting, earlier = self._candidates.popleft()
             trial_id = waiting._trial_id
-            if not self._is(TrialState.WAITING, of=trial_id) or not self._take(trial_id):
+            if not self._is(TrialState.WAITING, of=trial_id) or not self._set_running(trial_id):
                 continue
             if any(self._is(*OPEN, *DONE, of=other) for other in earlier):
                 self.study.record(trial_id, TrialState.FAIL, {"kind": "duplicate"})
-            elif claim := self._sign(waiting):
+            elif claim := self._record_owner(waiting):
                 return claim
         return None
 
@@ -61,14 +62,14 @@ class Claims:
             key = self.study.key(trial)
             if trial.state == TrialState.WAITING and key in self.study.by_key:
                 self._candidates.append((trial, list(seen[key])))
-            if trial.state in OPEN + DONE:
+            if trial.state in OPEN + DONE and trial.user_attrs.get("kind") != "failed":
                 seen[key].append(trial._trial_id)
         return bool(self._candidates)
 
     def _is(self, *states: TrialState, of: int) -> bool:
         return self.storage.get_trial(of).state in states
 
-    def _take(self, trial_id: int) -> bool:
+    def _set_running(self, trial_id: int) -> bool:
         """Set a waiting trial to running; False if another process was first.
 
         Who wants it is written first: a process killed in between is known to have ended.
@@ -78,15 +79,15 @@ class Claims:
             trial_id, TrialState.RUNNING, {}
         )
 
-    def _sign(self, waiting: FrozenTrial) -> Claim | None:
+    def _record_owner(self, waiting: FrozenTrial) -> Claim | None:
         """Write who owns the trial; None if the claim was taken away or nothing is left to draw."""
         point, trial_id = self.study.by_key[self.study.key(waiting)], waiting._trial_id
         if self.sweep.method == "bayes":
-            return self._sign_draw(waiting, point.key)
-        signed = self._write_claim(trial_id, point.args, point.key)
-        return Claim(point, trial_id, point.key) if signed else None
+            return self._claim_draw(waiting, point.key)
+        written = self._write_claim(trial_id, point.args, point.key)
+        return Claim(point, trial_id, point.key) if written else None
 
-    def _sign_draw(self, waiting: FrozenTrial, key: str) -> Claim | None:
+    def _claim_draw(self, waiting: FrozenTrial, key: str) -> Claim | None:
         """Draw the settings of a bayes point, unlike those of every other, and claim it."""
         trial_id, draw = waiting._trial_id, _kept_draw(waiting, self.sweep)
         for attempt in range(100):
@@ -100,25 +101,22 @@ class Claims:
             setting = self.sweep.point(draw.args)
             if not self._write_claim(trial_id, draw.args, setting.key):
                 return None
-            # Two workers may draw the same setting at the same time: the earlier trial keeps it.
-            if setting.key not in self._used_keys(key, before=waiting.number):
+            if setting.key not in self._used_keys(key):
                 try:
                     draw.record(self.sweep, self.storage, trial_id)
                 except UpdateFinishedTrialError:
                     return None  # the claim was taken away
                 return Claim(Point(draw.args, key), trial_id, setting.key)
+            # Two workers drew the same setting at the same time: both give it back and draw again.
             draw = None
+            self._write_claim(trial_id, {}, "")
+            time.sleep(random.uniform(0, 0.1))
         return None
 
-    def _used_keys(self, key: str, before: int | None = None) -> set[str]:
-        """Keys of the settings drawn for other points (by trials numbered below ``before``)."""
-        return {
-            claim_of(trial)["key"]
-            for trial in self.study.all_trials()
-            if "key" in claim_of(trial)
-            and self.study.key(trial) != key
-            and (before is None or trial.number < before)
-        }
+    def _used_keys(self, key: str) -> set[str]:
+        """Keys of the settings drawn for other points."""
+        claims = (claim_of(t) for t in self.study.all_trials() if self.study.key(t) != key)
+        return {claim["key"] for claim in claims if "key" in claim}
 
     def _write_claim(self, trial_id: int, args: dict[str, Any], key: str) -> bool:
         claim = {"time": time.time(), "owner": this_process(), "args": args, "key": key}
@@ -135,15 +133,13 @@ class Claims:
         Epochs count on where a killed run is resumed, so that runs are compared at equal ones.
         """
         trial = self.storage.get_trial(claim.trial_id)
-        if trial.state.is_finished():  # the claim was taken away
-            return True
         if epoch in trial.intermediate_values:  # the last validation follows an epoch's end
             return False
         try:
             self.storage.set_trial_intermediate_value(claim.trial_id, epoch, value)
         except UpdateFinishedTrialError:
             return True
-        if self.hyperband is None or not self.hyperband.judges_at(epoch):
+        if self.hyperband is None or epoch not in self.hyperband.bands:
             return False
         values = {
             self.study.key(trial): trial.intermediate_values[epoch]
@@ -157,19 +153,19 @@ class Claims:
         state = TrialState.PRUNED if early else TrialState.COMPLETE
         return self.study.record(claim.trial_id, state, attrs, value)
 
-    def failed(self, claim: Claim, reason: str, attrs: dict[str, Any], lost: bool = False) -> bool:
+    def failed(self, claim: Claim, reason: str, attrs: dict[str, Any], lost: bool = False) -> None:
         """Record a run that ended badly. A lost one (killed, stopped) waits to be run again."""
         attrs = attrs | {"reason": reason, "kind": "lost" if lost else "failed"}
-        return self.study.record(claim.trial_id, TrialState.FAIL, attrs)
+        self.study.record(claim.trial_id, TrialState.FAIL, attrs)
 
-    def infeasible(self, claim: Claim, reason: str) -> bool:
+    def infeasible(self, claim: Claim, reason: str) -> None:
         """Record settings that cannot be trained; the sampler avoids their neighbourhood."""
-        attrs = {"reason": reason, "kind": "failed"}
-        if self.sweep.method != "bayes":
-            return self.study.record(claim.trial_id, TrialState.FAIL, attrs)
-        study = optuna.load_study(study_name=self.sweep.name, storage=self.storage)
-        optuna.Trial(study, claim.trial_id).set_constraint("feasible", 1.0)
-        return self.study.record(claim.trial_id, TrialState.PRUNED, attrs)
+        state = TrialState.FAIL
+        if self.sweep.method == "bayes":
+            study = optuna.load_study(study_name=self.sweep.name, storage=self.storage)
+            optuna.Trial(study, claim.trial_id).set_constraint("feasible", 1.0)
+            state = TrialState.PRUNED
+        self.study.record(claim.trial_id, state, {"reason": reason, "kind": "failed"})
 
 
 def _kept_draw(trial: FrozenTrial, sweep: Sweep) -> Draw | None:

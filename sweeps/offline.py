@@ -91,7 +91,7 @@ class StudyEngine(Engine):
             if not trial.state.is_finished():
                 lost = by_signal or code == STUDY_UNUSABLE
                 self.study.close_dead(trial, reason, lost, {"log": str(child.log.resolve())})
-        if trials or child.killed:
+        if trials or child.stopped:
             return
         if code > 0:
             lines = child.log.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -116,7 +116,7 @@ class StudyEngine(Engine):
 def _cause(child: Child) -> tuple[str, bool]:
     """Why a worker ended, and whether a signal from outside ended it."""
     code = child.process.returncode
-    if child.killed:
+    if child.stopped:
         return "the sweep was stopped", True
     if code >= 0:
         return f"the worker ended with exit code {code}; see {child.log}", False
@@ -128,7 +128,7 @@ def _cause(child: Child) -> tuple[str, bool]:
 def log_folder(where: str, sweep: Sweep) -> Path:
     """Where workers write their logs: beside a journal, else under studies/."""
     if "://" in where:
-        return Path("studies") / f"{sweep.file_name}-logs"
+        return sweep.path("-logs")
     return Path(where).parent / f"{Path(where).stem}-logs"
 
 
@@ -148,7 +148,7 @@ def run_offline(
     display = ProgressDisplay(study.sweep, children.jobs)
     study.enqueue_missing(retry_failed)
     supervisor = Supervisor(StudyEngine(study, job, count), children, display, **limits)
-    code = supervisor.run(study.statuses(), study.statuses)
+    code = supervisor.run(study.statuses())
     if code == 130:
-        display.print("Stopped; give the same command again to go on.")
+        display.print("Stopped; give the same command again to continue.")
     return code

@@ -25,21 +25,27 @@ from sweeps.space import Point, Sweep
 from sweeps.study import PointStatus
 from sweeps.supervisor import Engine, Supervisor
 from sweeps.sweep_file import parse_sweep
-from tracking.api import NotFound, create_sweep, find_sweep, runs_of
+from tracking.api import NotFound, ServerUnavailable, create_sweep, find_sweep, runs_of
 from tracking.server import is_current_server, wandb_settings
 
-STATES = {"finished": "done", "running": "running", "pending": "running", "preempting": "missing",
-          "preempted": "missing"}  # fmt: skip
+WANDB_STATES = {"finished": "done", "running": "running", "pending": "running",
+                "preempting": "missing", "preempted": "missing"}  # fmt: skip
 
 
 class OnlineSweep:
     """A sweep on W&B's server: ``path`` is ENTITY/PROJECT/ID."""
 
-    def __init__(self, path: str, sweep: Sweep | None = None) -> None:
-        """Find it. Raises ``NotFound`` or ``ServerUnavailable``."""
+    def __init__(
+        self, path: str, sweep: Sweep | None = None, *, skip_invalid: bool = False
+    ) -> None:
+        """Find it, ``sweep`` or else the server's own definition.
+
+        Raises ``NotFound`` or ``ServerUnavailable``, and ``InputError`` for a definition that
+        cannot be run here.
+        """
         found = find_sweep(path)
         self.path, self.url, self.config = path, found.url, dict(found.config)
-        self.sweep = sweep or parse_sweep(Path(path), self.config)
+        self.sweep = sweep or parse_sweep(Path(path), self.config, skip_invalid=skip_invalid)
 
     @property
     def is_of_file(self) -> bool:
@@ -52,17 +58,17 @@ class OnlineSweep:
         own = parse_sweep(Path(self.path), self.config, skip_invalid=True)
         return {point.key for point in own.grid()}
 
-    def holds_more(self) -> bool:
+    def server_has_other_points(self) -> bool:
         """Whether the server's grid still has points that the file no longer holds."""
         done = {self._point(run).key for run in runs_of(self.path)}
         return bool(self.server_keys - done - {point.key for point in self.sweep.grid()})
 
     @classmethod
-    def join(cls, path: str, sweep: Sweep | None) -> OnlineSweep:
+    def join(cls, path: str, sweep: Sweep | None, skip_invalid: bool) -> OnlineSweep:
         """The sweep that --join names. Raises ``InputError``."""
         try:
-            found = cls(path, sweep)
-        except InputError as error:
+            found = cls(path, sweep, skip_invalid=skip_invalid)
+        except (NotFound, ServerUnavailable) as error:
             reason = str(error).removeprefix(f"{path}: ")
             raise InputError(
                 f"--join {path}: no such sweep, or no permission to see it ({reason}); give "
@@ -76,10 +82,16 @@ class OnlineSweep:
     def create(cls, sweep: Sweep, place: dict[str, str]) -> OnlineSweep:
         """A new sweep on the server. Raises ``InputError`` where it is refused."""
         config = {k: v for k, v in sweep.config.items() if k not in ("group", "tags", "notes")}
+        if sweep.method == "random" and (sweep.seeds or 1) > 1:
+            raise InputError(
+                f"{sweep.file}: --seeds with a random sweep: W&B's server would draw each run's "
+                "seed; leave --seeds out, or give --mode offline"
+            )
         if sweep.run_cap and sweep.seeds:
             config["run_cap"] = sweep.run_cap * sweep.seeds
-            cut = sweep.seeds > 1 and len(replace(sweep, run_cap=None).rows()) > config["run_cap"]
-            if sweep.method == "grid" and cut and sweep.varied[-1] != "seed":
+            uncapped = {k: v for k, v in sweep.config.items() if k != "run_cap"}
+            cut = len(replace(sweep, config=uncapped).rows()) > config["run_cap"]
+            if sweep.seeds > 1 and cut and sweep.varied[-1] != "seed":
                 raise InputError(
                     f"{sweep.file}: run_cap with --seeds: W&B's server would stop within a "
                     "setting; leave run_cap out, or give --mode offline"
@@ -96,7 +108,7 @@ class OnlineSweep:
             return [self._status(point, by_key[point.key]) for point in self.sweep.grid()]
         to_come = (self.sweep.run_cap or 0) * (self.sweep.seeds or 1) - len(runs)
         found = [self._status(point, [run]) for point, run in runs]
-        return found + [PointStatus(Point({}, "to come"), "missing")] * to_come
+        return found + [PointStatus(Point({}, "not drawn yet"), "missing")] * to_come
 
     def _point(self, run: Any) -> Point:
         args = {k: v for k, v in sorted(run.config.items()) if k in self.sweep.parameters}
@@ -113,7 +125,7 @@ class OnlineSweep:
         value = value.get("last", value.get("min")) if hasattr(value, "get") else value
         attrs = {"run_id": run.id, "folder": run.url, "known": summary}
         attrs["seconds"] = summary.get("_runtime") or 0.0
-        state = STATES.get(run.state, "failed")
+        state = WANDB_STATES.get(run.state, "failed")
         if state == "done" and summary.get("state") == "stopped":
             state = "stopped"
         if not isinstance(value, int | float):
@@ -142,7 +154,7 @@ class AgentEngine(Engine):
         self.results(statuses)  # what has ended before is not announced
         self.online, self.display, self.env = online, display, env
         self.queue: list[Command] = []
-        self.trouble = ""
+        self.read_error = ""
 
     def add_agents(self, number: int, count: int | None) -> None:
         """Start ``number`` agents, for ``count`` points together."""
@@ -169,13 +181,15 @@ class AgentEngine(Engine):
 
     def statuses(self) -> list[PointStatus] | None:
         try:
-            found, trouble = self.online.statuses(), ""
+            found, problem = self.online.statuses(), ""
         except Exception as error:  # any of the client's errors: the next poll may succeed
             found = None
-            trouble = f"W&B's server cannot be asked: {type(error).__name__}; the agents go on"
-            if trouble != self.trouble:
-                self.display.print(trouble)
-        self.trouble = trouble
+            problem = (
+                f"W&B's server cannot be asked ({type(error).__name__}); states are the last read"
+            )
+            if problem != self.read_error:
+                self.display.print(problem)
+        self.read_error = problem
         return found
 
     def has_ended(self, status: PointStatus) -> bool:
@@ -190,7 +204,7 @@ class AgentEngine(Engine):
     def on_exit(self, child: Child) -> None:
         code = child.process.returncode
         self.announced.discard((child.command.point, "failed"))  # its new state is announced
-        if code and child.command.is_agent and not child.killed:
+        if code and child.command.is_agent and not child.stopped:
             self.display.print(f"An agent ended with exit code {code}; see {child.log}")
 
     def rows(self, statuses: list[PointStatus], children: Children) -> list[Row]:
@@ -229,7 +243,7 @@ def run_online(
         engine.add_agents(min(children.jobs, len(missing) - len(extra)), rest)
     for status in own:
         engine.add_run(status)
-    return Supervisor(engine, children, display, **limits).run(statuses, online.statuses)
+    return Supervisor(engine, children, display, **limits).run(statuses)
 
 
 def known_sweep(sweep: Sweep) -> OnlineSweep | None:
@@ -238,7 +252,7 @@ def known_sweep(sweep: Sweep) -> OnlineSweep | None:
     Raises ``InputError`` where it cannot be read, is gone, or has other parameters.
     """
     try:
-        known = json.loads(address_file(sweep).read_text(encoding="utf-8"))
+        known = json.loads(sweep.path(".wandb").read_text(encoding="utf-8"))
         path, server = known["path"], known.get("server")
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -250,7 +264,7 @@ def known_sweep(sweep: Sweep) -> OnlineSweep | None:
         raise InputError(
             f"{sweep.file}: its sweep {path} is no longer on the server; --new starts another"
         ) from None
-    if not found.is_of_file and (sweep.method != "grid" or found.holds_more()):
+    if not found.is_of_file and (sweep.method != "grid" or found.server_has_other_points()):
         raise InputError(
             f"{sweep.file}: its parameters differ from those of its sweep {path}, which would hand "
             "out others; --new starts another sweep"
@@ -261,9 +275,4 @@ def known_sweep(sweep: Sweep) -> OnlineSweep | None:
 def remember(online: OnlineSweep) -> None:
     """Store the address, so that the same command continues this sweep."""
     known = {"path": online.path, "server": wandb_settings().base_url}
-    write_text_atomically(address_file(online.sweep), json.dumps(known) + "\n")
-
-
-def address_file(sweep: Sweep) -> Path:
-    """Where the address of the sweep that the same command made on a server is kept."""
-    return Path("studies") / f"{sweep.file_name}.wandb"
+    write_text_atomically(online.sweep.path(".wandb"), json.dumps(known) + "\n")

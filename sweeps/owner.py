@@ -22,7 +22,7 @@ from tracking.record import FolderRun, read_run_folder
 PROC = Path("/proc")
 HEARTBEAT_SECONDS = 20
 LEASE_SECONDS = 300
-CLAIM_GRACE_SECONDS = 60  # a claim is signed at once, unless its process was killed just then
+CLAIM_GRACE_SECONDS = 60  # an owner is recorded at once, unless its process was killed just then
 CLOCK_SECONDS = 60  # by which the clocks of machines and file servers may differ
 CLAIMANT_PREFIX = "taker "  # of the attribute in which a process says that it wants a trial
 
@@ -74,14 +74,14 @@ def is_lost(trial: FrozenTrial) -> bool:
 
 
 def is_stale(trial: FrozenTrial) -> bool:
-    """Whether a running trial has shown no recent sign of life: lost, or soon known to live."""
+    """Whether a running trial has shown no recent sign of life: it may be lost."""
     return _silence(trial) >= 2 * HEARTBEAT_SECONDS
 
 
 def _silence(trial: FrozenTrial) -> float:
-    """Seconds since the last sign of life; 0 if the owner is seen to live, infinite if to be gone.
+    """Seconds since the last sign of life: 0 if the owner is known to run, inf if it has ended.
 
-    A claim that was never signed counts as old: it is lost after ``CLAIM_GRACE_SECONDS``.
+    A claim whose owner was not recorded counts as old: it is lost after ``CLAIM_GRACE_SECONDS``.
     """
     claim, attrs = claim_of(trial), trial.user_attrs
     owner = claim.get("owner")
@@ -97,7 +97,7 @@ def _silence(trial: FrozenTrial) -> float:
 
 
 def finished_run(trial: FrozenTrial, sweep_name: str) -> FolderRun | None:
-    """The run of a claim, if it finished before its worker could record it.
+    """The run of a claim, if it finished, or was stopped early, before its worker could record it.
 
     Older runs of the same point, of an earlier study, are not the claim's.
     """
@@ -108,6 +108,7 @@ def finished_run(trial: FrozenTrial, sweep_name: str) -> FolderRun | None:
                 continue
             run = read_run_folder(file.parent)
             point = (run.config.get("sweep") or {}).get("point")
-            if (run.sweep, point, run.state) == (sweep_name, claim["key"], "finished"):
+            same = (run.sweep, point) == (sweep_name, claim["key"])
+            if same and run.state in ("finished", "stopped"):
                 return run
     return None

@@ -1,6 +1,6 @@
 """Run Python with the given arguments; SIGINT ends it when the process that started it is killed.
 
-``python -m sweeps.parent_death PARENT (-m MODULE | FILE) ARGUMENT…``. Linux only: the kernel sends
+``python sweeps/parent_death.py PARENT (-m MODULE | FILE) ARGUMENT…``. Linux only: the kernel sends
 the signal, whatever ended the parent. W&B's agents then finish the current run and take no other;
 workers save theirs and end, because a training run takes the signal for a scheduler's.
 """
@@ -10,10 +10,11 @@ import os
 import runpy
 import signal
 import sys
+from pathlib import Path
 
 PR_SET_PDEATHSIG = 1  # from <sys/prctl.h>
 ENDED = signal.SIGUSR1
-_told = False
+_interrupted = False
 
 
 def main(parent: int, arguments: list[str]) -> None:
@@ -23,6 +24,8 @@ def main(parent: int, arguments: list[str]) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(ENDED))
         if os.getppid() != parent:
             return
+    # Not the user's folder, which may hold a package named like one of ours.
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
     if arguments[0] == "-m":
         sys.argv = arguments[1:]
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
@@ -33,9 +36,9 @@ def main(parent: int, arguments: list[str]) -> None:
 
 def _interrupt_once(*_: object) -> None:
     """The kernel tells once for each thread of the parent; a second SIGINT would end the run."""
-    global _told
-    if not _told:  # Python runs no other handler between this look and the next line
-        _told = True
+    global _interrupted
+    if not _interrupted:  # Python runs no other handler between this look and the next line
+        _interrupted = True
         signal.raise_signal(signal.SIGINT)
 
 

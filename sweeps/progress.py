@@ -15,13 +15,13 @@ from rich.text import Text
 
 from common.files import relative_to_cwd
 from experiment.display import BrokenPipeSafeConsole, clock
+from experiment.identity import shortened_name
 from sweeps.space import Point, Sweep
 from sweeps.study import PointStatus
 from tasks.metrics import format_value
 
-STATES = {"done": "green", "stopped": "blue", "running": "cyan", "failed": "red",
-          "missing": "yellow"}  # fmt: skip
-NAME_LENGTH = 64  # of a run's name
+COLOURS = {"done": "green", "stopped": "blue", "running": "cyan", "failed": "red",
+           "missing": "yellow"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def run_name(sweep: Sweep, point: Point, key: str) -> str:
     names = [name for name in sweep.varied if name in point.args]
     text = "-".join([sweep.name, *(f"{name}{point.args[name]}" for name in names)])
     text = "-".join(text.replace("=", "").split()) if names else f"{sweep.name}-{key}"
-    return text if len(text) <= NAME_LENGTH else f"{text[: NAME_LENGTH - 9]}-{key[:8]}"
+    return shortened_name(text, key)
 
 
 def _short(value: Any) -> str:
@@ -194,7 +194,7 @@ def status_table(sweep: Sweep, statuses: list[PointStatus]) -> Table:
     table = Table("state", "point", sweep.metric, "note", box=None)
     for status in statuses:
         name = label(status.point, sweep.varied, status.args)
-        style = STATES[status.state]
+        style = COLOURS[status.state]
         value = format_value(sweep.metric, status.value)
         table.add_row(status.state, Text(name), value, Text(note_of(status)), style=style)
     return table
@@ -215,7 +215,7 @@ def counts_line(statuses: list[PointStatus]) -> str:
     states = Counter(status.state for status in statuses)
     shown = [
         f"{states[s]} {'stopped early' if s == 'stopped' else s}"
-        for s in STATES
+        for s in COLOURS
         if s != "stopped" or s in states
     ]
     return f"{len(statuses)} points: {', '.join(shown)}"

@@ -176,10 +176,6 @@ class Hyperband:
             bands = [rule["min_iter"] * eta**n for n in range(MOST_BANDS)]
         return cls(tuple(bands), eta)
 
-    def judges_at(self, epoch: int) -> bool:
-        """Whether a band ends with this validation."""
-        return epoch in self.bands
-
     def is_worse(
         self, key: str, values: Mapping[str, float], points: Iterable[Point], goal: str
     ) -> bool:

@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import json
 import math
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -74,6 +75,10 @@ class Sweep:
         safe = RunFolder.safe_name(self.name)
         digest = hashlib.sha256(self.name.encode()).hexdigest()[:8]
         return safe if safe == self.name else f"{safe}-{digest}"  # else "a b" would meet "a-b"
+
+    def path(self, suffix: str) -> Path:
+        """Where a file of this sweep is kept; a rehearsal (another name) has its own."""
+        return Path("studies") / f"{self.file_name}{suffix}"
 
     @property
     def run_cap(self) -> int | None:
@@ -185,7 +190,7 @@ class Sweep:
             try:
                 check_data(
                     "auto" if name is None else str(name),
-                    root=None if root in NONE_SPELLINGS else Path(str(root)).expanduser(),
+                    root=None if root in NONE_SPELLINGS else Path(os.path.expanduser(str(root))),
                     working_folder=folder,
                 )
             except InputError as error:
@@ -203,15 +208,17 @@ class Sweep:
         if self.method == "bayes":
             raise InputError(f"{self.file}: --seeds is for grid and random sweeps, not for bayes")
         seeds = tuple(range(min(count, MAX_POINTS + 1)))  # more are refused below
-        changed = self.with_parameter("seed", Parameter("categorical", seeds))
+        changed = replace(self.with_parameter("seed", Parameter("categorical", seeds)), seeds=count)
         changed.check_size()
-        return replace(changed, seeds=count)
+        return changed
 
     def check_size(self) -> None:
-        """Raises ``InputError`` for a grid of more than ``MAX_POINTS``."""
+        """Raises ``InputError`` for more than ``MAX_POINTS``."""
         count = math.prod(parameter.count for parameter in self.parameters.values())
-        if self.method == "grid" and count > MAX_POINTS:
-            raise InputError(f"{self.file}: {count:,} points; at most {MAX_POINTS:,} in a grid")
+        if self.method != "grid":
+            count = (self.run_cap or 0) * (self.parameters["seed"].count if self.seeds else 1)
+        if count > MAX_POINTS:
+            raise InputError(f"{self.file}: {count:,} points; at most {MAX_POINTS:,} in a sweep")
 
     def shortened(self, images: int, val_images: int | None = None) -> Sweep:
         """A rehearsal: every run trains on ``images`` images in all.
@@ -221,6 +228,12 @@ class Sweep:
         Fashion-MNIST's 60,000 to 10,000, and never more than the file asks for or a folder of
         images holds.
         """
+        for name in ("images", "val_images"):
+            if name in self.literals:
+                raise InputError(
+                    f"{self.file}: its command sets --{name.replace('_', '-')}, so a rehearsal "
+                    f"cannot; write {name} under parameters"
+                )
         if not val_images and images < FULL_VALIDATION_MIN_IMAGES:
             held_out = [folder_val_images(str(name)) for name in self._listed("data") if name]
             limits = [images // 6, *self._listed("val_images"), *held_out]

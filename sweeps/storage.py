@@ -84,7 +84,7 @@ def _open_database(url: str, attempts: int = 4) -> Any:
     from sqlalchemy.exc import IntegrityError, ProgrammingError
 
     try:
-        return PatientStorage(optuna.storages.get_storage(url), _without_password(url))
+        return RetryingStorage(optuna.storages.get_storage(url), _without_password(url))
     except Exception as error:  # drivers and servers each have their own errors
         if attempts > 1 and isinstance(error, IntegrityError | ProgrammingError):
             time.sleep(1)  # commands started together met while they made the tables
@@ -95,7 +95,7 @@ def _open_database(url: str, attempts: int = 4) -> Any:
         raise InputError(f"{place}: {reason}") from None
 
 
-class PatientStorage:
+class RetryingStorage:
     """Passes calls on to a database storage, and waits while its server is away.
 
     Raises ``RunError`` after ``RETRY_SECONDS``. A call whose answer was lost is repeated: what it

@@ -3,8 +3,8 @@
 Every point is a trial of an Optuna study, named by the hash of its settings. The storage hands a
 waiting trial to exactly one process, which claims it (``sweeps.claims``). A lost claim whose run
 had finished is completed from its run folder; any other becomes a failed trial, and its point
-waits anew, to go on from its last checkpoint. An owner that comes back too late finds its trial
-closed: its result is not counted.
+is queued again and resumes from its last checkpoint. An owner that comes back too late finds its
+trial closed: its result is not counted.
 """
 
 import json
@@ -179,7 +179,8 @@ class Study:
         value = run.last.get(self.sweep.metric) if run else None
         if run and value is not None:
             found = {"folder": str(run.folder), "run_id": run.id}
-            self.record(trial._trial_id, TrialState.COMPLETE, found, value)
+            state = TrialState.PRUNED if run.state == "stopped" else TrialState.COMPLETE
+            self.record(trial._trial_id, state, found, value)
         else:
             kind = {"reason": reason, "kind": "lost" if lost else "failed"}
             self.record(trial._trial_id, TrialState.FAIL, (attrs or {}) | kind)
@@ -203,11 +204,6 @@ def statuses_at(where: str, sweep: Sweep) -> list[PointStatus]:
     if sweep.name not in names and ("://" in where or not names):
         return never
     return Study(where, sweep).statuses()
-
-
-def default_study(sweep: Sweep) -> str:
-    """The journal of a sweep; a rehearsal (another name) has its own."""
-    return str(Path("studies") / f"{sweep.file_name}.journal")
 
 
 def _names(storage: Any) -> list[str]:

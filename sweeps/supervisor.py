@@ -2,7 +2,6 @@
 
 import signal
 import time
-from collections.abc import Callable
 
 from common.log import log_through
 from experiment.stop import handled_signals
@@ -95,9 +94,10 @@ class Supervisor:
         self.max_failures, self.max_hours = max_failures, max_hours
         self.stop = Stop()
         self.began = time.monotonic()
+        self.latest: list[PointStatus] = []  # read last
 
-    def run(self, before: list[PointStatus], after: Callable[[], list[PointStatus]]) -> int:
-        """Run everything, shown by the display; points' states ``before`` and ``after``.
+    def run(self, before: list[PointStatus]) -> int:
+        """Run everything, shown by the display; ``before`` are the points' states now.
 
         Exit code: 0 every point done or running elsewhere, 1 some are not, 130 stopped.
         """
@@ -106,6 +106,7 @@ class Supervisor:
             log_through(self.display.print),
             handled_signals(self.stop.on_signal),
         ):
+            self.latest = before
             self.display.begin(before)
             try:
                 self._supervise()
@@ -113,7 +114,8 @@ class Supervisor:
                 for child in self.children.all:
                     child.kill()
                 self._collect()
-        code = self.display.close(after())
+        after = self.engine.statuses()
+        code = self.display.close(self.latest if after is None else after)
         return 130 if self.stop.by_user else code
 
     def _supervise(self) -> None:
@@ -154,6 +156,7 @@ class Supervisor:
     def _show(self) -> None:
         statuses = self.engine.statuses()
         if statuses is not None:
+            self.latest = statuses
             self.display.update(statuses, self.engine.rows(statuses, self.children))
             self.display.announce(self.engine.results(statuses))
 

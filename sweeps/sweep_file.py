@@ -215,9 +215,8 @@ def _check_cap(sweep: Sweep) -> None:
             raise InputError(
                 f"a {sweep.method} sweep without an end; add run_cap, for example run_cap: 30"
             )
-        return
     for name, parameter in sweep.parameters.items():
-        if parameter.is_continuous:
+        if sweep.method == "grid" and parameter.is_continuous:
             raise InputError(
                 f"parameter {name}: a grid over a continuous range never ends; list values: or use "
                 "method: random with run_cap"

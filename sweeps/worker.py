@@ -136,7 +136,7 @@ class Worker:
         attrs["seconds"] = result.summary.get("seconds")
         value = result.summary["last"].get(self.sweep.metric)
         if result.state == "preempted":
-            reason = f"{result.summary.get('reason') or 'stopped'}, to go on from its checkpoint"
+            reason = f"{result.summary.get('reason') or 'stopped'}; resumes from its checkpoint"
             self.claims.failed(claim, reason, attrs, lost=True)
             return False
         if value is None or not isfinite(value):

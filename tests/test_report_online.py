@@ -7,15 +7,20 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import requests
 from wandb.errors import CommError
 
 from common.errors import InputError
 from tests.conftest import IN_ONE_PROCESS, ROOT, Outcome, outcomes
 from tests.wandb_server import WandbServer
-from tracking.api import translate_errors
+from tracking import api
+from tracking.api import WandbRun, translate_errors
 
 pytestmark = pytest.mark.slow
 
@@ -183,3 +188,31 @@ def test_errors_of_the_client_are_explained(text: str, said: str) -> None:
     with pytest.raises(InputError) as error, translate_errors("me/secret"):
         raise CommError(text)
     assert said in str(error.value) and "\n" not in str(error.value)
+
+
+def test_pictures_that_the_server_does_not_give_now_are_not_taken_for_none() -> None:
+    def failing(error: Exception) -> WandbRun:
+        def artifact(name: str) -> None:
+            raise error
+
+        client = SimpleNamespace(artifact=artifact)
+        record: dict[str, Any] = {f.name: None for f in fields(WandbRun)}
+        return WandbRun(**record | {"id": "abc", "project": "me/p", "client": client})
+
+    assert failing(CommError("artifact membership 'x' not found in 'me/p'")).examples() == []
+    for error in (CommError("HTTP 503"), requests.ConnectionError("no route")):
+        with pytest.raises(InputError, match="could not be asked"):
+            failing(error).examples()
+
+
+@pytest.mark.parametrize(
+    ("source", "parts"),
+    [
+        ("me/my project/abc", ["me", "my project", "abc"]),
+        ("https://wandb.ai/me/my%20project/runs/abc?nw=1", ["me", "my project", "abc"]),
+        ("https://wandb.ai/me/runs/workspace", ["me", "runs"]),
+        ("me/sweeps/abc", ["me", "sweeps", "abc"]),
+    ],
+)
+def test_a_path_names_any_project_that_may_be_trained_into(source: str, parts: list[str]) -> None:
+    assert api._path_parts(source) == parts

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
+from common.errors import InputError
+from sweeps import online
 from sweeps.children import Children
 from sweeps.claims import Claims
 from sweeps.offline import StudyEngine
@@ -79,6 +82,10 @@ def test_dry_run_prints_the_commands_and_starts_nothing(cli):
         (["mini.yaml", "--status", "--dry-run"], "--status with --dry-run: give one of them"),
         (["mini.yaml", "--dry-run", "--retry-failed"], "--dry-run with --retry-failed: give one"),
         (["--join", "a/b/c", "--seeds", "2"], "--seeds with --join: the server says"),
+        (["--join", "a/b/c", "--project", "p"], "--project with --join: give one of them"),
+        (["mini.yaml", "--new", "--status"], "--new with --status: give one of them"),
+        (["mini.yaml", "--tags", 70 * "t"], "a tag has at most 64 characters"),
+        (["mini.yaml", "--project", "a/b", "--study", "s.journal"], "--project a/b: must be"),
     ],
 )
 def test_wrong_input_is_one_line_and_starts_nothing(cli, args, message):
@@ -107,6 +114,41 @@ def test_data_that_is_not_there_is_refused_before_anything_starts(data, cli):
         assert f"Error: mini.yaml: {WRONG_HERE[data]}" in outcome.err
     assert sorted(p.name for p in Path().iterdir()) == ["mini.yaml"]
     assert cli("sweep", "mini.yaml", "--status").code == 0, "the data may lie on another machine"
+
+
+WRONG_AS_A_WHOLE = {
+    "project: a/b\n": ("mini.yaml: project a/b: must be at most 128 characters", []),
+    "tags: [" + 70 * "t" + "]\n": ("a tag has at most 64 characters", []),
+    "early_terminate: {type: hyperband, min_iter: 1, strict: true}\n": ("strict is not known", []),
+    "command: [train.py, resconv, --images=64, '${args}']\n": ("its command sets --images, so a",
+                                                              ["--images", 128]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("line", WRONG_AS_A_WHOLE)
+def test_what_no_run_could_be_started_with_is_refused_before_anything_starts(line, cli):
+    message, options = WRONG_AS_A_WHOLE[line]
+    start = line.partition(":")[0]
+    kept = [text for text in MINI.splitlines() if not text.startswith((start, "  images"))]
+    write(line + "\n".join(kept))
+    outcome = cli("sweep", "mini.yaml", "--mode", "offline", *options)
+    assert (outcome.code, outcome.err.count("\n")) == (2, 1), outcome
+    assert message in outcome.err
+    assert sorted(p.name for p in Path().iterdir()) == ["mini.yaml"]
+
+
+def test_run_cap_times_the_seeds_of_a_grid_is_sent_and_a_random_sweep_takes_none(monkeypatch):
+    sent = []
+    found = SimpleNamespace(url="", config={})
+    monkeypatch.setattr(online, "find_sweep", lambda path: found)
+    monkeypatch.setattr(online, "create_sweep", lambda config, *_: sent.append(config) or "a/b/c")
+    grid = sweep_of(MINI.replace("method: grid", "method: grid\nrun_cap: 2"))
+    online.OnlineSweep.create(grid.with_seeds(3), {"project": "p"})
+    drawn = sweep_of(MINI.replace("method: grid", "method: random\nrun_cap: 2"))
+    with pytest.raises(InputError, match="would draw each run's seed"):
+        online.OnlineSweep.create(drawn.with_seeds(2), {"project": "p"})
+    online.OnlineSweep.create(drawn, {"project": "p"})
+    assert [config["run_cap"] for config in sent] == [6, 2]
 
 
 def test_a_study_of_another_sweep_is_refused(cli):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import InputError
+from sweeps.claims import Claims
 from sweeps.sampling import extend_random
 from sweeps.study import Study, points_of
 from tests.small_sweeps import (
@@ -18,6 +19,7 @@ from tests.small_sweeps import (
     JOURNAL,
     RESULT,
     all_claims,
+    next_claim,
     open_study,
     states,
     sweep_of,
@@ -184,11 +186,31 @@ def test_a_bayes_point_that_cannot_be_trained_fails_and_is_known_to_be_infeasibl
     study, claims = open_study(text)
     for claim in all_claims(claims):
         if claim.point.args["ks"] % 2 == 0:
-            assert claims.infeasible(claim, "an even kernel")
+            claims.infeasible(claim, "an even kernel")
         else:
             claims.done(claim, 0.5, RESULT)
     found = states(study)
     assert set(found) == {"done", "failed"} and len(found) == 6
+    study.enqueue_missing(retry_failed=True)
+    again = list(all_claims(claims))
+    assert len(again) == found.count("failed") and all(c.point.args["ks"] % 2 == 0 for c in again)
+
+
+def test_two_workers_that_draw_the_same_bayes_setting_at_once_keep_it_once(monkeypatch):
+    text = FILE.replace("method: grid", "method: bayes\nrun_cap: 2")
+    _, first = open_study(text)
+    second = Claims(Study(JOURNAL, sweep_of(text)))
+    real, met = Claims._write_claim, []
+
+    def write_claim(self, trial_id, args, key):
+        if not met:  # the other worker draws before this one has written its own draw
+            met.append(args["layers"])
+            met.append(next_claim(second).point.args["layers"])
+        return real(self, trial_id, args, key)
+
+    monkeypatch.setattr(Claims, "_write_claim", write_claim)
+    mine = next_claim(first).point.args["layers"]
+    assert {mine, met[1]} == {1, 2}
 
 
 WRONG = {

@@ -12,8 +12,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from optuna.trial import TrialState
 
 from common.errors import InputError
+from sweeps.owner import claim_of
+from sweeps.study import Study
+from sweeps.sweep_file import read_sweep
 from tests.small_sweeps import (
     JOURNAL,
     MINI,
@@ -32,12 +36,22 @@ from tests.small_sweeps import (
 pytestmark = pytest.mark.slow
 
 
+def youngest_worker(file: Path) -> int:
+    """The worker that began its point last: not one that is recording how its run ended."""
+    study = Study("studies/mini.journal", read_sweep(file))
+    wait_until(lambda: any(map(claim_of, study.in_state(TrialState.RUNNING))))
+    claims = [claim for trial in study.in_state(TrialState.RUNNING) if (claim := claim_of(trial))]
+    return max(claims, key=lambda claim: claim["time"])["owner"]["pid"]
+
+
 def test_killed_halfway_and_started_again_each_point_is_done_exactly_once(cli):
+    Path("models").mkdir()
+    Path("models/__init__.py").touch()  # of the user; workers must import the project's
     # Long enough to be killed in the middle, however slow this process is to look.
     file = write(MINI.replace("\n  images: {value: 256}", "\n  images: {value: 2560}"))
     first = Command(file, "--jobs", 2)
-    first.wait_for("[1/6]")
-    os.kill(children(first.process.pid)[0], signal.SIGKILL)
+    first.wait_for("[2/6]")
+    os.kill(youngest_worker(file), signal.SIGKILL)
     first.wait_for("killed by SIGKILL")
     first.wait_for("[3/6]")
     workers = children(first.process.pid)

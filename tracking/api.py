@@ -5,6 +5,7 @@ import io
 import os
 import re
 import tempfile
+import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -47,12 +48,11 @@ class WandbRun(RunRecord):
         return [(row["images_seen"], row[metric]) for row in rows]
 
     def examples(self) -> list[DemoPicture]:
-        from wandb.errors import CommError
-
         name = f"{self.project}/run-{self.id}-reconstructions:latest"
         try:
-            table = self.client.artifact(name).get("reconstructions")
-        except (CommError, ValueError):  # no such table: a classifier, or cut short
+            with translate_errors(name):
+                table = self.client.artifact(name).get("reconstructions")
+        except NotFound:  # no such table: a classifier, or cut short
             return []
         rows = [dict(zip(table.columns, row, strict=True)) for row in table.data]
         kinds = [kind for kind in PICTURE_KINDS if kind in table.columns]
@@ -130,9 +130,14 @@ def wandb_records(source: str) -> list[WandbRun]:
 
 
 def _path_parts(source: str) -> list[str]:
-    path = re.sub(r"^https?://[^/]+/", "", source).partition("?")[0]
-    parts = [part for part in path.split("/") if part not in ("runs", "sweeps", "workspace", "")]
-    named = all(re.fullmatch(r"[\w.-]+", part) for part in parts)
+    path = re.sub(r"^https?://[^/]+/", "", source)
+    address = path != source
+    parts = [part for part in path.partition("?")[0].split("/") if part]
+    if len(parts) > 2 and parts[2] in ("runs", "sweeps", "workspace"):
+        del parts[2]
+    if address:
+        parts = [urllib.parse.unquote(part) for part in parts]
+    named = all(re.fullmatch(r"[^/\\#?%:]+", part) for part in parts)
     if source[:1] in "./~" or not 1 <= len(parts) <= 3 or not named:
         raise InputError(
             f"{source}: no such file or folder, and not a W&B path; give a sweep file, a study, "

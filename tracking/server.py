@@ -58,7 +58,7 @@ def choose_connection(
         found = Connection("offline", reason, project=project or DEFAULT_PROJECT, entity=entity)
     else:
         settings = wandb_settings()
-        check_project(settings.project)
+        check_project(settings.project, "WANDB_PROJECT=")
         if project is None and settings.project is None:
             given["project"] = DEFAULT_PROJECT
         chosen, reason = _choose_mode(mode, settings)
@@ -164,11 +164,11 @@ def is_current_server(host: str | None) -> bool:
     return host is not None and host.rstrip("/") in (CLOUD if current in CLOUD else (current,))
 
 
-def check_project(project: str | None) -> None:
+def check_project(project: str | None, named: str = "--project ") -> None:
     """Raises ``InputError`` for a project name that W&B refuses."""
     if project and (len(project) > MAX_NAME or any(c in "/\\#?%:" for c in project)):
         raise InputError(
-            f"--project {project[:140]}: must be at most {MAX_NAME} characters without / \\ # ? "
+            f"{named}{project[:140]}: must be at most {MAX_NAME} characters without / \\ # ? "
             "% :, for example --project convtune"
         )
 
