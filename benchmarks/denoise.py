@@ -73,7 +73,7 @@ def bm3d(image: np.ndarray, sigma: float, strength: float) -> np.ndarray:
 METHODS: dict[str, tuple[Method, list[float]]] = {
     "non-local means": (non_local_means, [0.4, 0.6, 0.8, 1.0]),
     "total variation": (total_variation, [0.02, 0.04, 0.08, 0.12, 0.2, 0.3]),
-    "BM3D": (bm3d, [1.0]),  # sigma is all it needs
+    "BM3D": (bm3d, []),  # sigma is all it needs
 }
 
 
@@ -99,12 +99,12 @@ def classic_rows(task: Restoration, corruption: Noise, count: int) -> Iterable[t
     for name, (method, strengths) in METHODS.items():
         if name == "BM3D" and not importlib.util.find_spec("bm3d"):
             continue
-        tried = {s: restored(method, noisy[0], sigma, s) for s in strengths if len(strengths) > 1}
-        best = max(tried, key=lambda s: scores(tried[s], targets[0])[0], default=strengths[0])
+        tried = {s: restored(method, noisy[0], sigma, s) for s in strengths}
+        best = max(tried, key=lambda s: scores(tried[s], targets[0])[0], default=None)
         yield (
             name,
-            best if tried else None,
-            *scores(restored(method, noisy[1], sigma, best), targets[1]),
+            best,
+            *scores(restored(method, noisy[1], sigma, best or 0.0), targets[1]),
         )
     yield "nothing", None, *scores(noisy[1].clamp(0, 1), targets[1])
 

@@ -137,12 +137,12 @@ def verdict(track: Track, rows: list[dict[str, Any]], before: list[dict[str, Any
     """
     values = [float(row["value"]) for row in rows]
     mean, spread = statistics.mean(values), statistics.stdev(values)
-    surplus = (track.target - mean) * math.sqrt(len(values))
+    excess = (track.target - mean) * math.sqrt(len(values))
     share = _share(rows)
     checks = {
         f"{track.metric} {mean:.5f}, standard deviation {spread:.5f}, {len(values)} seeds: "
-        f"(target {track.target} - mean) * sqrt({len(values)}) = {surplus:.5f}, at least "
-        f"{track.margin}": surplus >= track.margin,
+        f"(target {track.target} - mean) * sqrt({len(values)}) = {excess:.5f}, at least "
+        f"{track.margin}": excess >= track.margin,
         f"time 1/{1 / share:.1f} of the reference"
         + (f", at most 1/{1 / track.share:.0f}" if track.share else ""): (
             not track.share or share <= track.share
@@ -171,7 +171,7 @@ def _share(rows: list[dict[str, Any]]) -> float:
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda:N.")
 @click.option("--turn", type=COUNT, default=30, show_default=True,
               help="Steps of the textbook loop before each run.")  # fmt: skip
-@click.option("--trial", is_flag=True, help="Any data and settings; a claim of nothing.")
+@click.option("--trial", is_flag=True, help="Any data and settings; not counted as a record.")
 def main(
     track: str, record: Path | None, out: Path, device: str, turn: int, trial: bool
 ) -> None:  # fmt: skip

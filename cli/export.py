@@ -56,7 +56,7 @@ def _write(source: str, form: str, place: Path, runs_dir: Path) -> str:
         from reports.export import to_tensorboard
 
         number = to_tensorboard(records, place)
-        return f"Wrote {number} runs; look at them with: tensorboard --logdir {place}"
+        return f"Wrote {number} runs; view with: tensorboard --logdir {place}"
     source = str(find_run_folder(source, runs_dir) or source)
     if form == "hub-folder":
         from inference.hub_folder import write_hub_folder

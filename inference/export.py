@@ -27,8 +27,9 @@ TOLERANCE = 1e-4  # of outputs in [0, 1], or of logits relative to the largest o
 class ExportedNet(nn.Module):
     """A trained net with what surrounds it, from plain images to results.
 
-    Inputs: ``images`` float [n c h w] in [0, 1] and, where ``takes_mask``, ``mask`` bool [n 1 h w],
-    true where pixels are damaged. Outputs: restored images, or logits [n classes].
+    Inputs: ``images`` float [n c h w] in [0, 1], damaged as in training (erased pixels 0), and,
+    where ``takes_mask``, ``mask`` bool [n 1 h w], true where pixels are damaged. Outputs:
+    restored images, or logits [n classes].
     """
 
     def __init__(self, trained: TrainedNet) -> None:
@@ -74,6 +75,7 @@ def export_program(run: Path, form: str, file: Path) -> str:
         raise RunError(f"--to {form}: the exported net's outputs differ by {difference:.2g}")
     write_output(file, lambda target: target.write(written))
     names = " and ".join(("images", "mask")[: len(inputs)])
+    names = f"damaged {names}" if trained.settings.task_name == "restoration" else names
     return (
         f"Wrote {file}: {names} {list(inputs[0].shape[1:])} to {list(wanted.shape[1:])}, any "
         f"number of images; outputs differ by at most {difference:.1g} on {len(wanted)} demo images"

@@ -34,7 +34,7 @@ on {data} ({size}; SHA-256 of its images {checksum}).
 |---|---:|
 {table}
 
-The weights are those of the best validation; `test/` metrics were taken once, with these weights.
+The weights are those of the best validation{tested}.
 
 ## Use
 
@@ -59,7 +59,10 @@ def write_hub_folder(run: Path, folder: Path) -> None:
     """
     if not run.is_dir():
         raise InputError(f"{run}: not a run folder; give one, for example runs/NAME-ID")
-    record, trained = read_run_folder(run), load_trained(run, None, "")
+    record = read_run_folder(run)
+    if record.state != "finished":
+        raise InputError(f"{run}: the run is {record.state}, not finished; continue it first")
+    trained = load_trained(run, None, "")
     dataset, options = trained.config["dataset"], options_of(trained.settings.command)
     values = {k: v for k, v in trained.settings.flat().items() if options[k].identity}
     values["data"] = dataset["name"]
@@ -103,5 +106,7 @@ def _card(
         size="x".join(map(str, settings.data.height_width)) + " pixels",
         checksum=str(dataset.get("checksum"))[:12],
         picture=f"\n![{shown}](examples.png)\n" if with_picture else "",
+        tested="; `test/` metrics were taken once, with these weights"
+        * any(key.startswith("test/") for key in figures),
         table="\n".join(f"| `{key}` | {format_value(key, v)} |" for key, v in figures.items()),
     )

@@ -35,8 +35,9 @@ def rerun(source: str, given: Mapping[str, str], say: Callable[[str], None]) -> 
         return result.exit_code
     after = read_run_folder(result.folder)
     now, then = after.config["environment"], before.config.get("environment", {})
-    for line in differences(then, now) or ["nothing: same code, libraries and device"]:
-        say(f"differs   {line}")
+    changed = [f"differs   {line}" for line in differences(then, now)]
+    for line in changed or ["same code, libraries and device"]:
+        say(line)
     verdict, worst, lines = compare(before.last, after.last)
     for line in lines:
         say(line)
@@ -82,12 +83,13 @@ def _one_run(source: str, runs_dir: Path) -> RunRecord:
         raise InputError(f"{source}: {len(records)} runs; give one, for example runs/NAME-ID")
     [record] = records
     if record.state != "finished" or not record.last:
-        state = "without figures" if record.state == "finished" else record.state
+        if record.state == "finished":
+            raise InputError(f"{source}: the run recorded no final metrics to compare with")
         reason = f" ({record.reason})" if record.reason else ""
         advice = f"continue it with python train.py {record.command} --resume {record.id}"
         if record.state in TERMINAL_STATES:
             advice = f"train another one with python train.py {record.command}"
-        raise InputError(f"{source}: the run is {state}{reason}, not finished; {advice}")
+        raise InputError(f"{source}: the run is {record.state}{reason}, not finished; {advice}")
     return record
 
 

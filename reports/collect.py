@@ -8,14 +8,21 @@ from pathlib import Path
 
 from common.errors import InputError
 from common.log import log
-from experiment.settings import Settings
+from experiment.settings import Settings, options_of
 from models.registry import NETS
-from reports.csv_files import csv_runs
+from reports.csv_files import COSTS, CsvRun, csv_runs
 from reports.published import logbook_table
 from sweeps.space import Sweep
 from sweeps.sweep_file import parse_sweep
 from sweeps.yaml_file import read_yaml
-from tracking.record import FolderRun, RunRecord, is_run_folder, read_run_folder, read_run_folders
+from tracking.record import (
+    FolderRun,
+    RunRecord,
+    is_run_folder,
+    read_all,
+    read_run_folder,
+    read_run_folders,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 SWEEP_SUFFIXES = (".yaml", ".yml")
@@ -54,7 +61,7 @@ def collect(
         log.warning(f"Left out: {number} runs of {command}, a command that is not known here")
     if not found:
         raise InputError(f"{' '.join(sources)}: no run of a command known here ({', '.join(NETS)})")
-    records = sorted(found.values(), key=lambda r: r.order)
+    records = sorted(read_all(found.values(), checked), key=lambda r: r.order)
     local = {record.id for record in records if isinstance(record, FolderRun)}
     records = [r for r in records if isinstance(r, FolderRun) or r.id not in local]
     for run_id, number in Counter(record.id for record in records).items():
@@ -73,6 +80,21 @@ def collect(
     return records
 
 
+def checked(record: RunRecord) -> RunRecord:
+    """``record``. Raises ``InputError`` where an option or a count in it cannot be read."""
+    for name in (*COSTS, "seconds", "images_seen", "images_total"):
+        if not isinstance(record.summary.get(name), int | float | None):
+            raise InputError(f"{record.name} ({record.id}): {name} is no number")
+    if not isinstance(record, CsvRun):  # its columns may have the name of an option
+        for name, option in options_of(record.command).items():
+            if option.identity and record.config.get(name) is not None:
+                try:
+                    option.read(name, record.config[name])
+                except InputError as error:
+                    raise InputError(f"{record.name} ({record.id}): {error}") from None
+    return record
+
+
 def question_of(sweep: str | None, file: str | None = None) -> str:
     """The header of the sweep file a run came from, if it is still there under the same name.
 
@@ -81,7 +103,10 @@ def question_of(sweep: str | None, file: str | None = None) -> str:
     name = logbook_table(sweep)
     for path in (Path(file or ""), ROOT / "sweep_configs" / f"{name}.yaml"):
         if name and path.is_file():
-            config, header = read_yaml(path)
+            try:
+                config, header = read_yaml(path)
+            except InputError:  # broken now; the runs can be read all the same
+                continue
             if config.get("name", path.stem) == name:
                 return header
     return ""

@@ -6,17 +6,15 @@ from dataclasses import replace
 from typing import Any
 
 from common.errors import InputError
-from reports.csv_files import CsvRun
+from reports.csv_files import SIZES, CsvRun
 from reports.notes import counted, metric_of, notes_of, reasons_of, state_of
 from reports.published import METRIC, published
-from reports.settings_of import namesakes, require, settings_of, task_of, varying
+from reports.settings_of import ambiguous_names, require, settings_of, task_of, varying
 from reports.statistics import LEVEL, Spread, from_best, spread
 from reports.table import Row, Table
 from reports.words import show
 from tasks.metrics import goal_of
 from tracking.record import RunRecord
-
-_SIZES = ("parameters", "receptive_field", "multiply_adds")  # the same for all seeds of a setting
 
 
 def tables_of(
@@ -55,7 +53,7 @@ def tables_of(
 def _tables(records: Sequence[RunRecord], goal: str | None, group_by: Sequence[str]) -> list[Table]:
     named = all(record.named for record in records)
     groups: dict[tuple[Any, ...], list[RunRecord]] = {}
-    ambiguous = namesakes([settings_of(record) for record in records])
+    ambiguous = ambiguous_names([settings_of(record) for record in records])
     for record in records:
         settings = settings_of(record)
         checksum = settings["checksum"] if settings["data"] in ambiguous else ""
@@ -141,7 +139,7 @@ def _grouped(
         if len(distinct) > 1:  # the logbook's values are of one setting each
             group.values |= dict.fromkeys(("published", "difference", "test_difference"))
         group.values["best_setting"] = best(member.values[metric].mean for member in members)
-        for key in _SIZES:
+        for key in SIZES:
             if len({member.values[key] for member in members}) > 1:
                 group.values[key] = None
         joined.append(group)
@@ -187,15 +185,16 @@ def _name(run: RunRecord) -> str:
 
 def _values(row: Row, metric: str, task: str) -> dict[str, Any]:
     def means(read: Any) -> Spread | None:
-        found = [value for run in row.runs if (value := read(run.summary)) is not None]
+        found = [value for run in row.runs if (value := read(run)) is not None]
         return spread(found) if found else None
 
     first = row.runs[0]
     metrics = sorted({key for run in row.runs for key in run.last})
     values = dict(row.settings)
-    values |= {key: means(lambda s, key=key: s.get("last", {}).get(key)) for key in metrics}
-    values |= {key: first.summary.get(key) for key in _SIZES}
-    seconds, rate = means(lambda s: s.get("seconds")), means(lambda s: s.get("images_per_second"))
+    values |= {key: means(lambda run, key=key: run.last.get(key)) for key in metrics}
+    values |= {key: first.summary.get(key) for key in SIZES}
+    seconds = means(lambda run: run.summary.get("seconds"))
+    rate = means(lambda run: run.summary.get("images_per_second"))
     values["minutes"] = seconds.mean / 60 if seconds else None
     values["images_per_second"] = rate.mean if rate else None
     if isinstance(first, CsvRun) and len(row.runs) == 1:

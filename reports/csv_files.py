@@ -14,7 +14,8 @@ from models.registry import NETS
 from tasks.metrics import OF_TASK, find
 from tracking.record import RunRecord
 
-COSTS = ("parameters", "receptive_field", "multiply_adds", "images_per_second")
+SIZES = ("parameters", "receptive_field", "multiply_adds")  # the same for all seeds of a setting
+COSTS = (*SIZES, "images_per_second")
 # Columns that ``compare`` computes itself.
 _DERIVED = ("place", "runs", "joined", "group_runs", "best_setting", "published", "difference",
             "test_difference", "differs", "from_best", "from_baseline", "minutes", "sweep",
@@ -85,12 +86,17 @@ def _record(
         name = ranked_by.rpartition("/")[2]
         classifies = "accuracy" in name or name in [m.name for m in OF_TASK["classification"]]
         command = "classify" if classifies else "resconv"
+    for name, value in filled.items():
+        wanted = name in (*COSTS, "images", "minutes", "runs", ranked_by, f"{ranked_by}_std")
+        if wanted and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            raise InputError(f"{path}, line {line}: {name} must be a number, not {value!r}")
     last, settings, spreads = {}, {}, {}
     environment = (*_ENVIRONMENT, "precision") if "commit" in columns else _ENVIRONMENT
     for name, value in filled.items():
         base, _, part = name.rpartition("_")
         if base in columns and part in ("std", "low", "high", "p"):
-            spreads |= {base: value} if part == "std" else {}
+            if part == "std" and isinstance(value, (int, float)):
+                spreads[base] = value
         elif name not in (*_DERIVED, *COSTS, *environment):
             (last if name == ranked_by or name in results else settings)[name] = value
     minutes, seeds = filled.get("minutes"), filled.get("runs") or filled.get("seeds")
@@ -99,9 +105,9 @@ def _record(
         name=f"{path.stem}:{line}",
         command=command,
         state="finished",
-        config=settings | {"seed": filled.get("seed", line), "command": command},
+        config=settings | {"seed": filled.get("seed"), "command": command},
         summary={key: filled[key] for key in COSTS if key in filled}
-        | {"last": last, "seconds": minutes * 60 if isinstance(minutes, (int, float)) else None},
+        | {"last": last, "seconds": minutes and minutes * 60},
         project="",
         sweep=str(filled.get("sweep", path.stem)),
         order="",

@@ -141,7 +141,7 @@ def _cost(table: Table, column: str) -> Figure | None:
     traces: list[Any] = [
         {"x": [row.values[column] for row in front], "uid": "front", "hoverinfo": "skip",
          "y": [row.values[table.metric].mean for row in front], "mode": "lines",
-         "name": "best for the cost", "line": {"color": COLOURS[0], "width": 1, "dash": "dot"}}
+         "name": "Pareto front", "line": {"color": COLOURS[0], "width": 1, "dash": "dot"}}
     ]  # fmt: skip
     means = [row.values[table.metric].mean for *_, row in rows]
     for (rank, n, row), mean in zip(rows, means, strict=True):

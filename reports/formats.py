@@ -10,7 +10,7 @@ from reports.table import Row, Table, plain
 from reports.words import show, title
 from tasks.metrics import find, format_value
 
-_LEAST_TELLING = (
+_DROPPED_FIRST = (
     "images_per_second", "minutes", "parameters", "test_difference", "difference", "from_best",
     "published",
 )  # fmt: skip
@@ -53,8 +53,8 @@ def fitting(table: Table, width: int | None) -> list[str]:
         column: 3 + max(len(title(column)), *(len(cell(row, column, table)) for row in table.rows))
         for column in table.columns
     }
-    settings = [c for c in table.columns if c not in ("place", table.metric, *_LEAST_TELLING)]
-    for column in (*_LEAST_TELLING, *settings[:0:-1]):
+    settings = [c for c in table.columns if c not in ("place", table.metric, *_DROPPED_FIRST)]
+    for column in (*_DROPPED_FIRST, *settings[:0:-1]):
         if width is not None and 1 + sum(needed.values()) > width:
             needed.pop(column, None)
     return list(needed)
@@ -78,7 +78,8 @@ def to_rich(tables: Sequence[Table], width: int | None = None) -> str:
         console.print(shown)
         hidden = ", ".join(title(name) for name in table.columns if name not in columns)
         if hidden:
-            console.print(Text(f"Not shown, for want of width: {hidden} (choose with --columns)"))
+            hint = "(the terminal is too narrow; choose with --columns)"
+            console.print(Text(f"Columns left out: {hidden} {hint}"))
         for note in table.notes:
             console.print(Text(textwrap.fill(note, width or 1000)))
         console.print()

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from experiment.settings import objective_of
 from reports.published import BUDGET, net_of, other_training, rows_of
@@ -12,6 +13,11 @@ from reports.words import show, title
 from tracking.record import RunRecord
 
 LISTED = 20  # runs left out that are named one by one
+UNLIKE = (
+    ("images", "Trained on different numbers of images", "unknown"),
+    ("val_images", "Validated on different numbers of images", "all"),
+    ("size", "Images of different sizes", "unknown"),
+)
 NOT_IN_FILE = "of settings that the sweep file no longer holds"
 
 
@@ -27,7 +33,7 @@ def state_of(record: RunRecord) -> str:
     if record.outdated:
         return NOT_IN_FILE
     metric = metric_of(record)
-    if record.state == "finished" and record.summary.get("last", {}).get(metric) is None:
+    if record.state == "finished" and record.last.get(metric) is None:
         return f"without {metric}"
     return "running or killed" if record.state == "running" else record.state
 
@@ -46,17 +52,19 @@ def notes_of(table: Table, sweep: str | None, repeats: int) -> list[str]:
         if len(reasons) > LISTED:
             notes.append(f"And {len(reasons) - LISTED} more.")
     notes += _stopped_seeds(table)
-    budgets = {row.settings.get("images") for row in table.rows}
-    if len(budgets) > 1:
-        shown = " and ".join(f"{n:,}" for n in sorted(b or 0 for b in budgets))
-        notes.append(f"Trained on different numbers of images ({shown}): no fair ranking.")
-    counts = {settings_of(run).get("val_images") for row in table.rows for run in row.runs}
-    if len(counts) > 1:
-        shown = " and ".join("all" if n is None else show(n) for n in sorted(counts, key=natural))
-        notes.append(f"Validated on different numbers of images ({shown}): no fair ranking.")
+    for name, what, missing in UNLIKE:
+        found = {settings_of(run).get(name) for row in table.rows for run in row.runs}
+        if len(found) > 1:
+            shown = [missing if n is None else _counted(n) for n in sorted(found, key=natural)]
+            notes.append(f"{what} ({' and '.join(shown)}): no fair ranking.")
     if repeats:
-        notes.append(f"Left out: {repeats} older runs of a setting and seed that was run again.")
+        runs = "an older run" if repeats == 1 else f"{repeats} older runs"
+        notes.append(f"Left out: {runs} of a setting and seed that was run again.")
     return notes + _published_notes(table, sweep)
+
+
+def _counted(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else show(value)
 
 
 def _about_seeds(table: Table) -> str:
@@ -68,7 +76,8 @@ def _about_seeds(table: Table) -> str:
         )
     if "differs" in table.columns:
         return RULE
-    if any(row.values["runs"] > len(row.runs) for row in table.rows):
+    means = (row.values[table.metric].std is not None for row in table.rows if len(row.runs) == 1)
+    if any(row.values["runs"] > len(row.runs) for row in table.rows) or any(means):
         return "The file has only means: differences cannot be tested."
     known = seed_spread([row.by_seed(table.metric) for row in table.rows])
     return (

@@ -1,5 +1,6 @@
 """A comparison as a W&B Report, and as a table in a W&B run of job type ``report``."""
 
+import hashlib
 import importlib
 import re
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from reports.table import Table, plain
 from reports.words import show, title
 from tracking.api import connect, log_tables, translate_errors
 from tracking.record import RunRecord
+from tracking.values import MAX_NAME
 
 # The package does not export its classes as types.
 wr: Any = importlib.import_module("wandb_workspaces.reports.v2")
@@ -54,9 +56,12 @@ def publish(tables: Sequence[Table], *, share: bool = False) -> list[str]:
 
 
 def heading_of(tables: Sequence[Table]) -> str:
-    """The title of the comparison, within W&B's limit."""
-    name = tables[0].name if len(tables) == 1 else f"{len(tables)} sweeps"
-    return f"Comparison of {name}"[:128]
+    """The title of the comparison, within W&B's limit; other runs one by one have another."""
+    text = "Comparison of " + ", ".join(table.name for table in tables)
+    if len(text) <= MAX_NAME and "runs" not in [table.name for table in tables]:
+        return text
+    ids = sorted(run.id for table in tables for row in table.rows for run in row.runs)
+    return f"{text[: MAX_NAME - 9]} {hashlib.sha256(' '.join(ids).encode()).hexdigest()[:8]}"
 
 
 def home_of(runs: Sequence[RunRecord]) -> tuple[str, str]:

@@ -47,7 +47,7 @@ def page(tables: Sequence[Table]) -> str:
     days = sorted({run.day for run in runs})
     when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
     return environment.get_template("page.html").render(
-        title=tables[0].name if len(tables) == 1 else f"{len(tables)} sweeps compared",
+        title=", ".join(table.name for table in tables),
         subtitle=f"{len(runs)} finished runs on {sources}, {when}",
         sections=list(map(_section, tables, data["sections"])),
         style=Markup(style_sheet),

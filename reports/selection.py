@@ -29,15 +29,18 @@ def select(
     ``sort`` is a column (``-column``: largest first), ``columns`` replaces the default ones.
     Raises ``InputError`` for an unknown column or baseline, and where no row is left.
     """
-    if baseline:
-        _compare_with_baseline(tables, baseline)
     known = {key for table in tables for row in table.rows for key in row.values}
+    if baseline:
+        known.add("from_baseline")
     for name in columns:
         require("--columns", name, known)
     if sort:
         require("--sort", sort.removeprefix("-"), known)
     for table in tables:
         table.columns = list(columns) or table.columns
+    if baseline:
+        _compare_with_baseline(tables, baseline)
+    for table in tables:
         if sort:
             _sort(table.rows, sort)
         shown = [row for row in table.rows if all(meets(row, each, known) for each in where)]
@@ -57,7 +60,11 @@ def _compare_with_baseline(tables: Sequence[Table], baseline: str) -> None:
                 raise InputError(f"--baseline {baseline}: its {table.metric} is 0; give another")
             for row in table.rows:
                 row.values["from_baseline"] = 100 * (row.values[table.metric].mean / reference - 1)
-            table.columns.insert(table.columns.index(table.metric) + 1, "from_baseline")
+            place = table.columns.index(table.metric) + 1 if table.metric in table.columns else None
+            if "from_baseline" not in table.columns:
+                table.columns.insert(
+                    len(table.columns) if place is None else place, "from_baseline"
+                )
             table.notes.append(f"'from baseline' is the difference from {show(baseline)} in %.")
     if not any("from_baseline" in table.columns for table in tables):
         raise InputError(

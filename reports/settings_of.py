@@ -74,7 +74,7 @@ def varying(settings: Sequence[dict[str, Any]], command: str) -> list[str]:
     return names or labels or ["command"]
 
 
-def namesakes(settings: Sequence[dict[str, Any]]) -> set[str]:
+def ambiguous_names(settings: Sequence[dict[str, Any]]) -> set[str]:
     """Names that stand for several data sets, told apart by checksum alone."""
     prepared = ("data", "size", "train_images", "val_images", "checksum")
     found = {tuple(each.get(key) for key in prepared) for each in settings}

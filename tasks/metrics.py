@@ -149,9 +149,11 @@ def find(key: str) -> Metric | None:
 
 
 def goal_of(key: str) -> Goal:
-    """The direction of any key; what is no known metric is minimized, as losses are."""
+    """The direction of any key; what is no known metric, nor a speed, is minimized like a loss."""
     metric = find(key)
-    return metric.goal if metric else "minimize"
+    if metric:
+        return metric.goal
+    return "maximize" if key.endswith("images_per_second") else "minimize"
 
 
 def optimizable(task: str) -> list[str]:

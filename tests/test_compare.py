@@ -110,7 +110,7 @@ def test_unfinished_and_repeated_runs_are_left_out_and_said(tmp_path, capsys) ->
     (table,) = table_of(capsys, tmp_path)
     assert [row["run_ids"] for row in table["rows"]] == [["b"], ["c"]]
     notes = " ".join(table["notes"])
-    assert "1 failed, 1 running or killed" in notes and "1 older runs" in notes
+    assert "1 failed, 1 running or killed" in notes and "an older run of" in notes
     assert "Failed: resconv-l11-k3-c32-actmish (d)" in notes
 
 
@@ -187,6 +187,8 @@ def test_differences_in_per_cent_from_a_baseline(tmp_path, capsys) -> None:
         fake_run(tmp_path, run_id, loss, ks=ks)
     (table,) = table_of(capsys, tmp_path, "--baseline", "a")
     assert [row["from_baseline"] for row in table["rows"]] == pytest.approx([0, 20])
+    (table,) = table_of(capsys, tmp_path, "--baseline", "a", "--columns", "act")
+    assert [row["from_baseline"] for row in table["rows"]] == pytest.approx([0, 20])
     assert "--baseline c: none of" in refused(tmp_path, "--baseline", "c")
 
 
@@ -205,7 +207,7 @@ def test_narrow_terminals_get_fewer_columns_and_a_note(tmp_path, capsys, monkeyp
     compare.main([str(tmp_path)], standalone_mode=False)
     lines = capsys.readouterr().out.splitlines()
     assert max(len(line) for line in lines if set(line) & set("┃│")) <= 80
-    assert any(line.startswith("Not shown, for want of width: ") for line in lines)
+    assert any(line.startswith("Columns left out: ") for line in lines)
 
 
 def test_classification_ranks_by_accuracy_beside_the_logbook(tmp_path, capsys) -> None:

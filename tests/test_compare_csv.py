@@ -63,7 +63,37 @@ def test_repeats_of_a_seed_have_rows_of_their_own(tmp_path: Path, capsys) -> Non
     assert [(r["act"], r["val/l1"], r["run"]) for r in table["rows"]] == [
         ("relu", 0.2, "runs:2"), ("relu", 0.3, "runs:3"), ("gelu", 0.4, "runs:4"),
     ]  # fmt: skip
-    assert "older runs" not in str(table["notes"])
+    assert "older run" not in str(table["notes"])
+
+
+def test_rows_without_a_seed_are_no_seeds_of_each_other(tmp_path: Path, capsys) -> None:
+    file = tmp_path / "classic.csv"
+    file.write_text("method,data,psnr\nBM3D,a,30\nBM3D,a,25\nnothing,a,20\n")
+    (table,) = table_of(capsys, file, "--metric", "psnr")
+    assert [(row["psnr"], row["run"]) for row in table["rows"]] == [
+        (30, "classic:2"), (25, "classic:3"), (20, "classic:4"),
+    ]  # fmt: skip
+
+
+def test_means_and_sizes_are_noted_and_a_speed_is_better_when_higher(tmp_path, capsys) -> None:
+    file = tmp_path / "means.csv"
+    text = "size,val/l1,val/l1_std,perf/images_per_second\n28,0.2,0.01,5\n64,0.3,0.01,9\n"
+    file.write_text(text)
+    (table,) = table_of(capsys, file)
+    assert "The file has only means: differences cannot be tested." in table["notes"]
+    assert "Images of different sizes (28 and 64): no fair ranking." in table["notes"]
+    (table,) = table_of(capsys, file, "--metric", "perf/images_per_second")
+    assert [row["size"] for row in table["rows"]] == [64, 28]
+
+
+@pytest.mark.parametrize("column", ["val/l1", "val/l1_std", "images", "images_per_second"])
+def test_text_in_the_place_of_a_number_is_one_line(column: str, tmp_path: Path) -> None:
+    cells = {"val/l1": "0.2", "val/l1_std": "0.1", "images": "64", "images_per_second": "9"}
+    cells[column] = "n/a"
+    file = tmp_path / "x.csv"
+    file.write_text(f"{','.join(cells)}\n{','.join(cells.values())}\n")
+    with pytest.raises(InputError, match=rf"x\.csv, line 2: {column} must be a number, not 'n/a'"):
+        compare.main([str(file), "--metric", "val/l1"], standalone_mode=False)
 
 
 def test_runs_of_other_commits_are_pooled(tmp_path: Path, capsys) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -80,6 +81,12 @@ def test_a_hub_folder_rebuilds_the_net_and_names_no_path(tmp_path) -> None:
     assert "/" not in json.loads((folder / "config.json").read_text())["data"]
     with pytest.raises(InputError, match="exists already"):
         run(RESCONV, "--to", "hub-folder", folder)
+    cut = tmp_path / "cut"
+    shutil.copytree(RESCONV, cut)
+    summary = json.loads((cut / "summary.json").read_text())
+    (cut / "summary.json").write_text(json.dumps(summary | {"state": "preempted"}))
+    with pytest.raises(InputError, match="the run is preempted, not finished"):
+        run(cut, "--to", "hub-folder", tmp_path / "other")
 
 
 @pytest.mark.parametrize(

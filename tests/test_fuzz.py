@@ -8,6 +8,7 @@ import io
 import json
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,6 +25,9 @@ from PIL import Image
 from common.errors import InputError, RunError
 from experiment import checkpoints
 from inference.restore import _open
+from models.registry import NETS
+from reports.collect import checked
+from reports.comparison import tables_of
 from reports.csv_files import csv_runs
 from sweeps.storage import open_storage
 from sweeps.sweep_file import read_sweep
@@ -33,7 +37,7 @@ from tests.faults.journal import do_points, study_in
 from tracking import api
 from tracking.folder import read_config, state_of
 from tracking.metrics_file import MetricsFile
-from tracking.record import RunRecord, read_run_folder
+from tracking.record import FolderRun, RunRecord, read_run_folder
 
 CONFIG = b"task: resconv\nrun_id: a\ndataset: {checksum: x}\nlayers: 2\nlr: 0.1\n"
 SWEEP = b"program: train.py\nmethod: grid\nparameters:\n  lr: {values: [0.1, 0.2]}\n"
@@ -160,6 +164,12 @@ def use(record: RunRecord) -> None:
     assert isinstance(record.project, str) and record.day == record.order[:10]
     for values in (record.dataset, record.last, record.best):
         assert isinstance(values, Mapping)
+    if record.command in NETS:
+        with suppress(InputError):
+            tables_of([checked(record)])
+    if isinstance(record, FolderRun):
+        one_line(record.curve, "val/l1")
+        one_line(record.examples)
 
 
 @BOUNDED

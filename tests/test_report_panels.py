@@ -15,7 +15,7 @@ from common.media import Examples, Picture, grid
 from reports.collect import collect
 from reports.comparison import tables_of
 from reports.figures import figures_of, text
-from reports.online import panels_of
+from reports.online import heading_of, panels_of
 from reports.sprites import Sprites, pictures_of
 from reports.workspace import workspace_of
 from tests.conftest import ROOT
@@ -36,7 +36,9 @@ def test_the_workspace_groups_panels_by_prefix_and_pictures_by_run(tmp_path) -> 
     runs = [read_run_folder(fake_run(tmp_path, name, 0.1, ks=ks)) for name, ks in ("a3", "b5")]
     workspace = workspace_of(tables_of(runs), "me", "convtune")
     view = workspace._to_model()
-    assert (view.display_name, view.entity) == ("Comparison of runs", "me")
+    assert (view.display_name, view.entity) == ("Comparison of runs c8687a08", "me")
+    other = [read_run_folder(fake_run(tmp_path, "c7", 0.1, ks=7))]
+    assert heading_of(tables_of(other)) != view.display_name
     sections = {section.name: section.panels for section in workspace.sections}
     titles = {name: [panel.title for panel in panels] for name, panels in sections.items()}
     assert titles["Validation (val/)"] == ["val/l1", "val/l1_erased", "val/psnr"]

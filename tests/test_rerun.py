@@ -25,7 +25,7 @@ def test_a_run_comes_back_exactly_and_a_changed_one_is_told(cli):
     outcome = cli("rerun", folder.name[-8:], "--device", "cpu", "--mode", "disabled")
     assert outcome.code == 0, outcome.err
     assert "the numbers match exactly" in outcome.out
-    assert "differs   nothing: same code, libraries and device" in outcome.out
+    assert "\nsame code, libraries and device\n" in outcome.out
     again = run_folder(outcome)
     assert again.name.startswith("first-rerun-")
     assert yaml.safe_load((again / "config.yaml").read_text())["rerun_of"] == folder.name[-8:]

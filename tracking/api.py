@@ -177,7 +177,7 @@ def _record(client: Any, run: Any, sweeps: dict[str, tuple[str, str]]) -> WandbR
     own_state = run.summary_metrics.get("state") if run.state == "finished" else None
     return WandbRun(
         id=run.id,
-        name=run.name or run.id,
+        name=str(run.name or run.id),
         command=command_of(run.config),
         state=str(own_state or run.state),
         config=run.config,

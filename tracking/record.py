@@ -1,8 +1,9 @@
 """One run as it was recorded, read from its run folder or (``tracking.api``) from W&B."""
 
+import contextlib
 import csv
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -78,7 +79,8 @@ class RunRecord:
     @property
     def last(self) -> Mapping[str, float]:
         """Each metric at the end of the run."""
-        return self.summary.get("last") or {}
+        found = (self.summary.get("last") or {}).items()
+        return {k: v for k, v in found if isinstance(v, (int, float))}
 
     @property
     def best(self) -> Mapping[str, float]:
@@ -106,16 +108,27 @@ class FolderRun(RunRecord):
 
     def curve(self, metric: str) -> list[tuple[float, float]]:
         rows = [row for row in csv_rows(self.folder / "metrics.csv") if row.get(metric)]
-        return [(float(row["images_seen"]), float(row[metric])) for row in rows]
+        with named_cells(self.folder / "metrics.csv"):
+            return [(float(row["images_seen"]), float(row[metric])) for row in rows]
 
     def examples(self) -> list[DemoPicture]:
-        rows = csv_rows(self.folder / "tables" / "reconstructions.csv")
-        return [demo_picture(row, self._png(row)) for row in rows]
+        file = self.folder / "tables" / "reconstructions.csv"
+        with named_cells(file):
+            return [demo_picture(row, self._png(row)) for row in csv_rows(file)]
 
     def _png(self, row: Mapping[str, str]) -> dict[str, bytes]:
         folder = self.folder / "pictures" / "demo"
         files = {kind: folder / f"{row['index']}-{kind}.png" for kind in PICTURE_KINDS}
         return {kind: file.read_bytes() for kind, file in files.items() if file.is_file()}
+
+
+@contextlib.contextmanager
+def named_cells(path: Path) -> Iterator[None]:
+    """``with``: text in the place of a number becomes an ``InputError`` that names the file."""
+    try:
+        yield
+    except (ValueError, KeyError) as error:
+        raise InputError(f"{path}: damaged ({error}); put back a copy of it") from None
 
 
 def csv_rows(path: Path) -> list[dict[str, str]]:
