@@ -10,6 +10,9 @@ import numpy as np
 if TYPE_CHECKING:
     from torch import Tensor
 
+MARGIN = 2  # pixels between the pictures of a grid
+OVERVIEW_COLUMNS = 2  # of a restoration's overview
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -44,7 +47,7 @@ def to_pixels(image: Tensor) -> np.ndarray:
     return pixels[0].numpy() if len(pixels) == 1 else pixels.permute(1, 2, 0).numpy()
 
 
-def grid(pictures: list[np.ndarray], columns: int, margin: int = 2) -> np.ndarray:
+def grid(pictures: list[np.ndarray], columns: int, margin: int = MARGIN) -> np.ndarray:
     """Equal-sized uint8 pictures [h w] or [h w 3] in rows of ``columns``, on white."""
     height, width = pictures[0].shape[:2]
     rows = -(-len(pictures) // columns)

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from common.media import MARGIN, OVERVIEW_COLUMNS
 from reports.figures import by_rank
 from reports.pictures import demos_of
 from reports.table import Table
 from tracking.record import DemoPicture, FolderRun, RunRecord
 
 LARGEST = 128  # pixels: larger demo pictures are shrunk for the page
-MARGIN, COLUMNS, KINDS = 2, 2, 4  # of the overview that a run draws while it trains
+KINDS = 4  # pictures side by side in an overview: input, output, target, error
 
 
 class Sprites:
@@ -102,12 +103,14 @@ def _earlier(
     targets = [_pixels(p.png["target"]) for p in pictures.values() if "target" in p.png]
     height, width = targets[0].shape[:2]
     y, x = height + MARGIN, KINDS * width + MARGIN  # from one strip to the next
-    tops = [MARGIN + y * (n // COLUMNS) for n in range(len(targets))]
-    lefts = [MARGIN + x * (n % COLUMNS) + width for n in range(len(targets))]  # past the input
+    tops = [MARGIN + y * (n // OVERVIEW_COLUMNS) for n in range(len(targets))]
+    lefts = [
+        MARGIN + x * (n % OVERVIEW_COLUMNS) + width for n in range(len(targets))
+    ]  # past the input
     steps = []
     for path in sorted((run.folder / "pictures").glob("images-*.png")):
         sheet = _pixels(path.read_bytes())
-        if sheet.shape[:2] != (tops[-1] + y, COLUMNS * x + MARGIN):
+        if sheet.shape[:2] != (tops[-1] + y, OVERVIEW_COLUMNS * x + MARGIN):
             continue
         outputs = [sheet[i : i + height, j : j + width] for i, j in zip(tops, lefts, strict=True)]
         number = sprites.add(outputs)

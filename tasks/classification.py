@@ -112,12 +112,12 @@ class Classification:
         for images, labels in zip(
             split.images.split(CHUNK), split.labels.split(CHUNK), strict=True
         ):
-            outputs = logits_of(images, forward, device, mirror=self.options.mirror_eval)
-            yield outputs, labels.to(device), NO_MASK
+            outputs = with_mirror(forward, to_input(images, device), self.options.mirror_eval)
+            yield outputs.float(), labels.to(device), NO_MASK
 
     def _probabilities(self, split: Split, forward: Forward, device: torch.device) -> Tensor:
-        parts = self._parts(split, forward, device)
-        return torch.cat([outputs for outputs, _, _ in parts]).softmax(1).cpu()
+        mirror = self.options.mirror_eval
+        return logits_of(split.images, forward, device, mirror=mirror).softmax(1).cpu()
 
     def examples(self, forward: Forward, device: torch.device, *, final: bool) -> Examples:
         """The demo images with probabilities; right ones framed green, wrong ones red.

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from common.lazy import load_object
 from common.log import log
-from common.media import Examples, Picture, Table, grid, to_pixels
+from common.media import OVERVIEW_COLUMNS, Examples, Picture, Table, grid, to_pixels
 from data.batches import Batch, RandomParameters
 from data.images import ImageData, to_float
 from data.load import load_settings
@@ -165,7 +165,8 @@ class Restoration:
             caption = f"{i} {label}, {damage}: input, output, target, error, L1 {whole[row]:.4f}"
             gallery.append(Picture(strip, f"{i}-strip", caption))
         columns = ("index", "class", "damage", *kinds, "l1", "l1_erased")
-        overview = Picture(grid([picture.pixels for picture in gallery], columns=2), "overview")
+        pictures = [picture.pixels for picture in gallery]
+        overview = Picture(grid(pictures, OVERVIEW_COLUMNS), "overview")
         return Examples([Table("reconstructions", columns, rows)], gallery, overview)
 
 
