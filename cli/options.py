@@ -18,20 +18,17 @@ class SettingsCommand(click.Command):
     ``--x=True`` (the form of W&B's agent).
     """
 
-    @property
-    def fitted(self) -> bool:
-        return NETS[self.name or ""].fitted
-
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         options = options_of(self.name or "")
         booleans = {flag(name) for name, option in options.items() if _is_boolean(option)}
         return super().parse_args(ctx, [_normalise_argument(arg, booleans) for arg in args])
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        fitted = NETS[self.name or ""].fitted
         sections: dict[str, list[tuple[str, str]]] = {}
         for option in options_of(self.name or "").values():
             # A net fitted in one step takes the others too: sweeps cross it with trained nets.
-            if option.section != "Training" or option.name == "seed" or not self.fitted:
+            if option.section != "Training" or option.name == "seed" or not fitted:
                 sections.setdefault(option.section, []).append(_help_row(option))
         for section, rows in sections.items():
             with formatter.section(f"{section} options"):

@@ -127,10 +127,10 @@ def _connection(options: SimpleNamespace, definition: Any) -> Any:
 
     if options.study and (options.join or options.mode == "online"):
         raise InputError("--study is for offline sweeps; leave it out, or --join and --mode online")
+    check_tags((options.tags or "").split(","))
+    check_project(options.project)
     if definition and not options.status:
-        labels = _labels(options, definition)
-        check_tags(tuple(tag.strip() for tag in labels.get("tags", "").split(",")))
-        check_project(options.project)
+        check_tags(definition.config.get("tags") or (), f"{definition.file}: tags")
         check_project(definition.config.get("project"), f"{definition.file}: project ")
     if options.study:
         return Connection(options.mode or "offline")

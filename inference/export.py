@@ -27,9 +27,9 @@ TOLERANCE = 1e-4  # of outputs in [0, 1], or of logits relative to the largest o
 class ExportedNet(nn.Module):
     """A trained net with what surrounds it, from plain images to results.
 
-    Inputs: ``images`` float [n c h w] in [0, 1], damaged as in training (erased pixels 0), and,
-    where ``takes_mask``, ``mask`` bool [n 1 h w], true where pixels are damaged. Outputs:
-    restored images, or logits [n classes].
+    Inputs: ``images`` float [n c h w] in [0, 1], for restoration damaged as in training (erased
+    pixels 0), and, where ``takes_mask``, ``mask`` bool [n 1 h w], true where pixels are damaged.
+    Outputs: restored images, or logits [n classes].
     """
 
     def __init__(self, trained: TrainedNet) -> None:

@@ -10,6 +10,7 @@ from safetensors.torch import save
 from common.errors import InputError
 from common.files import json_text, write_folder
 from experiment.describe import command_line
+from experiment.resume import TERMINAL_STATES
 from experiment.settings import options_of
 from inference.load import TrainedNet, load_trained
 from tasks.metrics import find, format_value
@@ -60,8 +61,11 @@ def write_hub_folder(run: Path, folder: Path) -> None:
     if not run.is_dir():
         raise InputError(f"{run}: not a run folder; give one, for example runs/NAME-ID")
     record = read_run_folder(run)
-    if record.state != "finished":
-        raise InputError(f"{run}: the run is {record.state}, not finished; continue it first")
+    if record.state not in TERMINAL_STATES:
+        raise InputError(
+            f"{run}: the run is {record.state}, not finished; continue it with python train.py "
+            f"{record.command} --resume {record.id}"
+        )
     trained = load_trained(run, None, "")
     dataset, options = trained.config["dataset"], options_of(trained.settings.command)
     values = {k: v for k, v in trained.settings.flat().items() if options[k].identity}

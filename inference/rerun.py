@@ -11,6 +11,7 @@ from experiment.display import fallback_reason
 from experiment.resume import TERMINAL_STATES
 from experiment.run import run
 from experiment.settings import Settings, command_of, stored_values
+from models.registry import NETS
 from reports.collect import collect
 from tasks.registry import make_task
 from tracking.folder import find_run_folder
@@ -49,11 +50,13 @@ def settings_of(config: Mapping[str, Any], given: Mapping[str, str]) -> Settings
     """The settings of a run's config, on the data and in the arithmetic that it really used."""
     stored = {k: v for k, v in stored_values(config).items() if k not in NOT_REPLAYED}
     dataset, environment = config.get("dataset", {}), config.get("environment", {})
-    if stored.get("data") == "auto" and not fallback_reason(dataset):  # which depends on the net
+    command = command_of(config)
+    fallback = fallback_reason(dataset) and NETS[command].task == "classification"  # in colour
+    if stored.get("data") == "auto" and not fallback:
         stored["data"] = dataset.get("name", "auto")
     stored["precision"] = environment.get("precision", stored.get("precision", "auto"))
     stored["name"] = f"{config.get('run_name', 'run')}-rerun"
-    return Settings.parse(command_of(config), stored | dict(given))
+    return Settings.parse(command, stored | dict(given))
 
 
 def compare(

@@ -77,9 +77,8 @@ class _ChannelSelection(nn.Module):
             raise ValueError(f"padding 'same' needs a stride of 1, got {self.stride}")
         known = ("same", "valid") if self.ordinary is nn.Conv2d else ()
         if self.padding not in known and (isinstance(self.padding, str) or min(self.padding) < 0):
-            allowed = " or ".join(("at least 0", *known))
-            shown = repr(self.padding).strip("()")
-            raise ValueError(f"padding must be {allowed}, got {shown}")
+            allowed = "0 or more" + ", 'same' or 'valid'" * bool(known)
+            raise ValueError(f"padding must be {allowed}, got {self.padding!r}")
 
     def reset_parameters(self) -> None:
         """Initialise as ``nn.Linear`` and a depthwise ``nn.Conv2d``.

@@ -50,6 +50,8 @@ def collect(
             if run.command not in NETS:
                 unknown[run.command] += 1
             else:
+                if named:
+                    checked(run)
                 kept = dataclasses.replace(
                     run,
                     question=run.question or question_of(run.sweep, run.sweep_file),

@@ -56,12 +56,17 @@ def publish(tables: Sequence[Table], *, share: bool = False) -> list[str]:
 
 
 def heading_of(tables: Sequence[Table]) -> str:
-    """The title of the comparison, within W&B's limit; other runs one by one have another."""
+    """The title of the comparison, within W&B's limit.
+
+    Runs given one by one have a hash of their ids in it: those of others are another comparison.
+    """
     text = "Comparison of " + ", ".join(table.name for table in tables)
-    if len(text) <= MAX_NAME and "runs" not in [table.name for table in tables]:
+    runs = [run for table in tables for row in table.rows for run in row.runs]
+    ids = sorted(run.id for run in runs) if all(run.named for run in runs) else []
+    if len(text) <= MAX_NAME and not ids:
         return text
-    ids = sorted(run.id for table in tables for row in table.rows for run in row.runs)
-    return f"{text[: MAX_NAME - 9]} {hashlib.sha256(' '.join(ids).encode()).hexdigest()[:8]}"
+    digest = hashlib.sha256(" ".join([text, *ids]).encode()).hexdigest()
+    return f"{text[: MAX_NAME - 9]} {digest[:8]}"
 
 
 def home_of(runs: Sequence[RunRecord]) -> tuple[str, str]:

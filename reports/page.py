@@ -25,6 +25,7 @@ from reports.words import show, title
 
 TEMPLATES = Path(__file__).parent / "templates"
 SCRIPTS = ("section.js", "pictures.js", "page.js")  # in the order that they need each other
+TITLES = 3  # names of tables in the page's title
 CHARACTERS = 1.5e6, 5e4, 12e6  # of pictures: for any page, more for each run, at most
 
 
@@ -46,8 +47,10 @@ def page(tables: Sequence[Table]) -> str:
     sources = ", ".join(sorted({str(row.settings["data"]) for t in tables for row in t.rows}))
     days = sorted({run.day for run in runs})
     when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+    names = [table.name for table in tables]
+    more = len(names) - TITLES
     return environment.get_template("page.html").render(
-        title=", ".join(table.name for table in tables),
+        title=", ".join(names[:TITLES]) + (f" and {more} more" if more > 0 else ""),
         subtitle=f"{len(runs)} finished runs on {sources}, {when}",
         sections=list(map(_section, tables, data["sections"])),
         style=Markup(style_sheet),

@@ -52,21 +52,21 @@ def select(
 
 def _compare_with_baseline(tables: Sequence[Table], baseline: str) -> None:
     """Add the metric's difference in per cent from the row that holds the run ``baseline``."""
+    found = False
     for table in tables:
         rows = [r for r in table.rows if any(baseline in (run.id, run.name) for run in r.runs)]
         if rows:
+            found = True
             reference = rows[0].values[table.metric].mean
             if not reference:
                 raise InputError(f"--baseline {baseline}: its {table.metric} is 0; give another")
             for row in table.rows:
                 row.values["from_baseline"] = 100 * (row.values[table.metric].mean / reference - 1)
-            place = table.columns.index(table.metric) + 1 if table.metric in table.columns else None
             if "from_baseline" not in table.columns:
-                table.columns.insert(
-                    len(table.columns) if place is None else place, "from_baseline"
-                )
+                after = table.metric if table.metric in table.columns else table.columns[-1]
+                table.columns.insert(table.columns.index(after) + 1, "from_baseline")
             table.notes.append(f"'from baseline' is the difference from {show(baseline)} in %.")
-    if not any("from_baseline" in table.columns for table in tables):
+    if not found:
         raise InputError(
             f"--baseline {baseline}: none of the finished runs has this id or name, for example "
             f"--baseline {tables[0].rows[0].runs[0].id}"

@@ -11,7 +11,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeps.owner import CLAIMANT_PREFIX, claim_of, this_process
+from sweeps.owner import CLAIMANT_PREFIX, PRUNED, claim_of, this_process
 from sweeps.sampling import Draw, Hyperband, draw_bayes
 from sweeps.space import Point, Sweep
 from sweeps.study import DONE, OPEN, Study
@@ -127,26 +127,27 @@ class Claims:
         """Renew a claim; False if it was taken away."""
         return self.study.write(trial_id, {"beat": time.time()})
 
-    def report(self, claim: Claim, value: float, epoch: int) -> bool:
-        """Record the validation after so many epochs; True when the run should end early.
+    def report(self, claim: Claim, value: float, epoch: int) -> str | None:
+        """Record the validation after so many epochs; why the run should end early, if it should.
 
         Epochs count on where a killed run is resumed, so that runs are compared at equal ones.
         """
         trial = self.storage.get_trial(claim.trial_id)
         if epoch in trial.intermediate_values:  # the last validation follows an epoch's end
-            return False
+            return None
         try:
             self.storage.set_trial_intermediate_value(claim.trial_id, epoch, value)
         except UpdateFinishedTrialError:
-            return True
+            return "its point was taken over"
         if self.hyperband is None or epoch not in self.hyperband.bands:
-            return False
+            return None
         values = {
             self.study.key(trial): trial.intermediate_values[epoch]
             for trial in self.study.all_trials()
             if epoch in trial.intermediate_values
         }
-        return self.hyperband.is_worse(claim.point.key, values, self.study.points, self.sweep.goal)
+        points, goal = self.study.points, self.sweep.goal
+        return PRUNED if self.hyperband.is_worse(claim.point.key, values, points, goal) else None
 
     def done(self, claim: Claim, value: float, attrs: dict[str, Any], early: bool = False) -> bool:
         """Record a finished run; False if the claim had been taken away meanwhile."""

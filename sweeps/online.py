@@ -90,8 +90,8 @@ class OnlineSweep:
         if sweep.run_cap and sweep.seeds:
             config["run_cap"] = sweep.run_cap * sweep.seeds
             uncapped = {k: v for k, v in sweep.config.items() if k != "run_cap"}
-            cut = len(replace(sweep, config=uncapped).rows()) > config["run_cap"]
-            if sweep.seeds > 1 and cut and sweep.varied[-1] != "seed":
+            within = sweep.seeds > 1 and sweep.varied[-1] != "seed"
+            if within and len(replace(sweep, config=uncapped).rows()) > config["run_cap"]:
                 raise InputError(
                     f"{sweep.file}: run_cap with --seeds: W&B's server would stop within a "
                     "setting; leave run_cap out, or give --mode offline"

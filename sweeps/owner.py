@@ -24,6 +24,7 @@ HEARTBEAT_SECONDS = 20
 LEASE_SECONDS = 300
 CLAIM_GRACE_SECONDS = 60  # an owner is recorded at once, unless its process was killed just then
 CLOCK_SECONDS = 60  # by which the clocks of machines and file servers may differ
+PRUNED = "pruned"  # why a run that Hyperband stopped has ended
 CLAIMANT_PREFIX = "taker "  # of the attribute in which a process says that it wants a trial
 
 
@@ -108,7 +109,7 @@ def finished_run(trial: FrozenTrial, sweep_name: str) -> FolderRun | None:
                 continue
             run = read_run_folder(file.parent)
             point = (run.config.get("sweep") or {}).get("point")
-            same = (run.sweep, point) == (sweep_name, claim["key"])
-            if same and run.state in ("finished", "stopped"):
+            ended = run.state == "finished" or (run.state, run.reason) == ("stopped", PRUNED)
+            if ended and (run.sweep, point) == (sweep_name, claim["key"]):
                 return run
     return None

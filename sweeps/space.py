@@ -213,10 +213,11 @@ class Sweep:
         return changed
 
     def check_size(self) -> None:
-        """Raises ``InputError`` for more than ``MAX_POINTS``."""
-        count = math.prod(parameter.count for parameter in self.parameters.values())
-        if self.method != "grid":
-            count = (self.run_cap or 0) * (self.parameters["seed"].count if self.seeds else 1)
+        """Raises ``InputError`` for a grid, or settings times seeds, of over ``MAX_POINTS``."""
+        if self.method == "grid":
+            count = math.prod(parameter.count for parameter in self.parameters.values())
+        else:
+            count = (self.run_cap or 0) * (self.seeds or 1)
         if count > MAX_POINTS:
             raise InputError(f"{self.file}: {count:,} points; at most {MAX_POINTS:,} in a sweep")
 
@@ -228,16 +229,16 @@ class Sweep:
         Fashion-MNIST's 60,000 to 10,000, and never more than the file asks for or a folder of
         images holds.
         """
-        for name in ("images", "val_images"):
+        if not val_images and images < FULL_VALIDATION_MIN_IMAGES:
+            held_out = [folder_val_images(str(name)) for name in self._listed("data") if name]
+            limits = [images // 6, *self._listed("val_images"), *held_out]
+            val_images = max(1, min(int(n) for n in limits if n not in NONE_SPELLINGS))
+        for name in ("images", "val_images") if val_images else ("images",):
             if name in self.literals:
                 raise InputError(
                     f"{self.file}: its command sets --{name.replace('_', '-')}, so a rehearsal "
                     f"cannot; write {name} under parameters"
                 )
-        if not val_images and images < FULL_VALIDATION_MIN_IMAGES:
-            held_out = [folder_val_images(str(name)) for name in self._listed("data") if name]
-            limits = [images // 6, *self._listed("val_images"), *held_out]
-            val_images = max(1, min(int(n) for n in limits if n not in NONE_SPELLINGS))
         changed = self.with_parameter("images", Parameter("constant", (images,)))
         if val_images:
             changed = changed.with_parameter("val_images", Parameter("constant", (val_images,)))

@@ -116,6 +116,7 @@ class Supervisor:
                 self._collect()
         after = self.engine.statuses()
         code = self.display.close(self.latest if after is None else after)
+        code = max(code, after is None)  # how the last runs ended is not known
         return 130 if self.stop.by_user else code
 
     def _supervise(self) -> None:

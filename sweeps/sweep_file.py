@@ -210,12 +210,14 @@ def _is_count(value: Any, least: int = 1) -> bool:
 def _check_cap(sweep: Sweep) -> None:
     if sweep.run_cap is not None and not _is_count(sweep.run_cap):
         raise InputError(f"run_cap {sweep.run_cap}: must be a whole number from 1 up")
-    if sweep.method != "grid" and sweep.run_cap is None:
-        raise InputError(
-            f"a {sweep.method} sweep without an end; add run_cap, for example run_cap: 30"
-        )
+    if sweep.method != "grid":
+        if sweep.run_cap is None:
+            raise InputError(
+                f"a {sweep.method} sweep without an end; add run_cap, for example run_cap: 30"
+            )
+        return
     for name, parameter in sweep.parameters.items():
-        if sweep.method == "grid" and parameter.is_continuous:
+        if parameter.is_continuous:
             raise InputError(
                 f"parameter {name}: a grid over a continuous range never ends; list values: or use "
                 "method: random with run_cap"

@@ -112,8 +112,8 @@ class Worker:
                 return
             epoch = max(1, int(row["epoch"]))  # a last validation within the first epoch: 1
             try:
-                if self.claims.report(claim, value, epoch):
-                    stop.request("pruned")
+                if reason := self.claims.report(claim, value, epoch):
+                    stop.request(reason)
             except (OSError, InputError, RunError) as error:  # the study fails, not the run
                 stop.request(f"the study cannot be used: {error}", preempted=True)
 

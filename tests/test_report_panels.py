@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -36,9 +37,9 @@ def test_the_workspace_groups_panels_by_prefix_and_pictures_by_run(tmp_path) -> 
     runs = [read_run_folder(fake_run(tmp_path, name, 0.1, ks=ks)) for name, ks in ("a3", "b5")]
     workspace = workspace_of(tables_of(runs), "me", "convtune")
     view = workspace._to_model()
-    assert (view.display_name, view.entity) == ("Comparison of runs c8687a08", "me")
-    other = [read_run_folder(fake_run(tmp_path, "c7", 0.1, ks=7))]
-    assert heading_of(tables_of(other)) != view.display_name
+    assert (view.display_name, view.entity) == ("Comparison of runs", "me")
+    one, other = (heading_of(tables_of([replace(run, named=True)])) for run in runs)
+    assert one != other and one.startswith("Comparison of runs ")
     sections = {section.name: section.panels for section in workspace.sections}
     titles = {name: [panel.title for panel in panels] for name, panels in sections.items()}
     assert titles["Validation (val/)"] == ["val/l1", "val/l1_erased", "val/psnr"]

@@ -83,6 +83,7 @@ def test_dry_run_prints_the_commands_and_starts_nothing(cli):
         (["mini.yaml", "--dry-run", "--retry-failed"], "--dry-run with --retry-failed: give one"),
         (["--join", "a/b/c", "--seeds", "2"], "--seeds with --join: the server says"),
         (["--join", "a/b/c", "--project", "p"], "--project with --join: give one of them"),
+        (["--join", "a/b/c", "--tags", 70 * "t"], "--tags: a tag has at most 64 characters"),
         (["mini.yaml", "--new", "--status"], "--new with --status: give one of them"),
         (["mini.yaml", "--tags", 70 * "t"], "a tag has at most 64 characters"),
         (["mini.yaml", "--project", "a/b", "--study", "s.journal"], "--project a/b: must be"),
@@ -118,7 +119,7 @@ def test_data_that_is_not_there_is_refused_before_anything_starts(data, cli):
 
 WRONG_AS_A_WHOLE = {
     "project: a/b\n": ("mini.yaml: project a/b: must be at most 128 characters", []),
-    "tags: [" + 70 * "t" + "]\n": ("a tag has at most 64 characters", []),
+    "tags: [" + 70 * "t" + "]\n": ("mini.yaml: tags: a tag has at most 64 characters", []),
     "early_terminate: {type: hyperband, min_iter: 1, strict: true}\n": ("strict is not known", []),
     "command: [train.py, resconv, --images=64, '${args}']\n": ("its command sets --images, so a",
                                                               ["--images", 128]),
@@ -148,6 +149,8 @@ def test_run_cap_times_the_seeds_of_a_grid_is_sent_and_a_random_sweep_takes_none
     with pytest.raises(InputError, match="would draw each run's seed"):
         online.OnlineSweep.create(drawn.with_seeds(2), {"project": "p"})
     online.OnlineSweep.create(drawn, {"project": "p"})
+    with pytest.raises(InputError, match="40,000 points; at most 10,000 in a sweep"):
+        drawn.with_seeds(20_000)
     assert [config["run_cap"] for config in sent] == [6, 2]
 
 

@@ -56,7 +56,7 @@ PARENT = """
 import os, subprocess, sys, threading, time
 for _ in range(8):
     threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
-wrapper = [sys.executable, "-m", "sweeps.parent_death", str(os.getpid())]
+wrapper = [sys.executable, os.environ["WRAPPER"], str(os.getpid())]
 subprocess.Popen([*wrapper, "count.py", "told.txt"])
 time.sleep(60)
 """
@@ -73,7 +73,7 @@ open(sys.argv[1], "w").write(f"{len(told)} told {__name__} {sys.argv}")
 
 def test_a_killed_parent_of_many_threads_is_told_of_once():
     Path("count.py").write_text(COUNT)
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"WRAPPER": str(ROOT / "sweeps" / "parent_death.py")}
     parent = subprocess.Popen([sys.executable, "-c", PARENT], env=environment)
     wait_until(Path("told.txt").exists)
     parent.kill()

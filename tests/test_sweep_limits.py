@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 import time
+from io import StringIO
 from pathlib import Path
 from threading import Event
 
 import pytest
 import yaml
+from rich.console import Console
 
 from common.errors import RunError
 from sweeps.children import Children
@@ -40,6 +42,19 @@ def stop_of(display: ProgressDisplay, seconds: float = 1, **limits) -> Stop:
     supervisor.began -= seconds
     supervisor.check_limits()
     return supervisor.stop
+
+
+def test_a_sweep_whose_end_cannot_be_read_is_not_said_to_be_done():
+    class Away(Engine):
+        def statuses(self) -> None: ...
+        def next_command(self, children: Children) -> None: ...
+        def work_remains(self) -> bool:
+            return False
+
+    point = PointStatus(sweep_of().grid()[0], "running")
+    console = Console(file=StringIO())
+    display = ProgressDisplay(sweep_of(), 1, console)
+    assert Supervisor(Away(), Children(1, [], Path("logs")), display).run([point]) == 1
 
 
 def test_failures_hours_and_the_metrics_target_let_runs_in_hand_finish():

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -39,9 +40,15 @@ pytestmark = pytest.mark.slow
 def youngest_worker(file: Path) -> int:
     """The worker that began its point last: not one that is recording how its run ended."""
     study = Study("studies/mini.journal", read_sweep(file))
-    wait_until(lambda: any(map(claim_of, study.in_state(TrialState.RUNNING))))
-    claims = [claim for trial in study.in_state(TrialState.RUNNING) if (claim := claim_of(trial))]
-    return max(claims, key=lambda claim: claim["time"])["owner"]["pid"]
+    claims: list[dict[str, Any]] = []
+
+    def found() -> bool:
+        running = map(claim_of, study.in_state(TrialState.RUNNING))
+        claims[:] = sorted(filter(None, running), key=lambda claim: claim["time"])
+        return bool(claims)
+
+    wait_until(found)
+    return claims[-1]["owner"]["pid"]
 
 
 def test_killed_halfway_and_started_again_each_point_is_done_exactly_once(cli):

@@ -143,7 +143,6 @@ WRONG = {
     "wrong goal": (GOOD.replace("minimize", "minimise"), ("'minimize'",)),
     "no task": (GOOD.replace("resconv, ", ""), ("${program}",)),
     "random without end": (RANDOM, ("run_cap",)),
-    "too many random points": (RANDOM + "run_cap: 10001\n", ("10,001 points; at most 10,000",)),
     "random, wrong end": (RANDOM + "  lr: {min: -1, max: 1}\nrun_cap: 3\n", ("--lr -1",)),
     "min above max": (RANDOM + "  lr: {min: 2.0, max: 1}\nrun_cap: 3\n", ("min below max",)),
     "no step": (

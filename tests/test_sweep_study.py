@@ -21,6 +21,7 @@ from sweeps.owner import LEASE_SECONDS, is_gone, this_process
 from sweeps.sampling import Hyperband
 from sweeps.study import Study
 from tests.conftest import ROOT
+from tests.fake_runs import fake_run
 from tests.small_sweeps import (
     HEAD,
     JOURNAL,
@@ -90,6 +91,21 @@ def test_a_claim_without_a_sign_of_life_is_taken_over_and_its_late_result_not_co
     taken = [next_claim(claims) for _ in range(3)]
     assert {claim.point.key for claim in taken} == {point.key for point in study.points}
     assert claims.next() is None
+
+
+@pytest.mark.parametrize(("reason", "after"), [("pruned", "stopped"), ("taken over", "missing")])
+def test_a_stopped_run_is_counted_only_if_hyperband_stopped_it(monkeypatch, reason, after):
+    study, claims = open_study(GRID)
+    claim = next_claim(claims)
+    run = fake_run(Path(study.runs_dir), "a", 0.9, sweep="mini")
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["sweep"] |= {"name": study.sweep.name, "point": claim.point.key}
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    summary = json.loads((run / "summary.json").read_text())
+    (run / "summary.json").write_text(json.dumps(summary | {"state": "stopped", "reason": reason}))
+    monkeypatch.setattr(owner_module, "is_gone", lambda owner: True)
+    study.enqueue_missing()
+    assert states(study)[0] == after
 
 
 def test_a_claim_that_was_never_signed_is_lost_after_a_minute(monkeypatch):

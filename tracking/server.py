@@ -8,6 +8,7 @@ import os
 import tempfile
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -173,9 +174,9 @@ def check_project(project: str | None, named: str = "--project ") -> None:
         )
 
 
-def check_tags(tags: tuple[str, ...]) -> None:
+def check_tags(tags: Sequence[str], named: str = "--tags") -> None:
     """Raises ``InputError`` for a tag that W&B refuses."""
-    if any(len(tag) > MAX_TAG for tag in tags):
+    if any(len(tag.strip()) > MAX_TAG for tag in tags):
         raise InputError(
-            f"--tags: a tag has at most {MAX_TAG} characters, for example --tags first,small"
+            f"{named}: a tag has at most {MAX_TAG} characters, for example --tags first,small"
         )
