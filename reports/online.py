@@ -58,11 +58,14 @@ def publish(tables: Sequence[Table], *, share: bool = False) -> list[str]:
 def heading_of(tables: Sequence[Table]) -> str:
     """The title of the comparison, within W&B's limit.
 
-    Runs given one by one have a hash of their ids in it: those of others are another comparison.
+    Runs given one by one that are not of one sweep have a hash of their ids in it: a comparison of
+    others is another one.
     """
     text = "Comparison of " + ", ".join(table.name for table in tables)
     runs = [run for table in tables for row in table.rows for run in row.runs]
-    ids = sorted(run.id for run in runs) if all(run.named for run in runs) else []
+    sweeps = {run.sweep for run in runs}
+    loose = all(run.named for run in runs) and (len(sweeps) > 1 or None in sweeps)
+    ids = sorted(run.id for run in runs) if loose else []
     if len(text) <= MAX_NAME and not ids:
         return text
     digest = hashlib.sha256(" ".join([text, *ids]).encode()).hexdigest()
