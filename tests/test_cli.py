@@ -64,6 +64,7 @@ def parsed(*args: str) -> Settings:
         (["--tags=['a', 'b']"], "tags", ["a", "b"]),
         (["--checkpoint-every=10m"], "checkpoint_every", "10m"),
         (["--loss=L2"], "loss", "l2"),
+        (["--conv=select", "--rank=2", "--layers=3", "--ks=1,3,3"], "rank", 2),  # ends are full
     ],
 )
 def test_accepted_forms(args, field, value):

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from common.errors import InputError
 from experiment import checkpoints as checkpoint
 from experiment.run import run
 from experiment.settings import Settings
@@ -18,6 +19,7 @@ from tests.conftest import ROOT, TINY, read_csv, summary_of
 from tests.cut import only_run
 from tests.test_nets import SMALL
 from training.distributed import DistributedContext
+from training.settings import HardwareSettings
 
 pytestmark = pytest.mark.slow
 
@@ -103,6 +105,13 @@ def test_every_net_trains_in_two_processes_as_in_one(tmp_path):
         if command in WITHOUT_BATCH_NORM:
             for row, wanted in zip(metrics_of(two), metrics_of(one), strict=True):
                 assert row == pytest.approx(wanted, rel=1e-3), command
+
+
+def test_processes_that_would_share_one_gpu_are_refused():
+    ranks = DistributedContext(rank=1, size=2, local_rank=1)
+    with pytest.raises(InputError, match="--device cuda:0: the 2 processes need a GPU each"):
+        ranks.assign_device(HardwareSettings(device="cuda:0"), batch_size=8)
+    assert ranks.assign_device(HardwareSettings(device="cuda"), 8).device == "cuda:1"
 
 
 def test_a_process_ends_its_group_after_its_last_reduction(monkeypatch):
