@@ -128,11 +128,11 @@ def _connection(options: SimpleNamespace, definition: Any) -> Any:
     if options.study and (options.join or options.mode == "online"):
         raise InputError("--study is for offline sweeps; leave it out, or --join and --mode online")
     check_tags((options.tags or "").split(","))
-    check_project(options.project)
     if definition and not options.status:
         check_tags(definition.config.get("tags") or (), f"{definition.file}: tags")
         check_project(definition.config.get("project"), f"{definition.file}: project ")
     if options.study:
+        check_project(options.project)
         return Connection(options.mode or "offline")
     connection = choose_connection(options.mode, options.project, options.entity)
     if options.join and connection.mode != "online":
@@ -229,7 +229,7 @@ def _online(options: SimpleNamespace, definition: Any, connection: Any) -> int:
     else:
         online = None if options.new else known_sweep(definition)
         if online is None and not options.status:
-            require_writable_folder(Path("studies"))  # for the sweep's address
+            require_writable_folder(definition.path(".wandb").parent)
             online = OnlineSweep.create(definition, place)
             remember(online)
     if online is None:

@@ -104,9 +104,8 @@ def _earlier(
     height, width = targets[0].shape[:2]
     y, x = height + MARGIN, KINDS * width + MARGIN  # from one strip to the next
     tops = [MARGIN + y * (n // OVERVIEW_COLUMNS) for n in range(len(targets))]
-    lefts = [
-        MARGIN + x * (n % OVERVIEW_COLUMNS) + width for n in range(len(targets))
-    ]  # past the input
+    # Each strip begins with the input, which is left out.
+    lefts = [MARGIN + x * (n % OVERVIEW_COLUMNS) + width for n in range(len(targets))]
     steps = []
     for path in sorted((run.folder / "pictures").glob("images-*.png")):
         sheet = _pixels(path.read_bytes())
