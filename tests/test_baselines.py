@@ -92,7 +92,7 @@ def test_settings_are_chosen_on_held_out_training_images_only(capfd):
     assert len(baseline.train_pixels) == 50  # afterwards they are neighbours like the others
 
 
-def test_ridge_keeps_no_more_for_masks_that_differ_from_image_to_image():
+def test_ridge_memory_does_not_grow_with_the_number_of_masks():
     pixels, baseline = images(8, seed=1) / 255, fitted("ridge", ridge=3.0)
     for shift in range(6):
         mask = torch.zeros_like(pixels, dtype=torch.bool)
@@ -124,7 +124,7 @@ def test_a_baseline_killed_at_its_end_is_resumed(cli, tmp_path):
     assert summary_of(folder)["state"] == "finished" and len(read_csv(folder / "metrics.csv")) == 1
 
 
-def test_a_baseline_takes_options_of_training_from_sweeps_but_does_not_offer_them(cli):
+def test_a_baseline_accepts_training_options_from_sweeps_but_hides_them_in_help(cli):
     shown = cli("baseline", "--help").out
     assert "--seed" in shown and "--epochs" not in shown and "--loss" not in shown
     small = ["--train-images", 60, "--val-images", 20, "--data", "garments", "--mode", "disabled"]

@@ -49,7 +49,7 @@ def geometries(draw):
     channels_last=st.booleans(),
     seed=st.integers(0, 1000),
 )
-def test_implementations_are_the_same_function_forward_and_backward(
+def test_implementations_agree_forward_and_backward(
     geometry, size, batch, transposed, channels_last, seed
 ):
     inputs, outputs, kernel, rank, bias, pairs = geometry
@@ -96,7 +96,7 @@ def test_a_torchvision_net_gets_the_layer():
     assert {layer.rank for layer in layers} == {1, 3}  # 1x1 convs can have rank 1 only
 
 
-def test_resnet18_has_the_published_counts():
+def test_resnet18_has_the_published_parameter_counts():
     torchvision = pytest.importorskip("torchvision")
     with torch.device("meta"):
         net = torchvision.models.resnet18()
@@ -125,7 +125,7 @@ def test_export_is_the_same_net_without_the_layer(net, size, count):
     torch.testing.assert_close(plain(x), net(x), rtol=1e-5, atol=1e-6)
 
 
-def test_a_wrong_shape_says_what_was_expected():
+def test_a_wrong_shape_raises_with_the_expected_shape():
     layer = ChannelSelectionConv2d(3, 5, 3)
     with pytest.raises(ValueError, match=r"\[n 3 h w\], got \[2, 4, 8, 8\]"):
         layer(torch.randn(2, 4, 8, 8))
@@ -199,7 +199,7 @@ IRREPLACEABLE = {
 
 
 @pytest.mark.parametrize("kind", IRREPLACEABLE)
-def test_what_cannot_be_carried_over_is_left_alone_and_counted(kind):
+def test_layers_that_cannot_be_converted_are_skipped_and_counted(kind):
     layer = IRREPLACEABLE[kind]()
     net = nn.Sequential(conv(), layer)
     assert replace_convs(net) == Replaced(1, 1)
@@ -207,14 +207,14 @@ def test_what_cannot_be_carried_over_is_left_alone_and_counted(kind):
     assert isinstance(net[0], ChannelSelectionConv2d)
 
 
-def test_convs_that_share_weights_are_left_alone():
+def test_convs_with_shared_weights_are_skipped():
     net = nn.Sequential(conv(), conv(), conv())
     net[1].weight = net[0].weight
     assert replace_convs(net) == Replaced(1, 2)
     assert net[1].weight is net[0].weight
 
 
-def test_frozen_and_shared_layers_stay_so_in_both_directions():
+def test_frozen_and_shared_layers_are_preserved_in_both_directions():
     frozen, half_frozen = conv().requires_grad_(False), conv()
     dict(half_frozen.named_parameters())["bias"].requires_grad_(False)
     wide = nn.Conv2d(4, 4, 1, bias=False, dtype=torch.float64)

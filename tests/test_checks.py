@@ -41,7 +41,7 @@ def test_a_parameter_that_does_not_learn_is_named_once(command, tiny_data, messa
     assert f"{names[1]} have not changed" in messages[1]
 
 
-def test_a_run_resumed_at_its_end_is_not_said_to_stand_still(tiny_data, messages):
+def test_a_run_resumed_near_its_end_gets_no_warning_of_unchanged_parameters(tiny_data, messages):
     """A cosine schedule's last steps are too small to move weights near 1 in float32."""
     whole = Trainer("resconv", tiny_data, batch_size=12, images=120, lr=1e-9)
     for _ in range(9):

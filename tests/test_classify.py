@@ -45,7 +45,7 @@ def train(cli, data: Path, runs: Path, *args) -> Path:
     return folder
 
 
-def test_a_run_leaves_its_figures_and_predict_repeats_them(cli, data, tmp_path):
+def test_predict_reproduces_the_metrics_of_the_run(cli, data, tmp_path):
     run = train(cli, data, tmp_path / "runs", "--epochs", 5, "--log-every", 4, "--rank", 2,
                 "--label-smoothing", 0.1, "--mirror-eval", "--shift", 2)  # fmt: skip
     summary = summary_of(run)

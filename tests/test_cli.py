@@ -21,7 +21,7 @@ def test_an_option_given_twice_is_refused():
             Settings.parse("resconv", dict.fromkeys(names, 32))
 
 
-def test_where_memory_is_short_only_options_of_the_command_are_named():
+def test_out_of_memory_names_only_options_of_the_command():
     text = str(explain(MemoryError(), "unet", Path("last.pt")))
     assert (
         text == "out of memory; lower --batch-size, --size, --width; last good checkpoint: last.pt"

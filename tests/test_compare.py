@@ -84,7 +84,7 @@ def test_seeds_are_joined_and_each_setting_is_compared_with_the_best(tmp_path, c
     assert "Holm" in table["notes"][0]
 
 
-def test_equals_share_a_place_and_lone_seeds_are_told_from_several(tmp_path, capsys) -> None:
+def test_ties_share_a_rank_and_single_seeds_are_marked(tmp_path, capsys) -> None:
     for act, seed, accuracy in (("a", 0, 1.0), ("b", 0, 1.0), ("c", 0, 0.75), ("c", 1, 0.5)):
         settings = {"task": "classify", "label_smoothing": ord(act) / 1000, "seed": seed}
         fake_run(tmp_path, f"{act}{seed}", accuracy, **settings)
@@ -100,7 +100,7 @@ def test_equals_share_a_place_and_lone_seeds_are_told_from_several(tmp_path, cap
     assert "tied with 1 more</dd>" in page.read_text(encoding="utf-8")
 
 
-def test_unfinished_and_repeated_runs_are_left_out_and_said(tmp_path, capsys) -> None:
+def test_unfinished_and_repeated_runs_are_excluded_and_reported(tmp_path, capsys) -> None:
     fake_run(tmp_path, "a", 0.05, act="gelu")
     newer = fake_run(tmp_path, "b", 0.06, act="gelu")
     (newer / "summary.json").touch()
@@ -198,7 +198,7 @@ def test_two_runs_of_one_id_are_both_shown(tmp_path, capsys) -> None:
     assert len(table_of(capsys, tmp_path)[0]["rows"]) == 2
 
 
-def test_narrow_terminals_get_fewer_columns_and_a_note(tmp_path, capsys, monkeypatch) -> None:
+def test_narrow_terminals_get_fewer_columns_and_a_notice(tmp_path, capsys, monkeypatch) -> None:
     for ks in (3, 5):
         for seed in range(2):
             settings = {"ks": ks, "seed": seed, "sweep": "kernel-size", "layers": 11}
@@ -250,7 +250,7 @@ def test_a_published_value_stands_only_beside_its_own_setting(tmp_path, capsys) 
     } == {note for note in table["notes"] if "not comparable" in note}
 
 
-def test_the_setting_rank_is_not_the_place_in_the_table(tmp_path, capsys) -> None:
+def test_the_option_rank_is_not_the_tables_rank(tmp_path, capsys) -> None:
     for rank, loss in ((1, 0.06), (9, 0.05)):
         fake_run(tmp_path, f"rank{rank}", loss, conv="select", rank=rank)
     (table,) = table_of(capsys, tmp_path)

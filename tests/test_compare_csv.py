@@ -12,7 +12,7 @@ from tests.fake_runs import fake_run
 from tests.test_compare import table_of
 
 
-def test_what_compare_writes_is_read_back(tmp_path: Path, capsys) -> None:
+def test_compare_reads_its_own_output(tmp_path: Path, capsys) -> None:
     for number, (ks, seed) in enumerate(((3, 0), (3, 1), (5, 0), (5, 1))):
         loss = 0.05 + ks / 1000 + seed / 500
         fake_run(tmp_path / "runs", f"a{number}", loss, ks=ks, seed=seed)
@@ -30,7 +30,9 @@ def test_what_compare_writes_is_read_back(tmp_path: Path, capsys) -> None:
     assert "differs" not in read[0]["rows"][0], "means alone tell nothing about seeds"
 
 
-def test_a_row_a_run_joins_seeds_and_ranks_by_a_named_column(tmp_path: Path, capsys) -> None:
+def test_a_csv_file_of_runs_is_pooled_over_seeds_and_ranked_by_any_column(
+    tmp_path: Path, capsys
+) -> None:
     file = tmp_path / "runs.csv"
     file.write_text("conv,seed,right\nfull,0,0.8\nfull,1,0.9\nselect,0,0.7\nselect,1,nan\n")
     with pytest.raises(InputError, match=r"no column is called like a metric .* conv, seed, right"):
@@ -56,7 +58,7 @@ def test_nets_trained_on_the_composite_are_ranked_by_it(tmp_path: Path, capsys) 
     ]  # fmt: skip
 
 
-def test_repeats_of_a_seed_have_rows_of_their_own(tmp_path: Path, capsys) -> None:
+def test_repetitions_of_a_seed_get_separate_rows(tmp_path: Path, capsys) -> None:
     file = tmp_path / "runs.csv"
     file.write_text("\ufeffval/l1,act,seed\n0.2,relu,0\n0.3,relu,0\n0.4,gelu,0\n")
     (table,) = table_of(capsys, file)
@@ -66,7 +68,7 @@ def test_repeats_of_a_seed_have_rows_of_their_own(tmp_path: Path, capsys) -> Non
     assert "older run" not in str(table["notes"])
 
 
-def test_rows_without_a_seed_are_no_seeds_of_each_other(tmp_path: Path, capsys) -> None:
+def test_rows_without_a_seed_are_not_pooled(tmp_path: Path, capsys) -> None:
     file = tmp_path / "classic.csv"
     file.write_text("method,data,psnr\nBM3D,a,30\nBM3D,a,25\nnothing,a,20\n")
     (table,) = table_of(capsys, file, "--metric", "psnr")
@@ -87,7 +89,7 @@ def test_means_and_sizes_are_noted_and_a_speed_is_better_when_higher(tmp_path, c
 
 
 @pytest.mark.parametrize("column", ["val/l1", "val/l1_std", "images", "images_per_second"])
-def test_text_in_the_place_of_a_number_is_one_line(column: str, tmp_path: Path) -> None:
+def test_text_in_place_of_a_number_is_refused_in_one_line(column: str, tmp_path: Path) -> None:
     cells = {"val/l1": "0.2", "val/l1_std": "0.1", "images": "64", "images_per_second": "9"}
     cells[column] = "n/a"
     file = tmp_path / "x.csv"
@@ -107,7 +109,7 @@ def test_runs_of_other_commits_are_pooled(tmp_path: Path, capsys) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "a,b\n1\n", "a\n1,2\n"])
-def test_no_table_is_refused(text: str, tmp_path: Path) -> None:
+def test_a_file_without_a_table_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text(text)
     with pytest.raises(InputError, match=r"x\.csv: no table"):
         compare.main([str(tmp_path / "x.csv")], standalone_mode=False)

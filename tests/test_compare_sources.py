@@ -54,9 +54,7 @@ def test_a_sweep_file_shows_its_settings_as_they_are_now(tmp_path, capsys) -> No
     assert "--metric val/l2: no run has it" in refused(*arguments, "val/l2")
 
 
-def test_seeds_that_were_stopped_early_are_named_beside_the_mean_of_the_others(
-    tmp_path, capsys
-) -> None:
+def test_seeds_stopped_early_are_reported_beside_the_mean_of_the_others(tmp_path, capsys) -> None:
     for run_id, ks, seed, state in (
         ("a", 3, 0, "finished"), ("b", 3, 1, "stopped"), ("c", 5, 0, "finished"),
     ):  # fmt: skip
@@ -72,7 +70,7 @@ def test_seeds_that_were_stopped_early_are_named_beside_the_mean_of_the_others(
     ]
 
 
-def test_runs_named_one_by_one_stand_in_one_table_a_data_set(tmp_path, capsys) -> None:
+def test_runs_given_one_by_one_form_one_table_per_data_set(tmp_path, capsys) -> None:
     net: Any = {"layers": 15, "ch": 32, "residual_weight": 0.1, "bn_last": True, "size": 32}
     swept = fake_run(tmp_path, "a", 0.05, sweep="layers-32", **net)
     alone = fake_run(tmp_path, "b", 0.06, **(net | {"layers": 19}))
@@ -111,7 +109,7 @@ def test_a_study_names_its_runs(tmp_path, capsys) -> None:
     assert "a run of the sweep activation" in refused(journal, "--runs-dir", tmp_path / "runs")
 
 
-def test_a_damaged_run_is_left_out_of_a_search_and_named(tmp_path, capsys) -> None:
+def test_a_damaged_run_is_skipped_in_a_search_and_reported(tmp_path, capsys) -> None:
     for run_id, ks in (("a", 3), ("b", 5), ("c", 7)):
         damaged = fake_run(tmp_path, run_id, ks / 100, ks=ks, sweep="kernels")
     config = (damaged / "config.yaml").read_text()

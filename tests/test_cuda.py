@@ -45,12 +45,12 @@ def test_the_first_steps_are_those_of_the_cpu(command, graphs, tiny_data):
 
 
 @pytest.mark.parametrize("command", ["resconv", "classify"])
-def test_a_run_stopped_twice_ends_as_the_one_left_alone(command, tmp_path):
+def test_a_run_stopped_twice_equals_an_uninterrupted_one(command, tmp_path):
     options = {"device": "cuda", "precision": "auto", "deterministic": True}
     assert_stopped_twice_ends_as_left_alone(command, tmp_path, **options)
 
 
-def test_a_net_that_cannot_be_recorded_is_trained_all_the_same(tiny_data, capfd):
+def test_a_net_that_cannot_be_described_is_trained_anyway(tiny_data, capfd):
     options = {"batch_size": 16, "images": 64, "checkpoint_activations": True}
     cpu = Trainer("resconv", tiny_data, **options)
     cuda = Trainer("resconv", tiny_data, device="cuda", **options)
@@ -61,7 +61,7 @@ def test_a_net_that_cannot_be_recorded_is_trained_all_the_same(tiny_data, capfd)
 
 
 @pytest.mark.parametrize("method", ["knn", "ridge", "median"])
-def test_a_baseline_has_the_figures_of_the_cpu(cli, method):
+def test_baseline_metrics_on_cuda_equal_the_cpus(cli, method):
     figures = []
     for device in ("cpu", "cuda"):
         outcome = cli(

@@ -100,7 +100,7 @@ def test_a_pickle_that_would_run_code_is_refused_even_with_the_right_md5(tmp_pat
     assert not (tmp_path / "evil").exists()
 
 
-def test_nowhere_says_where_it_looked(tmp_path, no_network):
+def test_missing_data_lists_the_searched_places(tmp_path, no_network):
     with pytest.raises(NotFoundError) as caught:
         read(tmp_path / "absent")
     for part in (str(tmp_path / "absent"), str(cache_folder()), "no route to host"):

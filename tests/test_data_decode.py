@@ -76,7 +76,7 @@ def test_grey_palettes_are_grey_and_coloured_ones_are_not(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
-def test_black_drawings_on_a_transparent_ground_stay_visible(tmp_path, mode):
+def test_black_drawings_on_transparent_background_stay_visible(tmp_path, mode):
     def drawing(seed: int) -> Image.Image:
         alpha = np.random.default_rng(seed).integers(0, 2, (12, 12)).astype(np.uint8) * 255
         black = np.zeros((12, 12, 1 if mode == "LA" else 3), np.uint8)
@@ -91,7 +91,7 @@ def test_black_drawings_on_a_transparent_ground_stay_visible(tmp_path, mode):
 
 
 @pytest.mark.parametrize("ending", ["png", "jpg", "webp"])
-def test_broken_exif_is_not_a_damaged_picture(tmp_path, ending):
+def test_damaged_exif_does_not_make_an_image_damaged(tmp_path, ending):
     plain = save(tmp_path / f"plain.{ending}", picture(0, 32, "RGB"))
     for number, exif in enumerate(
         (b"no TIFF header", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0MM")

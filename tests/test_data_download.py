@@ -51,7 +51,7 @@ def test_refusing_and_silent_servers_end_the_download(tmp_path, monkeypatch, url
     assert [p.name for p in tmp_path.iterdir()] == ["served"]
 
 
-def test_the_cache_has_a_place_without_a_home_directory(monkeypatch):
+def test_the_cache_works_without_a_home_directory(monkeypatch):
     def no_home() -> Path:
         raise RuntimeError("Could not determine home directory.")
 

@@ -70,7 +70,7 @@ def test_reads_both_layouts(arrays, tmp_path, below, packed):
     assert source.source == str(tmp_path / "root" / below).rstrip("/")
 
 
-def test_root_goes_before_package_before_cache(arrays, tmp_path, monkeypatch):
+def test_data_root_precedes_the_package_and_the_cache(arrays, tmp_path, monkeypatch):
     cached = write(cache_folder() / "fashion-mnist/FashionMNIST/raw", arrays)
     assert read(tmp_path).source == str(cached)
     package = write(tmp_path / "package", arrays)
@@ -105,7 +105,7 @@ def test_damaged_files_are_named(arrays, tmp_path):
         read(folder)
 
 
-def test_nowhere_says_where_it_looked_and_what_to_do(arrays, tmp_path):
+def test_missing_data_lists_the_searched_places_and_the_remedy(arrays, tmp_path):
     with pytest.raises(NotFoundError) as caught:
         read(tmp_path / "absent")
     message = str(caught.value)
@@ -123,7 +123,7 @@ def test_nowhere_says_where_it_looked_and_what_to_do(arrays, tmp_path):
     assert not cache_folder().exists()
 
 
-def test_download_lands_whole_in_the_cache(arrays, tmp_path, monkeypatch):
+def test_a_download_is_complete_in_the_cache(arrays, tmp_path, monkeypatch):
     def fetch(folder: Path, files: dict[str, str]) -> None:
         assert len(files) == 4
         write(folder, arrays)

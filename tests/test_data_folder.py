@@ -165,7 +165,7 @@ def huge_png(side: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0"))
 
 
-def test_what_is_no_image_is_passed_over_and_counted(tmp_path, recwarn):
+def test_files_that_are_not_images_are_skipped_and_counted(tmp_path, recwarn):
     root = fill(tmp_path / "photos", count=10)
     whole = load(root)
     outside = save(tmp_path / "outside.png", picture(77))

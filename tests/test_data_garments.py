@@ -19,14 +19,14 @@ from data.load import load_data
         (7, 3, "cd5b0b82b140cab2125b0b08d305ba680d7a5318a3144c7244a675203e6d0c28"),
     ],
 )
-def test_grey_images_are_those_that_commit_73bab81_drew(train_images, val_images, checksum):
+def test_grey_garments_equal_those_of_commit_73bab81(train_images, val_images, checksum):
     counts = {"train_images": train_images, "val_images": val_images}
     assert load_data("garments", size=(28, 28), **counts).checksum == checksum
     larger = load_data("garments", size=(64, 33), **counts)
     assert larger.checksum == checksum and larger.train.images.shape[2:] == (64, 33)
 
 
-def test_blocks_of_ten_hold_each_class_once_and_no_image_is_in_both_splits():
+def test_ten_consecutive_garments_hold_each_class_once_and_splits_are_disjoint():
     source = load(Request(name="garments", size=(28, 28)))
     assert source.train.images.shape == (6_000, 1, 28, 28)
     assert source.val.images.shape == (1_000, 1, 28, 28)

@@ -44,7 +44,7 @@ def test_splits_are_found_by_their_usual_names(tmp_path, train, held_out, split)
     assert f"{train}/ as train, {held_out}/ as {split}" in find_files(tmp_path).remarks[0]
 
 
-def test_linked_splits_and_classes_are_read_and_each_tree_once(tmp_path):
+def test_linked_splits_and_classes_are_read_once_each(tmp_path):
     fill(tmp_path / "elsewhere" / "train", count=12)
     root = tmp_path / "photos"
     fill(root / "val", count=3)
@@ -102,7 +102,7 @@ def test_a_few_loose_images_beside_classes_are_left_out(tmp_path):
     ["@eaDir", "#recycle", "lost+found", ".thumbnails", "__MACOSX", "$RECYCLE.BIN", "@Recycle",
      "System Volume Information"],
 )  # fmt: skip
-def test_what_systems_put_there_is_no_class_and_no_picture(tmp_path, name):
+def test_system_folders_and_files_are_neither_classes_nor_images(tmp_path, name):
     root = fill(tmp_path / "photos", count=12)
     before = counts(root)
     for folder in (root, root / "cat"):
@@ -115,7 +115,7 @@ def test_what_systems_put_there_is_no_class_and_no_picture(tmp_path, name):
     assert found.remarks == [f"system folders left out: {name}"]
 
 
-def test_pictures_with_other_endings_or_none_are_read_and_others_named(tmp_path):
+def test_images_are_read_by_content_and_other_files_are_reported(tmp_path):
     root = fill(tmp_path / "photos", count=6)
     save(root / "cat" / "a.jfif", picture(1), format="JPEG")
     save(root / "cat" / "b.JPE", picture(2), format="JPEG")
@@ -163,7 +163,7 @@ def test_ambiguous_folders_are_refused_in_one_line(tmp_path):
     assert counts(tmp_path / "vehicles")[3] == ("bus", "train"), "a class may be named train"
 
 
-def test_a_test_folder_without_classes_is_not_used_and_other_folders_are_named(tmp_path):
+def test_a_test_folder_without_classes_is_ignored_and_other_folders_are_reported(tmp_path):
     fill(tmp_path / "train", count=12)
     fill(tmp_path / "old", count=3)
     for i in range(5):
@@ -176,7 +176,7 @@ def test_a_test_folder_without_classes_is_not_used_and_other_folders_are_named(t
     ]
 
 
-def test_the_unicode_form_of_a_name_changes_nothing(tmp_path):
+def test_the_unicode_form_of_a_name_does_not_change_the_split(tmp_path):
     names = ("café", "señor")
     composed = fill(tmp_path / "nfc", classes=names, count=40)
     for i in range(40):
@@ -218,7 +218,7 @@ def test_names_that_are_not_utf8_become_printable(tmp_path):
         text.encode()
 
 
-def test_copies_on_both_sides_are_named_by_their_files(tmp_path):
+def test_images_in_both_splits_are_reported_by_file_name(tmp_path):
     root = fill(tmp_path / "photos", count=40)
     assert not load_data(str(root), size=(12, 12)).remarks
     for file in find_files(root).val:
@@ -227,7 +227,7 @@ def test_copies_on_both_sides_are_named_by_their_files(tmp_path):
     assert "validation images are also training images" in remark and "/z" in remark
 
 
-def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
+def test_an_unreadable_folder_is_reported(tmp_path, monkeypatch):
     root = fill(tmp_path / "photos", count=3)
     scandir = os.scandir
 

@@ -79,7 +79,7 @@ def test_channels_are_converted_exactly():
     assert with_channels(pure, 1).flatten().tolist() == [76, 150, 29]
 
 
-def test_checksum_tells_the_content_in_use(fake):
+def test_the_checksum_covers_exactly_the_images_in_use(fake):
     whole = load("fashion-mnist", train_images=None, val_images=None)
     assert whole.checksum == load("fashion-mnist", train_images=20, val_images=10).checksum
     assert whole.checksum != load("fashion-mnist", train_images=19, val_images=10).checksum
@@ -90,7 +90,7 @@ def test_checksum_tells_the_content_in_use(fake):
     assert len({whole.checksum, pixel, label}) == 3
 
 
-def test_auto_takes_the_real_data_where_it_can_be_had(fake):
+def test_auto_uses_the_real_data_if_available(fake):
     data = load("auto", train_images=4, val_images=4)
     assert data.name == "fashion-mnist" and data.fallback_reason is None
 
@@ -105,7 +105,7 @@ def test_auto_falls_back_with_the_reason_and_a_name_does_not(nothing_there, auto
         load(auto)
 
 
-def test_auto_never_downloads_and_says_what_would(monkeypatch, tmp_path):
+def test_auto_never_downloads_and_explains_how_to(monkeypatch, tmp_path):
     monkeypatch.setattr(fashion_mnist, "SYSTEM_FOLDER", tmp_path / "nowhere")
     monkeypatch.setattr(download, "download", lambda *_: pytest.fail("tried a download"))
     assert "--data fashion-mnist downloads it" in str(load("auto").fallback_reason)

@@ -62,7 +62,7 @@ def metrics_of(folder: Path) -> list[dict[str, float]]:
     return [{k: float(v) for k, v in r.items() if v and not k.startswith("perf/")} for r in rows]
 
 
-def test_two_processes_one_of_them_lost_give_what_one_process_gives(cli, tmp_path):
+def test_two_processes_with_one_killed_equal_one_process(cli, tmp_path):
     assert cli("resconv", *OPTIONS, "--runs-dir", "one").code == 0
     script = tmp_path / "lossy.py"
     script.write_text(LOSSY)

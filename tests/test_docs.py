@@ -56,7 +56,20 @@ def test_every_help_is_the_committed_one():
     assert every_help() == FILE.read_text(encoding="utf-8"), "run python -m tests.help and look"
 
 
-def test_every_metric_stands_in_the_document_with_its_direction():
+def test_every_test_named_in_a_document_exists():
+    text = (ROOT / "docs" / "robustness.md").read_text(encoding="utf-8")
+    source = {path.name: path.read_text(encoding="utf-8") for path in ROOT.glob("tests/test_*.py")}
+    file, named = "", 0
+    for name, test in re.findall(r"(test_\w+\.py)|::(test_\w+…?)", text):
+        file = name or file  # "…::test_x" is a test of the file named before
+        if test:
+            named += 1
+            end = "" if test.endswith("…") else r"\("
+            assert re.search(rf"^def {test.rstrip('…')}{end}", source[file], re.M), (file, test)
+    assert named > 40
+
+
+def test_every_metric_is_documented_with_its_direction():
     text = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| `(\S+)` \| (\S*) \|", text, re.MULTILINE))
     arrows = {"minimize": "lower", "maximize": "higher"}

@@ -50,7 +50,7 @@ def test_an_onnx_file_gives_the_nets_outputs(tmp_path) -> None:
         torch.testing.assert_close(torch.from_numpy(found), trained.net(images), atol=1e-5, rtol=0)
 
 
-def test_an_exported_net_copies_undamaged_pixels_where_it_was_trained_so() -> None:
+def test_an_exported_net_copies_undamaged_pixels_if_trained_on_the_composite() -> None:
     config = {
         "command": "unet", "width": 8, "mask_input": True, "composite": True, "size": 12,
         "dataset": {"image_channels": 1, "classes": ["a"]},
@@ -93,7 +93,7 @@ def test_a_hub_folder_rebuilds_the_net_and_names_no_path(tmp_path) -> None:
     ("form", "missing", "named"),
     [("onnx", "onnxscript", "onnx onnxscript"), ("hub-folder", "safetensors.torch", "safetensors")],
 )
-def test_a_missing_package_is_named(form, missing, named, tmp_path, monkeypatch) -> None:
+def test_a_missing_package_is_reported_by_name(form, missing, named, tmp_path, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, missing, None)
     monkeypatch.delitem(sys.modules, "inference.hub_folder", raising=False)
     with pytest.raises(InputError, match=f"is not installed; pip install {named}$"):

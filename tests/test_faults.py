@@ -16,11 +16,11 @@ def test_corruptions_are_recovered_from_or_refused_and_none_is_trained_on(tmp_pa
 
 
 @pytest.mark.slow
-def test_a_process_killed_at_any_writing_call_is_gone_on_with_bit_by_bit(tmp_path):
+def test_a_process_killed_at_any_write_call_resumes_bit_by_bit(tmp_path):
     assert crashes(5, 1, tmp_path, ("sweep", "classify")).startswith("5 crashes")
 
 
-def test_a_damaged_journal_is_recovered_from_or_refused_and_never_believed(tmp_path):
+def test_a_damaged_journal_is_recovered_or_refused_and_never_trusted(tmp_path):
     assert sum(journal_corruptions(40, 1, tmp_path).values()) == 40
 
 

@@ -96,7 +96,7 @@ READERS: dict[str, tuple[Any, Any]] = {
 @pytest.mark.parametrize("name", READERS)
 @BOUNDED
 @given(data=st.binary(max_size=200), chance=st.randoms(use_true_random=False), mutate=st.booleans())
-def test_any_bytes_give_a_result_or_an_error_of_one_line(name, data, chance, mutate, tmp_path):
+def test_arbitrary_bytes_give_a_result_or_a_one_line_error(name, data, chance, mutate, tmp_path):
     whole, read = READERS[name]
     path = Path(tmp_path) / name
     path.write_bytes(flipped(whole(), chance) if mutate else data)
@@ -186,7 +186,7 @@ def test_a_run_folder_with_any_value(data, tmp_path):
 
 @BOUNDED
 @given(data=st.data())
-def test_a_server_that_answers_with_any_value(data):
+def test_server_responses_with_arbitrary_values(data):
     config, summary = a_run()
     answer = {
         "id": "abcd1234", "name": "a", "state": "finished", "entity": "e", "project": "p",

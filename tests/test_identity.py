@@ -76,11 +76,11 @@ def test_a_changed_default_and_a_changed_meaning_change_the_identity(monkeypatch
         {"mode": "disabled", "project": "p", "entity": "e"}, {"data_root": "/x"}, {"rank": 1},
     ],
 )  # fmt: skip
-def test_where_and_under_which_name_a_run_is_made_takes_no_part(elsewhere):
+def test_run_folder_and_name_do_not_change_the_identity(elsewhere):
     assert identity(Settings.parse("resconv", elsewhere)) == identity(Settings.parse("resconv", {}))
 
 
-def test_rank_counts_only_where_convs_are_selections():
+def test_rank_matters_only_for_channel_selections():
     def of(**values: Any) -> str:
         return identity(Settings.parse("resconv", values))
 

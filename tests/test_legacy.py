@@ -76,7 +76,7 @@ def test_an_unfinished_run_resumes_and_ends_at_the_figures_of_73bab81(
 
 
 @pytest.mark.slow
-def test_a_study_counts_what_is_done_and_trains_only_the_rest(cli, legacy, monkeypatch):
+def test_an_old_study_keeps_its_finished_points_and_trains_the_rest(cli, legacy, monkeypatch):
     monkeypatch.chdir(legacy)
     status = cli("sweep", "mini.yaml", "--status")
     assert status.code == 0, status.err

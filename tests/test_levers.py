@@ -47,7 +47,7 @@ def test_the_norm_is_logged_unclipped_and_the_update_gets_the_clipped_gradient()
     assert seen[0] > 0.2 and max(cut) == pytest.approx(0.2, rel=1e-4)
 
 
-def test_an_interval_begun_before_the_norm_was_logged_ends_without_it():
+def test_an_interval_resumed_from_before_norm_logging_has_no_norm():
     training = make_training(precision="fp32")  # auto may decide twice on a busy machine
     for _ in range(2):
         training.train_step()
@@ -129,7 +129,7 @@ def timed_training(monkeypatch: pytest.MonkeyPatch, seconds: list[float]) -> Tra
     return training
 
 
-def test_minutes_end_the_training_in_time_and_shape_the_schedule(monkeypatch):
+def test_minutes_limit_the_training_time_and_scale_the_schedule(monkeypatch):
     training = timed_training(monkeypatch, [3.0, 3.0, 1.0, 1.0, 2.0])
     rows = rows_of(training)
     # 6 s for two steps, 2 s for two; then 2 s each, and a second for the epoch of 8 steps.
@@ -141,7 +141,7 @@ def test_minutes_end_the_training_in_time_and_shape_the_schedule(monkeypatch):
     assert rows[-1]["train/lr"] == pytest.approx(expected)
 
 
-def test_minutes_count_what_was_spent_before_a_resume(monkeypatch):
+def test_minutes_include_the_time_before_a_resume(monkeypatch):
     training = timed_training(monkeypatch, [2.0])
     for _ in range(6):
         training.train_step()

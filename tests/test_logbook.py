@@ -15,7 +15,7 @@ from tests.conftest import read_csv
 pytestmark = pytest.mark.slow
 
 
-def test_logbook_puts_a_run_beside_the_published_row_of_its_settings(tmp_path):
+def test_logbook_matches_a_run_with_its_published_row(tmp_path):
     values = {"data": "garments", "images": 64, "val_images": 20, "ks": 5}
     values |= {"runs_dir": tmp_path / "runs", "mode": "disabled", "device": "cpu"}
     result = run(Settings.parse("resconv", values), observer=lambda row: None)

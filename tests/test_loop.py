@@ -119,7 +119,7 @@ class PlainDescent(torch.optim.Optimizer):
     ("command", "options"),
     [("resconv", {}), ("classify", {"conv": "select", "cutout": 8})],
 )
-def test_a_step_needs_no_value_and_mixes_no_devices(command, options, monkeypatch):
+def test_a_step_reads_no_tensor_value_and_mixes_no_devices(command, options, monkeypatch):
     """On meta tensors reading a value raises, and so does a sum with a CPU tensor."""
     monkeypatch.setattr(trainer_module, "make_optimizer", lambda _, net: PlainDescent(net))
     monkeypatch.setattr(Hardware, "autocast", lambda self: nullcontext())  # has no meta device
@@ -168,7 +168,7 @@ def test_logged_losses_are_means_over_their_interval():
         ({"layers": 2, "precision": "bf16"}, 0.02),
     ],
 )
-def test_fast_paths_train_like_the_plain_one(options, tolerance):
+def test_fast_layers_train_like_plain_ones(options, tolerance):
     base = {"precision": "fp32", "log_every": 1, "conv": options.get("conv", "full")}
     plain = rows_of(make_training(**base, layers=options["layers"]))
     found = rows_of(make_training(**base | options))
@@ -213,7 +213,7 @@ def test_a_checkpoint_between_two_rows_keeps_the_time_spent():
 @pytest.mark.parametrize(
     "options", [{"optimizer": "adamw"}, {"optimizer": "adam"}, {"optimizer": "sgd"}, EVERY_LEVER]
 )
-def test_a_broken_loss_changes_no_weight(options):
+def test_a_non_finite_loss_changes_no_weight(options):
     training = make_training(**options)
     for _ in range(2):
         training.train_step()
@@ -258,7 +258,7 @@ for _ in range(12):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="needs glibc")
-def test_large_tensors_are_made_from_memory_that_is_still_there():
+def test_large_tensors_reuse_freed_memory():
     done = subprocess.run(
         [sys.executable, "-c", PAGES], capture_output=True, text=True, check=True, cwd=ROOT
     )

@@ -41,7 +41,7 @@ def make(command: str, channels: int = 1, size=(28, 28), **options: Any) -> Any:
     return build_net(command, settings.net, settings.task, channels, size)
 
 
-def test_every_net_is_tried_here():
+def test_every_registered_net_has_a_test():
     assert TRAINED == list(SMALL) == list(COUNTS)
 
 
@@ -173,7 +173,7 @@ def test_each_net_trains_and_restores_by_the_command_line(command, cli, tmp_path
 
 
 @pytest.mark.parametrize("command", TRAINED)
-def test_decay_of_weights_spares_biases_norms_slopes_and_scales(command):
+def test_weight_decay_excludes_biases_norms_slopes_and_scales(command):
     more: dict[str, Any] = {"act": "prelu", "conv": "select"} if command == "resconv" else {}
     net = make(command, **more)
     settings = TrainingSettings(weight_decay=0.3, decay="weights")

@@ -39,7 +39,7 @@ def test_metrics_count_parts_of_images_by_their_size():
     assert whole["val/l1_composite"] == pytest.approx((error * wide).mean().item())
 
 
-def test_a_budget_meant_as_endless_takes_no_memory_and_validates_by_epoch():
+def test_a_huge_budget_takes_no_memory_and_validates_every_epoch():
     tracemalloc.start()
     trainer = make_training(images=10**15)
     assert tracemalloc.get_traced_memory()[1] < 200 * 2**20
@@ -58,14 +58,14 @@ def test_a_budget_meant_as_endless_takes_no_memory_and_validates_by_epoch():
         ("classify", {"size": 11, "model": "resnet18", "conv": "full", "shift": 2}),
     ],
 )
-def test_one_image_a_step_is_refused_where_batch_norm_cannot_train(command, options):
+def test_a_batch_of_one_is_refused_if_batch_norm_cannot_train(command, options):
     data = {"data": "garments", "train_images": 40, "val_images": 20, "images": 8}
     with pytest.raises(InputError, match=r"--batch-size 1: .*for example --batch-size 2"):
         make_training(command, **data | options | {"batch_size": 1})
     make_training(batch_size=1, images=8)  # maps stay large: fine
 
 
-def test_weights_that_became_infinite_are_never_saved_as_good():
+def test_non_finite_weights_are_never_saved():
     trainer = make_training()
     trainer.train_step()
     next(iter(trainer.net.buffers())).fill_(float("inf"))
@@ -74,7 +74,7 @@ def test_weights_that_became_infinite_are_never_saved_as_good():
 
 
 @pytest.mark.parametrize("text", ["3 5", "4 8", "3 :9 1", "9" * 23])
-def test_white_space_never_joins_digits(text):
+def test_white_space_inside_a_number_is_refused(text):
     with pytest.raises(InputError, match="must be a whole number"):
         Settings.parse("resconv", {"ks": text})
     assert Settings.parse("resconv", {"ks": " 3 : 9 "}).flat()["ks"] == "3:9"

@@ -59,7 +59,7 @@ def test_the_probe_takes_fp32_only_where_bf16_is_clearly_slower_or_wrong(net, dt
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
 
 
-def test_a_run_records_the_finding_and_a_resumed_one_keeps_its_arithmetic(tmp_path, monkeypatch):
+def test_the_precision_probe_is_recorded_and_kept_on_resume(tmp_path, monkeypatch):
     probes = []
 
     def probe(found, net, inputs):

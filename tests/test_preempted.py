@@ -40,7 +40,7 @@ command: [{python}, "${{program}}", resconv, {options}, "${{args}}"]
 """
 
 
-def test_an_agent_hands_a_stopped_run_out_again_and_it_goes_on(tmp_path):
+def test_an_agent_resumes_a_preempted_run(tmp_path):
     options = ", ".join(f'"{o}"' for o in [*TINY, "--images", "512"])
     Path("program.py").write_text(PROGRAM.format(root=str(ROOT)))
     Path("sweep.yaml").write_text(SWEEP.format(python=sys.executable, options=options))

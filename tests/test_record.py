@@ -84,7 +84,7 @@ def test_a_record_holds_by_its_inequality_time_and_parameters():
 
 
 @pytest.mark.slow
-def test_the_command_trains_its_seeds_and_writes_what_it_found(tmp_path, capsys, monkeypatch):
+def test_the_record_command_trains_its_seeds_and_writes_the_result(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(record, "SEEDS", 2)
     monkeypatch.setattr(record, "PREFETCHED", 1)
     (tmp_path / "sweep.yaml").write_text(TINY)

@@ -204,7 +204,7 @@ def test_batches_are_the_training_images_in_a_new_order_each_epoch(command, tiny
 
 
 @pytest.mark.parametrize("size", [SIZE, 13])
-def test_restoration_inputs_are_the_images_with_a_drawn_half_set_to_0(size, tiny_splits):
+def test_restoration_inputs_are_the_images_with_a_random_half_set_to_0(size, tiny_splits):
     images = F.pad(tiny_splits["train"][0], (0, size - SIZE, 0, size - SIZE), value=77)
     images = images.clamp(min=1)  # so that what is erased can be told from what is black
     data = image_data((images, tiny_splits["train"][1]), tiny_splits["val"])

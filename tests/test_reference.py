@@ -23,7 +23,7 @@ def closing_lines(config: dict[str, Any], last: dict[str, float]) -> list[str]:
     return [line for line in text.getvalue().splitlines() if line.startswith("baseline")]
 
 
-def test_a_run_is_put_beside_the_nearest_training_images() -> None:
+def test_a_run_is_compared_with_the_nearest_training_images() -> None:
     wanted = "baseline    val/l1_composite {} the nearest training images' 0.0396"
     below = closing_lines(CONFIG, {"val/l1_composite": 0.0363})
     assert below == [wanted.format("0.0363 is 8.3% below")]
@@ -37,6 +37,6 @@ def test_a_run_is_put_beside_the_nearest_training_images() -> None:
     [{"command": "baseline"}, {"corruption": "noise:25"}, {"size": 32},
      {"dataset": CONFIG["dataset"] | {"val": 500}}, {"dataset": CONFIG["dataset"] | {"name": "g"}}],
 )  # fmt: skip
-def test_nothing_is_said_where_the_baseline_is_not_known(other: dict[str, Any]) -> None:
+def test_an_unknown_baseline_gives_no_closing_line(other: dict[str, Any]) -> None:
     assert closing_lines(CONFIG | other, {"val/l1_composite": 0.05}) == []
     assert closing_lines(CONFIG, {"val/l1": 0.05}) == []

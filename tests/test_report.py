@@ -79,7 +79,7 @@ def heading(name: str) -> str:
     return f'#s0 th[data-name="{name}"] button'
 
 
-def test_page_loads_whole_and_asks_nothing_of_the_network(page: Browser, html: Path) -> None:
+def test_the_page_loads_completely_without_network_requests(page: Browser, html: Path) -> None:
     assert page.run("return document.title") == f"kernels, a{SCRIPT}"
     requests = "return performance.getEntriesByType('resource').map((e) => e.name)"
     assert [name for name in page.run(requests) if not name.startswith(("blob:", "data:"))] == []
@@ -92,7 +92,7 @@ def test_page_loads_whole_and_asks_nothing_of_the_network(page: Browser, html: P
     assert not re.search(r"""(src|href)=["'](?!data:|#)""", text[:start] + text[end:])
 
 
-def test_pictures_of_several_seeds_say_of_which_one_they_are(page: Browser) -> None:
+def test_pictures_of_several_seeds_are_labelled_with_the_seed(page: Browser) -> None:
     rows = "return [...document.querySelectorAll('#s0 .pictures tbody th')].map((e) => e.innerText)"
     assert page.run(rows) == ["ks 3:11", "ks 3:9", "ks 3\nseed 0"]
     page.run(SET, "seed", "1")
@@ -104,7 +104,7 @@ def test_pictures_of_several_seeds_say_of_which_one_they_are(page: Browser) -> N
     assert page.run("return sections[0].now.map((each) => each.step.seen)") == [90_000] * 3
 
 
-def test_names_are_text_whatever_they_hold(page: Browser) -> None:
+def test_class_names_are_escaped_as_text(page: Browser) -> None:
     assert page.run("return document.querySelectorAll('script').length") == 4
     names = page.run("return [...document.querySelectorAll('main h2')].map((e) => e.textContent)")
     assert names == ["kernels", f"a{SCRIPT}"]
@@ -139,7 +139,9 @@ def test_rows_are_filtered_by_text_and_by_condition(page: Browser, condition: st
     assert page.run(rows) == 2, "pictures too"
 
 
-def test_a_choice_is_marked_everywhere_and_kept_in_the_address(page: Browser, html: Path) -> None:
+def test_a_selection_is_highlighted_in_every_panel_and_kept_in_the_url(
+    page: Browser, html: Path
+) -> None:
     page.run(SET, "chosen", "1", True)
     page.run(SET, "base", "0")
     page.click(heading("parameters"))
@@ -165,7 +167,7 @@ def test_a_choice_is_marked_everywhere_and_kept_in_the_address(page: Browser, ht
     assert page.run(MARKED, "table.numbers tr") == 0
 
 
-def test_a_click_on_a_point_and_a_box_over_an_axis_choose_rows(page: Browser) -> None:
+def test_clicking_a_point_or_brushing_an_axis_selects_rows(page: Browser) -> None:
     event = """
     const plot = document.querySelector(`#s0 [data-figure=${arguments[0]}]`);
     const points = plot.data.filter((t) => arguments[2].includes(t.uid)).map((data) => ({data}));
@@ -178,7 +180,7 @@ def test_a_click_on_a_point_and_a_box_over_an_axis_choose_rows(page: Browser) ->
     assert page.run(event, "parallel", "plotly_selected", ["r0", "r1"]) == ["0", "1"]
 
 
-def test_a_click_on_a_row_shows_its_settings_and_its_command(page: Browser) -> None:
+def test_clicking_a_row_shows_its_settings_and_command(page: Browser) -> None:
     page.click('#s0 tr[data-row="1"] td.words')
     details = page.run("return document.querySelector('#s0 tr.details').innerText")
     assert "learning rate\n0.0003" in details
@@ -248,7 +250,7 @@ def test_light_and_dark(page: Browser) -> None:
             assert (paper < 60, ink > 200, tick > 200) == (dark,) * 3, (system, chosen)
 
 
-def test_a_phone_shows_nothing_wider_than_itself_and_no_small_text(page: Browser) -> None:
+def test_a_narrow_screen_has_no_overflow_and_no_small_text(page: Browser) -> None:
     page.resize(400, 800)
     small = """
     sections.forEach((s) => s.plots.forEach((p) => s.draw(p.dataset.figure)));

@@ -190,7 +190,7 @@ def test_errors_of_the_client_are_explained(text: str, said: str) -> None:
     assert said in str(error.value) and "\n" not in str(error.value)
 
 
-def test_pictures_that_the_server_does_not_give_now_are_not_taken_for_none() -> None:
+def test_pictures_unavailable_from_the_server_are_an_error() -> None:
     def failing(error: Exception) -> WandbRun:
         def artifact(name: str) -> None:
             raise error

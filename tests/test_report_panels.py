@@ -63,7 +63,7 @@ def test_eight_demo_pictures_are_also_logged_under_a_key_each() -> None:
     assert len(logged["demo"]) == 20 and logged["demo/7"] is logged["demo"][7]
 
 
-def test_a_metric_that_cannot_be_defined_keeps_no_other_from_it() -> None:
+def test_a_metric_that_wandb_refuses_does_not_stop_the_others() -> None:
     def define_metric(name: str, **_: str) -> None:
         asked.append(name)
         if name == "images_seen":
@@ -76,7 +76,7 @@ def test_a_metric_that_cannot_be_defined_keeps_no_other_from_it() -> None:
     assert asked == ["images_seen", "val/l1", "train/lr"]
 
 
-def test_earlier_outputs_are_cut_from_the_overviews_of_a_run(tmp_path: Path) -> None:
+def test_earlier_outputs_are_cropped_from_the_runs_overviews(tmp_path: Path) -> None:
     """An overview of the final outputs gives the same sheet; those of 73bab81 look otherwise."""
     run = tmp_path / "run"
     shutil.copytree(ROOT / "tests/legacy/runs/legacy-resconv-k8u5scx7", run)
@@ -96,7 +96,7 @@ def test_earlier_outputs_are_cut_from_the_overviews_of_a_run(tmp_path: Path) -> 
     assert none is not None and (none["rows"], none["without"]) == ([], 1), "the file stays small"
 
 
-def test_figures_hold_mean_least_and_greatest_and_the_front(tmp_path: Path) -> None:
+def test_figures_show_mean_minimum_maximum_and_the_pareto_front(tmp_path: Path) -> None:
     for number, loss in enumerate((0.05, 0.06, 0.07, 0.08)):
         fake_run(
             tmp_path, f"r{number}", loss, ks="3" if number < 2 else str(1 + 2 * number),

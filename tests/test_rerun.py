@@ -15,12 +15,12 @@ from tests.conftest import TINY, run_folder, summary_of
 
 
 @pytest.mark.parametrize("now", [float("nan"), float("inf")])
-def test_a_figure_that_is_no_number_does_not_match(now):
+def test_a_metric_that_is_nan_does_not_reproduce(now):
     verdict, worst, _ = compare({"val/l1": 0.1, "val/psnr": 20.0}, {"val/l1": 0.1, "val/psnr": now})
     assert (verdict, worst) == ("do NOT match", math.inf)
 
 
-def test_a_run_comes_back_exactly_and_a_changed_one_is_told(cli):
+def test_a_rerun_reproduces_exactly_and_reports_a_changed_metric(cli):
     folder = run_folder(cli("resconv", *TINY, "--mode", "disabled", "--name", "first"))
     outcome = cli("rerun", folder.name[-8:], "--device", "cpu", "--mode", "disabled")
     assert outcome.code == 0, outcome.err
@@ -61,7 +61,7 @@ def test_a_run_comes_back_exactly_and_a_changed_one_is_told(cli):
     assert "the data are not those of" in outcome.err
 
 
-def test_a_classifier_of_the_synthetic_fallback_comes_back(cli):
+def test_a_classifier_trained_on_the_synthetic_fallback_reruns(cli):
     small = ["--images", "16", "--batch-size", "8", "--train-images", "6001", "--val-images", "20"]
     outcome = cli("classify", *small, "--mode", "disabled")
     assert outcome.code == 0, outcome.err
@@ -89,7 +89,7 @@ def test_a_run_that_is_not_finished_or_nowhere_is_refused(cli):
     assert outcome.err.startswith("Error: nope: no such file or folder; as a W&B path: no W&B API")
 
 
-def test_a_run_on_a_server_comes_back(server, cli):
+def test_a_run_on_the_server_reruns(server, cli):
     run = run_folder(cli("resconv", *TINY, "--mode", "online")).name[-8:]
     outcome = cli("rerun", f"tester/convtune/{run}", "--device", "cpu", "--mode", "disabled")
     assert outcome.code == 0, outcome.err

@@ -166,7 +166,7 @@ def test_recomputed_activations_change_no_output_gradient_or_statistic(act):
         {"padding": 3},
     ],
 )
-def test_a_wrong_argument_is_named_with_its_value(wrong):
+def test_an_invalid_argument_is_reported_with_its_value(wrong):
     [(name, value)] = wrong.items()
     with pytest.raises(ValueError, match=f"{name} must be .*, got {value!r}"):
         ResConv(**wrong)

@@ -74,7 +74,7 @@ def test_tiles_begin_where_the_patches_of_a_net_do(cli, monkeypatch):
     assert torch.allclose(restorer(images), whole, atol=1e-6)
 
 
-def test_a_run_is_named_by_its_id_and_a_baseline_has_no_net(cli, tmp_path):
+def test_a_run_is_found_by_its_id_and_a_baseline_has_no_net(cli, tmp_path):
     pixels = picture(tmp_path / "x.png", 28, 28)
     assert pixels.shape == (28, 28)
     small = ["--data", "garments", "--train-images", 64, "--val-images", 20, *DISABLED]
@@ -87,7 +87,7 @@ def test_a_run_is_named_by_its_id_and_a_baseline_has_no_net(cli, tmp_path):
         assert outcome.code == 2 and "a baseline has no trained net" in outcome.err
 
 
-def test_folders_colours_and_files_that_are_no_images(trained, cli, tmp_path):
+def test_class_folders_colour_images_and_other_files(trained, cli, tmp_path):
     folder = tmp_path / "photos"
     for name in ("a", "b"):
         picture(folder / f"{name}.png", 14, 16)
@@ -106,7 +106,7 @@ def test_folders_colours_and_files_that_are_no_images(trained, cli, tmp_path):
     assert outcome.err.startswith(f"Error: {folder / 'broken.png'}: not an image that can be read")
 
 
-def test_it_starts_without_the_libraries_that_it_does_not_need(trained, tmp_path):
+def test_restore_imports_no_wandb_torchvision_or_matplotlib(trained, tmp_path):
     picture(tmp_path / "a.png", 14, 14)
     code = (
         "import sys; sys.argv = sys.argv[1:]\n"

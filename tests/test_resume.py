@@ -60,7 +60,7 @@ def assert_same_runs(folder: Path, other: Path) -> None:
 
 
 @pytest.mark.parametrize(("task", "options"), [("resconv", RESCONV), ("classify", CLASSIFY)])
-def test_a_run_killed_nine_times_ends_as_the_one_left_alone(task, options, tmp_path):
+def test_a_run_killed_nine_times_equals_an_uninterrupted_one(task, options, tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert run_in_child(task, options | {"runs_dir": str(whole)}) == 0
     for place, count in CUTS if task == "resconv" else CUTS[::2]:
@@ -87,7 +87,7 @@ def killed_in_the_middle(tmp_path: Path, **options: object) -> Path:
     return only_run(tmp_path / "runs")
 
 
-def test_a_broken_or_foreign_checkpoint_is_named_and_the_one_before_it_used(cli, tmp_path):
+def test_a_damaged_or_foreign_checkpoint_is_reported_and_the_previous_one_used(cli, tmp_path):
     folder = killed_in_the_middle(tmp_path)
     last, previous = (folder / "checkpoints" / f"{name}.pt" for name in ("last", "previous"))
     steps = [checkpoint.load(path)["training"]["step"] for path in (last, previous)]
@@ -113,7 +113,7 @@ def test_a_broken_or_foreign_checkpoint_is_named_and_the_one_before_it_used(cli,
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip"])
-def test_no_damage_to_a_checkpoint_goes_unseen_as_anything_but_an_input_error(damage, tmp_path):
+def test_any_damage_to_a_checkpoint_is_an_input_error(damage, tmp_path):
     path = tmp_path / "last.pt"
     checkpoint.save(path, {"config": {"run_id": "a"}, "model": {"w": torch.arange(500.0)}})
     whole = path.read_bytes()
@@ -131,7 +131,7 @@ def test_no_damage_to_a_checkpoint_goes_unseen_as_anything_but_an_input_error(da
             assert_same_tensors(found, wanted)
 
 
-def test_a_run_is_gone_on_with_by_folder_or_id_and_only_as_what_it_was(cli, tmp_path):
+def test_a_run_is_resumed_by_folder_or_id_and_only_with_its_own_settings(cli, tmp_path):
     folder = killed_in_the_middle(tmp_path, checkpoint_every="none")
     run_id = folder.name[-8:]
     there = ["--runs-dir", folder.parent]
@@ -176,7 +176,7 @@ def test_an_option_that_has_a_later_version_cannot_be_changed_either(cli, tmp_pa
     assert outcome.code == 2 and "--layers 3 (was 2)" in outcome.err
 
 
-def test_a_run_that_ended_while_it_was_looked_at_is_not_gone_on_with(tmp_path, monkeypatch):
+def test_a_run_that_finishes_during_the_search_is_not_resumed(tmp_path, monkeypatch):
     folder = killed_in_the_middle(tmp_path)
     settings = Settings.parse("resconv", RESCONV | {"runs_dir": str(folder.parent)})
     lock = RunFolder.lock
@@ -196,7 +196,7 @@ def test_a_run_that_ended_while_it_was_looked_at_is_not_gone_on_with(tmp_path, m
     assert RunFolder(folder).lock(), "it was unlocked again"
 
 
-def test_a_run_killed_before_its_folder_had_its_name_is_begun_anew(tmp_path):
+def test_a_run_killed_before_its_folder_was_renamed_starts_again(tmp_path):
     options = RESCONV | {"runs_dir": str(tmp_path), "resume": "auto"}
     assert run_in_child("resconv", options, "rename", 1) == -9
     [hidden] = tmp_path.iterdir()

@@ -40,7 +40,7 @@ def assert_one_history(server: WandbServer, folder: Path) -> None:
     assert run.summary["demo"]["count"] == 20
 
 
-def test_online_the_history_goes_on_where_the_server_stands(tmp_path, monkeypatch):
+def test_online_the_history_continues_at_the_servers_last_step(tmp_path, monkeypatch):
     with WandbServer() as server:
         for name, value in server.env(tmp_path / "wandb").items():
             monkeypatch.setenv(name, value)

@@ -29,7 +29,7 @@ def inspect(folder: Path, *flags: str) -> list[dict]:
     return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
 
-def test_a_run_leaves_the_same_story_in_its_folder_and_in_wandb(cli):
+def test_the_run_folder_and_wandb_hold_the_same_data(cli):
     outcome = cli("resconv", *TINY, "--epochs", 2, "--images", 512, "--tags", "t")
     assert (outcome.code, outcome.err) == (0, "")
     folder = run_folder(outcome)
@@ -104,7 +104,7 @@ def plain(history: dict) -> dict:
     }
 
 
-def test_without_the_real_images_garments_take_their_place_loudly(cli, monkeypatch):
+def test_without_the_real_images_garments_are_used_with_a_warning(cli, monkeypatch):
     monkeypatch.setattr(fashion_mnist, "SYSTEM_FOLDER", Path("/nowhere"))
     options = [o for o in TINY if o not in ("--data", "garments")]
     outcome = cli("resconv", *options)

@@ -28,7 +28,7 @@ def calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_no_source_runs_code_or_shell_text_from_outside(path):
+def test_no_source_executes_input_as_code_or_shell(path):
     for name, node in calls(path):
         keywords = {k.arg: ast.unparse(k.value) for k in node.keywords}
         if name in ("yaml.load", "yaml.load_all") and keywords.get("Loader") == "_Loader":
@@ -52,7 +52,7 @@ def test_every_text_file_is_opened_as_utf8():
                 assert "encoding" in keywords, f"{path}:{node.lineno}: {name}"
 
 
-def test_no_key_is_in_what_a_run_leaves_or_sends(server, cli, monkeypatch, tmp_path):
+def test_no_api_key_is_written_or_sent_by_a_run(server, cli, monkeypatch, tmp_path):
     key = "5ec4e7" * 6 + "abcd"
     monkeypatch.setenv("WANDB_API_KEY", key)
     outcome = cli("resconv", *TINY, "--mode", "online")

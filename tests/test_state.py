@@ -18,7 +18,7 @@ from tests.test_resume import assert_same_runs
 
 
 @pytest.mark.parametrize("command", ["resconv", "classify"])
-def test_training_goes_on_from_its_state_bit_by_bit(command, tiny_data):
+def test_training_resumes_from_its_state_bit_by_bit(command, tiny_data):
     options = {"dropout": 0.5, "deterministic": True} if command == "classify" else {"layers": 2}
     first = Trainer(command, tiny_data, batch_size=16, images=160, **options)
     for _ in range(3):
@@ -69,5 +69,5 @@ def assert_stopped_twice_ends_as_left_alone(command, tmp_path, **changes):
 
 
 @pytest.mark.parametrize("command", CASES)
-def test_a_run_stopped_twice_ends_as_the_one_left_alone(command, tmp_path):
+def test_a_run_stopped_twice_equals_an_uninterrupted_one(command, tmp_path):
     assert_stopped_twice_ends_as_left_alone(command, tmp_path)

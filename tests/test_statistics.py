@@ -43,7 +43,7 @@ def test_equal_settings_are_called_different_in_at_most_5_percent_of_tables(seed
     assert sum(map(any, answers)) <= 18, "more than 5 % of 200, beyond chance (p < 0.01)"
 
 
-def test_different_settings_are_told_from_the_best_with_three_seeds() -> None:
+def test_three_seeds_distinguish_different_settings_from_the_best() -> None:
     """24 settings, each one standard deviation of the seeds apart: of 24 neighbours a test of
     each pair alone found 0.3."""
     answers = _simulated(25, 1, 0, 20)

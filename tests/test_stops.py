@@ -43,7 +43,7 @@ def after_step(monkeypatch: pytest.MonkeyPatch, step: int, act: Callable[[], obj
     ("name", "code"),
     [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", 130), ("SIGUSR1", 138), ("SIGXCPU", 152)],
 )
-def test_a_signal_lets_the_step_finish_saves_and_ends_with_its_code(name, code, cli, monkeypatch):
+def test_a_signal_finishes_the_step_saves_and_exits_with_its_code(name, code, cli, monkeypatch):
     after_step(monkeypatch, 5, lambda: os.kill(os.getpid(), getattr(signal, name)))
     outcome = cli("resconv", *OFF)
     assert (outcome.code, outcome.err) == (code, "")
@@ -55,7 +55,7 @@ def test_a_signal_lets_the_step_finish_saves_and_ends_with_its_code(name, code, 
     assert signal.getsignal(getattr(signal, name)) in (signal.SIG_DFL, signal.default_int_handler)
 
 
-def test_under_nohup_a_closed_terminal_stops_nothing(cli, monkeypatch):
+def test_under_nohup_a_closed_terminal_does_not_stop_the_run(cli, monkeypatch):
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         after_step(monkeypatch, 5, lambda: os.kill(os.getpid(), signal.SIGHUP))
@@ -65,7 +65,9 @@ def test_under_nohup_a_closed_terminal_stops_nothing(cli, monkeypatch):
     assert summary_of(only_run(Path("runs")))["state"] == "finished"
 
 
-def test_stopped_and_gone_on_equals_uninterrupted_and_a_second_sigint_stops_at_once(tmp_path):
+def test_a_stopped_and_resumed_run_equals_an_uninterrupted_one_and_a_second_sigint_ends_it(
+    tmp_path,
+):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert run_in_child("resconv", RESCONV | {"runs_dir": str(whole)}) == 0
     again = RESCONV | {"runs_dir": str(cut), "resume": "auto"}
@@ -77,7 +79,7 @@ def test_stopped_and_gone_on_equals_uninterrupted_and_a_second_sigint_stops_at_o
     assert_same_runs(folder, only_run(whole))
 
 
-def test_a_reader_that_goes_away_stops_nothing():
+def test_a_closed_output_pipe_does_not_stop_the_run():
     command = [sys.executable, str(ROOT / "train.py"), "resconv", *OFF]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout and process.stderr
@@ -101,7 +103,7 @@ def break_loss(monkeypatch: pytest.MonkeyPatch, step: int, value: float) -> None
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_broken_loss_stops_the_run_before_it_touches_a_weight(value, cli, monkeypatch):
+def test_a_non_finite_loss_stops_the_run_before_a_weight_changes(value, cli, monkeypatch):
     break_loss(monkeypatch, 13, value)
     outcome = cli("resconv", *OFF, "--images", 512, "--log-every", 5, "--checkpoint-every", 448)
     assert outcome.code == 1
@@ -118,7 +120,7 @@ def test_a_broken_loss_stops_the_run_before_it_touches_a_weight(value, cli, monk
     assert "nan" not in (folder / "metrics.csv").read_text()
 
 
-def test_in_wandb_a_broken_run_is_failed_and_its_sweep_metric_finite(cli, monkeypatch, server):
+def test_in_wandb_a_non_finite_run_is_failed_and_its_sweep_metric_finite(cli, monkeypatch, server):
     break_loss(monkeypatch, 10, float("nan"))
     assert cli("resconv", *TINY, "--images", 512, "--mode", "online").code == 1
     [found] = server.runs
@@ -128,7 +130,7 @@ def test_in_wandb_a_broken_run_is_failed_and_its_sweep_metric_finite(cli, monkey
     assert "NaN" not in json.dumps(found.rows)
 
 
-def test_out_of_memory_is_one_line_that_says_what_to_lower(cli, monkeypatch):
+def test_out_of_memory_is_one_line_naming_what_to_lower(cli, monkeypatch):
     def full() -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB.\nGPU 0 has")
 

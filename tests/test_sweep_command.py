@@ -36,7 +36,7 @@ def test_a_helper_counts_the_points_of_all_commands_and_knows_their_best():
     assert line.startswith("[3/6] ks=3 layers=3: val/l1 0.25000 in 0:00; best 0.12500 (ks=3 layers")
 
 
-def test_points_are_queued_while_others_are_still_trained(monkeypatch):
+def test_points_are_added_while_others_are_training(monkeypatch):
     monkeypatch.setattr("sweeps.study.QUEUE_LENGTH", 2)
     study, claims = open_study()
     running = [next_claim(claims), next_claim(claims)]
@@ -89,7 +89,7 @@ def test_dry_run_prints_the_commands_and_starts_nothing(cli):
         (["mini.yaml", "--project", "a/b", "--study", "s.journal"], "--project a/b: must be"),
     ],
 )
-def test_wrong_input_is_one_line_and_starts_nothing(cli, args, message):
+def test_invalid_input_is_one_line_and_starts_nothing(cli, args, message):
     write()
     before = Path("mini.yaml").read_bytes()
     outcome = cli("sweep", *args)
@@ -107,7 +107,7 @@ WRONG_HERE = {
 
 
 @pytest.mark.parametrize("data", WRONG_HERE)
-def test_data_that_is_not_there_is_refused_before_anything_starts(data, cli):
+def test_missing_data_is_refused_before_anything_starts(data, cli):
     write(MINI.replace("data: {value: garments}", data))
     for options in ([], ["--dry-run"], ["--mode", "disabled"]):
         outcome = cli("sweep", "mini.yaml", *options)
@@ -127,7 +127,7 @@ WRONG_AS_A_WHOLE = {
 
 
 @pytest.mark.parametrize("line", WRONG_AS_A_WHOLE)
-def test_what_no_run_could_be_started_with_is_refused_before_anything_starts(line, cli):
+def test_settings_invalid_for_every_run_are_refused_before_anything_starts(line, cli):
     message, options = WRONG_AS_A_WHOLE[line]
     start = line.partition(":")[0]
     kept = [text for text in MINI.splitlines() if not text.startswith((start, "  images"))]
@@ -165,7 +165,7 @@ def test_a_study_of_another_sweep_is_refused(cli):
     assert outcome.code == 2 and "its metric differs" in outcome.err
 
 
-def test_the_live_table_shows_progress_best_time_left_and_a_line_a_worker():
+def test_the_live_table_shows_progress_best_remaining_time_and_workers():
     sweep, screen = sweep_of(), StringIO()
     first, *rest = sweep.grid()
     console = Console(force_terminal=True, width=100, file=screen)

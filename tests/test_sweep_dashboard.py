@@ -36,7 +36,7 @@ def read(address: str) -> dict:
             time.sleep(0.2)
 
 
-def test_the_dashboard_shows_a_journal_and_leaves_it_as_it_was():
+def test_the_dashboard_shows_a_journal_without_changing_it():
     _, claims = open_study()
     for value in (0.5, 0.25):
         claims.done(next_claim(claims), value, RESULT)

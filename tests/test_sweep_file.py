@@ -74,7 +74,7 @@ def test_probabilities_weigh_the_choice():
         sweep_of(text.replace("0.9, 0.1", "0.9, 0.2"))
 
 
-def test_a_higher_run_cap_adds_to_the_draws_and_a_lower_one_forgets_none():
+def test_a_higher_run_cap_adds_samples_and_a_lower_one_keeps_all():
     text = RANDOM + "  seed: {min: 0, max: 2000000000}\n"
     drawn = extend_random(sweep_of(text.replace("run_cap: 40", "run_cap: 300")), [])
     more = extend_random(sweep_of(text.replace("run_cap: 40", "run_cap: 350")), drawn)
@@ -140,14 +140,14 @@ def test_run_cap_with_seeds_caps_settings():
     assert len(points_of(sweep_of(RANDOM.replace("40", "2")).with_seeds(3))) == 6
 
 
-def test_a_grid_names_its_impossible_points_and_leaves_them_out_where_asked():
+def test_a_grid_lists_its_invalid_points_and_skips_them_on_request():
     text = FILE + "  groups: {values: [1, 3]}\n  ch: {values: [6, 8]}\n"
     with pytest.raises(InputError, match=r"2 of 8 points cannot be built.*--skip-invalid"):
         sweep_of(text)
     assert len(sweep_of(text, skip_invalid=True).grid()) == 6
 
 
-def test_the_same_draws_each_time_none_twice_and_more_when_the_cap_is_raised():
+def test_random_samples_are_reproducible_distinct_and_extended_by_a_higher_cap():
     text = RANDOM + "  act: {values: [gelu, relu]}\n  lr: {min: 0.0001, max: 0.01}\n"
     sweep = sweep_of(text)
     points = points_of(sweep)
@@ -175,12 +175,12 @@ def bayes_keys() -> list[str]:
     return keys
 
 
-def test_bayes_repeats_no_setting_and_another_study_of_the_file_draws_the_same():
+def test_bayes_repeats_no_setting_and_is_reproducible():
     one, two = bayes_keys(), bayes_keys()
     assert one == two and len(one) == len(set(one)) == 8
 
 
-def test_a_bayes_point_that_cannot_be_trained_fails_and_is_known_to_be_infeasible():
+def test_an_invalid_bayes_point_fails_and_the_sampler_learns_that_it_is_infeasible():
     text = FILE.replace("method: grid", "method: bayes\nrun_cap: 6").replace("[1, 2]", "[1]")
     text += "  ks: {min: 3, max: 8}\n  stride: {value: 1}\n"
     study, claims = open_study(text)
@@ -196,7 +196,7 @@ def test_a_bayes_point_that_cannot_be_trained_fails_and_is_known_to_be_infeasibl
     assert len(again) == found.count("failed") and all(c.point.args["ks"] % 2 == 0 for c in again)
 
 
-def test_two_workers_that_draw_the_same_bayes_setting_at_once_keep_it_once(monkeypatch):
+def test_two_workers_sampling_the_same_bayes_setting_keep_it_once(monkeypatch):
     text = FILE.replace("method: grid", "method: bayes\nrun_cap: 2")
     _, first = open_study(text)
     second = Claims(Study(JOURNAL, sweep_of(text)))
@@ -243,7 +243,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_what_cannot_be_is_one_line_with_the_reason(case):
+def test_invalid_commands_are_one_line_with_the_reason(case):
     text, message = WRONG[case]
     with pytest.raises(InputError, match=message) as error:
         sweep_of(text)

@@ -23,7 +23,7 @@ LONG = ONE_POINT.replace(
 
 
 @pytest.mark.parametrize("how", ["its terminal is closed", "its scheduler sends SIGUSR1"])
-def test_a_sweep_that_must_stop_saves_the_run_in_hand_and_goes_on_when_given_again(how):
+def test_a_stopped_sweep_saves_its_current_run_and_continues_with_the_same_command(how):
     """SIGUSR1 is what SLURM sends before the time limit."""
     file, hangup = write(LONG), how == "its terminal is closed"
     ours, terminal = os.openpty()
@@ -71,7 +71,7 @@ open(sys.argv[1], "w").write(f"{len(told)} told {__name__} {sys.argv}")
 """
 
 
-def test_a_killed_parent_of_many_threads_is_told_of_once():
+def test_the_death_of_a_parent_with_many_threads_is_signalled_once():
     Path("count.py").write_text(COUNT)
     environment = os.environ | {"WRAPPER": str(ROOT / "sweeps" / "parent_death.py")}
     parent = subprocess.Popen([sys.executable, "-c", PARENT], env=environment)

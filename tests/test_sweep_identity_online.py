@@ -15,7 +15,7 @@ pytest_plugins = ["tests.wandb_server.fixture"]
 pytestmark = pytest.mark.slow
 
 
-def test_a_known_sweep_is_continued_extended_and_never_started_anew_unasked(online, project):
+def test_a_known_sweep_is_continued_and_extended_but_restarted_only_with_new(online, project):
     file = project / "mini.yaml"
     file.write_text(SHORT + "  lr: {values: [0.001]}\n")
     assert online.sweep("mini.yaml", "--tags", "first").returncode == 0

@@ -44,7 +44,7 @@ def stop_of(display: ProgressDisplay, seconds: float = 1, **limits) -> Stop:
     return supervisor.stop
 
 
-def test_a_sweep_whose_end_cannot_be_read_is_not_said_to_be_done():
+def test_a_sweep_with_unreadable_final_state_is_not_reported_as_done():
     class Away(Engine):
         def statuses(self) -> None: ...
         def next_command(self, children: Children) -> None: ...
@@ -57,7 +57,7 @@ def test_a_sweep_whose_end_cannot_be_read_is_not_said_to_be_done():
     assert Supervisor(Away(), Children(1, [], Path("logs")), display).run([point]) == 1
 
 
-def test_failures_hours_and_the_metrics_target_let_runs_in_hand_finish():
+def test_limits_on_failures_hours_and_target_let_current_runs_finish():
     sweep = sweep_of(MINI.replace("minimize}", "minimize, target: 0.3}"))
     first, second = sweep.grid()[:2]
     display = ProgressDisplay(sweep, 1)
@@ -73,7 +73,7 @@ def test_failures_hours_and_the_metrics_target_let_runs_in_hand_finish():
 
 
 @pytest.mark.slow
-def test_count_trains_so_many_points_and_status_tells_the_rest_as_json(cli):
+def test_count_limits_the_points_and_status_reports_the_rest_as_json(cli):
     file = write(SHORT + "  lr: {values: [0.001, 0.002, 0.003]}\n")
     outcome = cli("sweep", file, "--mode", "disabled", "--count", 2, "--tags", "a,b",
                     "--notes", "why")  # fmt: skip
@@ -99,7 +99,7 @@ def test_a_point_that_cannot_be_trained_fails_alone(cli):
     assert "3 points: 2 done, 0 running, 1 failed, 0 missing" in outcome.out
 
 
-def test_names_of_runs_differ_where_settings_differ_and_say_the_seed():
+def test_run_names_hold_the_varying_settings_and_the_seed():
     text = MINI.replace("[1, 2, 3]", "[1, 2]") + "  lr: {values: [0.12345678, 0.12345679]}\n"
     sweep = sweep_of(text).with_seeds(2)
     points = sweep.grid()
@@ -127,7 +127,7 @@ def test_hyperband_judges_a_setting_by_the_mean_of_its_seeds():
     assert not claims.report(by_point[1, 0], 0.4, 1), "a validation counts once"
 
 
-def test_a_full_disk_is_named_in_one_line(cli, monkeypatch):
+def test_a_full_disk_is_reported_in_one_line(cli, monkeypatch):
     Study(JOURNAL, sweep_of())
 
     def full(*_: object) -> None:
@@ -140,7 +140,7 @@ def test_a_full_disk_is_named_in_one_line(cli, monkeypatch):
     )  # fmt: skip
 
 
-def test_a_run_whose_study_fails_meanwhile_is_saved_and_goes_on_when_queued_again(monkeypatch):
+def test_a_run_whose_study_fails_is_saved_and_resumes_when_queued_again(monkeypatch):
     text = ONE_POINT.replace("\n  images: {value: 256}", "\n  images: {value: 512}")
     study, _ = open_study(text)
     job = Job(JOURNAL, "mini.yaml", yaml.safe_load(text), "c", "runs", tracking=DISABLED)

@@ -51,7 +51,7 @@ def youngest_worker(file: Path) -> int:
     return claims[-1]["owner"]["pid"]
 
 
-def test_killed_halfway_and_started_again_each_point_is_done_exactly_once(cli):
+def test_a_killed_and_restarted_sweep_does_each_point_exactly_once(cli):
     Path("models").mkdir()
     Path("models/__init__.py").touch()  # of the user; workers must import the project's
     # Long enough to be killed in the middle, however slow this process is to look.
@@ -101,7 +101,7 @@ def test_two_commands_in_two_folders_share_one_journal(tmp_path):
     assert sum(map(len, said)) == 6 and max(max(counts) for counts in said if counts) == "6"
 
 
-def test_ctrl_c_twice_stops_now_once_finishes_the_runs_in_hand():
+def test_one_ctrl_c_finishes_the_current_runs_and_a_second_stops_them():
     longer = MINI.replace("\n  images: {value: 256}", "\n  images: {value: 32768}")
     file = write(longer.replace("[1, 2, 3]", "[1, 2]"))
     hasty = Command(file, "--mode", "disabled")
@@ -122,7 +122,7 @@ def test_ctrl_c_twice_stops_now_once_finishes_the_runs_in_hand():
     assert len(once) == 2 and set(once.values()) == {1} and finished_runs(Path("runs")) == once
 
 
-def test_a_failing_point_takes_only_itself_down_and_is_retried_when_asked(cli):
+def test_a_failing_point_stops_no_other_and_is_retried_on_request(cli):
     file = write(ONE_POINT + "  lr: {values: [0.001, 1.0e+30]}\n")
     for options, trained in (([], 1), ([], 0), (["--retry-failed"], 1)):
         outcome = cli("sweep", file, "--mode", "disabled", *options)
@@ -154,7 +154,7 @@ def test_bayes_with_hyperband_stops_bad_runs_early_and_no_library_warns(shell):
     assert "arning" not in shown and "already" not in shown
 
 
-def test_a_name_is_made_a_file_name_and_a_look_makes_no_file(cli, monkeypatch):
+def test_a_study_name_becomes_a_file_name_and_reading_creates_no_file(cli, monkeypatch):
     home = Path("a/b/c").resolve()
     home.mkdir(parents=True)
     monkeypatch.chdir(home)
@@ -176,7 +176,7 @@ def test_a_name_is_made_a_file_name_and_a_look_makes_no_file(cli, monkeypatch):
     assert "1 done" in cli("sweep", evil, "--status").out
 
 
-def test_gpus_are_those_that_are_there_and_workers_are_spread_over_them(monkeypatch):
+def test_available_gpus_are_found_and_workers_spread_over_them(monkeypatch):
     import torch
 
     from sweeps import children as processes

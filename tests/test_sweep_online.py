@@ -63,7 +63,7 @@ def test_a_killed_sweep_leaves_no_agent_to_take_more_points(online, project):
     assert sorted(online.losses()) == [0.001, 0.002] and len(online.server.runs) == 2
 
 
-def test_join_helps_with_a_sweep_that_wandb_sweep_made(online, project):
+def test_join_runs_agents_for_a_sweep_made_by_wandb_sweep(online, project):
     (project / "mini.yaml").write_text(THREE.replace("[0.001, 0.002, 1.0e+30]", "[0.001]"))
     made = online("-m", "wandb", "sweep", "--project", "joined", "mini.yaml")
     assert made.returncode == 0, made
@@ -74,7 +74,7 @@ def test_join_helps_with_a_sweep_that_wandb_sweep_made(online, project):
     assert not (project / "studies" / "mini.wandb").exists()
 
 
-def test_a_sweep_that_is_not_there_is_one_line(online, project):
+def test_a_missing_sweep_is_reported_in_one_line(online, project):
     (project / "mini.yaml").write_text(THREE)
     for args in (["--join", "tester/convtune/nothing"], ["mini.yaml", "--join", "x"]):
         outcome = online.sweep(*args)

@@ -102,7 +102,7 @@ def test_three_commands_train_each_point_once_over_a_killed_and_restarted_server
     assert_each_point_once(commands, folders, postgres.url)
 
 
-def test_a_server_that_stays_away_ends_in_one_line_after_a_minute(postgres, monkeypatch):
+def test_an_unreachable_database_ends_in_one_line_after_a_minute(postgres, monkeypatch):
     study = Study(postgres.url, sweep_of())
     study.enqueue_missing()
     assert study.waiting() == 6 and storage.RETRY_SECONDS == 60

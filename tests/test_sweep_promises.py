@@ -46,7 +46,7 @@ def test_a_stopped_run_stays_stopped_whatever_it_reports_later(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_point_whose_worker_never_began_it_comes_back(method, monkeypatch):
+def test_a_point_claimed_but_never_started_is_claimed_again(method, monkeypatch):
     study, claims = open_study(METHODS[method])
     first = next_claim(claims)
     monkeypatch.setattr("sweeps.owner.is_gone", lambda owner: True)  # killed before it trained
@@ -78,7 +78,7 @@ runs.run = run
 
 
 @pytest.mark.slow
-def test_runs_that_poison_their_process_fail_alone(shell, tmp_path):
+def test_runs_that_corrupt_their_process_fail_alone(shell, tmp_path):
     write(MINI.replace("[3, 5]", "[3]").replace("[1, 2, 3]", "[2, 1, 3, 4, 5, 6]"))
     (tmp_path / "sitecustomize.py").write_text(POISON)
     path = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}

@@ -103,7 +103,7 @@ def test_whole_number_ranges_caps_seeds_and_rehearsals():
     assert not {p.key for p in seeded.grid()} & {p.key for p in sweep.grid()}
 
 
-def test_a_rehearsal_validates_on_no_more_images_than_the_file_or_a_folder_has(tmp_path):
+def test_a_rehearsal_validates_on_at_most_the_available_images(tmp_path):
     sweep = sweep_of(GOOD)
     own = sweep.with_parameter("val_images", Parameter("constant", (40,)))
     assert own.shortened(640).grid()[0].args["val_images"] == 40
@@ -156,7 +156,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_a_wrong_file_is_one_line_that_names_the_cause(case):
+def test_an_invalid_file_is_reported_in_one_line_with_its_cause(case):
     text, parts = WRONG[case]
     with pytest.raises(InputError) as error:
         sweep_of(text)
@@ -165,7 +165,7 @@ def test_a_wrong_file_is_one_line_that_names_the_cause(case):
         assert part in str(error.value)
 
 
-def test_missing_file_and_seeds_that_cannot_be():
+def test_missing_files_and_invalid_seeds_are_refused():
     with pytest.raises(InputError, match=r"nothing\.yaml: cannot be read"):
         read_sweep(Path("nothing.yaml"))
     with pytest.raises(InputError, match="sets the seed itself"):

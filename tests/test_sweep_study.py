@@ -59,7 +59,7 @@ def test_each_point_goes_to_exactly_one_of_four_processes():
     assert states(open_study(text)[0]) == ["done"] * 30
 
 
-def test_a_claim_of_a_process_that_has_ended_is_lost_at_once():
+def test_a_claim_of_an_ended_process_is_released_at_once():
     ended = subprocess.run(
         [sys.executable, "-c", "from sweeps.owner import this_process as t; print(t())"],
         capture_output=True, text=True, check=True, cwd=ROOT,
@@ -72,7 +72,7 @@ def test_a_claim_of_a_process_that_has_ended_is_lost_at_once():
     assert is_gone(owner | {"boot": "before the restart"}) is None
 
 
-def test_a_claim_without_a_sign_of_life_is_taken_over_and_its_late_result_not_counted(monkeypatch):
+def test_a_claim_without_heartbeat_is_taken_over_and_its_late_result_ignored(monkeypatch):
     study, claims = open_study(GRID)
     monkeypatch.setattr(owner_module, "is_gone", lambda owner: None)  # owners on other machines
     first = next_claim(claims)
@@ -108,7 +108,7 @@ def test_a_stopped_run_is_counted_only_if_hyperband_stopped_it(monkeypatch, reas
     assert states(study)[0] == after
 
 
-def test_a_claim_that_was_never_signed_is_lost_after_a_minute(monkeypatch):
+def test_a_claim_without_an_owner_is_released_after_a_minute(monkeypatch):
     study, _ = open_study(GRID)
     study.storage.set_trial_state_values(
         study.in_state(TrialState.WAITING)[0]._trial_id, TrialState.RUNNING
@@ -120,7 +120,7 @@ def test_a_claim_that_was_never_signed_is_lost_after_a_minute(monkeypatch):
     assert study.waiting() == 3 and study.stale() == 0
 
 
-def test_a_process_killed_while_it_took_a_point_is_known_to_have_ended(monkeypatch):
+def test_a_process_killed_during_a_claim_is_recognised_as_ended(monkeypatch):
     study, claims = open_study(GRID)
     monkeypatch.setattr(Claims, "_write_claim", None)  # it dies before it can sign
     with pytest.raises(TypeError):
@@ -156,7 +156,7 @@ def test_a_run_that_had_finished_before_the_kill_counts(monkeypatch):
     assert status.attrs["folder"] == str(Path("runs/mine").resolve())
 
 
-def test_failed_points_wait_for_a_retry_and_killed_ones_do_not():
+def test_failed_points_need_retry_failed_and_killed_ones_do_not():
     study, claims = open_study(GRID)
     failed, killed, done = (next_claim(claims) for _ in range(3))
     claims.failed(failed, "the loss became NaN", {})
@@ -185,7 +185,7 @@ def test_points_queued_twice_by_commands_started_together_are_done_once():
     assert sorted(taken) == sorted(point.key for point in one.points)
 
 
-def test_half_a_line_left_by_a_killed_process_is_cut_away():
+def test_a_partial_line_of_a_killed_process_is_removed():
     study, _ = open_study(GRID)
     journal = Path(JOURNAL)
     whole = journal.read_bytes()
@@ -201,7 +201,7 @@ def test_half_a_line_left_by_a_killed_process_is_cut_away():
     assert open_study(GRID)[0].waiting() == 3
 
 
-def test_bayes_places_choose_their_settings_when_claimed_and_keep_them_in_a_retry():
+def test_bayes_settings_are_sampled_at_the_claim_and_kept_in_a_retry():
     text = GRID.replace("grid", "bayes\nrun_cap: 5") + (
         "  lr: {min: 0.0001, max: 0.01}\n"
         "  weight_decay: {distribution: log_uniform, min: -9.0, max: -1.0}\n"

@@ -22,13 +22,13 @@ def sweep_of(parameters=LAYERS, **keys):
     return parse_sweep(Path("s.yaml"), {k: v for k, v in config.items() if v is not None})
 
 
-def test_without_a_command_the_one_that_fits_is_meant_and_sent():
+def test_a_missing_command_is_inferred_from_the_parameters_and_sent():
     sweep = sweep_of(command=None)
     assert (sweep.command, sweep.config["command"]) == ("resconv", COMMAND)
 
 
 @pytest.mark.parametrize("key", REFUSED_KEYS)
-def test_keys_of_wandb_that_cannot_be_followed_are_refused_with_the_reason(key):
+def test_unsupported_wandb_keys_are_refused_with_the_reason(key):
     with pytest.raises(InputError, match=f"s.yaml: {key}: .* not supported"):
         sweep_of(**{key: {}})
 

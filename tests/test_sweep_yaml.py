@@ -34,19 +34,19 @@ def test_anchors_and_merges_are_followed():
     assert content["parameters"] == {"ks": {"value": 3}, "ch": {"value": 8}}
 
 
-def test_several_documents_are_named():
+def test_several_yaml_documents_are_refused():
     assert content_of("---\nname: one\n---\n")[0] == {"name": "one"}
     with pytest.raises(InputError, match=r"2 YAML documents \(names: one, two\); .* one sweep"):
         content_of("name: one\n---\nname: two\n")
 
 
 @pytest.mark.parametrize("text", ["", "---\n", "- a\n", "42\n"])
-def test_what_is_no_mapping_is_refused(text):
+def test_yaml_that_is_not_a_mapping_is_refused(text):
     with pytest.raises(InputError, match="must be a W&B sweep definition"):
         content_of(text)
 
 
-def test_whole_numbers_are_taken_as_wandb_agent_writes_them():
+def test_integers_are_accepted_in_the_form_of_wandb_agent():
     read = Integer(1)
     assert [read("images", value) for value in (64, 64.0, "64", "64.0", " 64.00 ")] == [64] * 5
     for value in ("64.5", "6.4e1", "64.", ".0", 64.5, True):

@@ -51,7 +51,7 @@ def test_the_key_and_the_server_are_found_where_wandb_login_puts_them(monkeypatc
 
 
 @pytest.mark.parametrize("name", ["Image", "Table", "Artifact.add_file"])
-def test_what_wandb_cannot_build_is_said_once_and_ends_nothing(cli, monkeypatch, name):
+def test_objects_that_wandb_cannot_build_are_reported_once(cli, monkeypatch, name):
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "/tmp/media")
 
@@ -93,7 +93,9 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("reason", FAULTS)
-def test_no_server_at_the_start_means_offline_and_an_upload_later(reason, server, cli, monkeypatch):
+def test_without_a_server_at_the_start_the_run_is_offline_and_syncs_later(
+    reason, server, cli, monkeypatch
+):
     monkeypatch.setattr(tracking, "INIT_SECONDS", 3)
     with server.fault(**FAULTS[reason]):
         outcome = cli("resconv", *ONLINE)
@@ -106,7 +108,7 @@ def test_no_server_at_the_start_means_offline_and_an_upload_later(reason, server
     assert steps_of(server) == STEPS
 
 
-def test_a_server_that_fails_in_the_middle_loses_nothing(server, cli, monkeypatch):
+def test_a_server_failure_during_training_loses_no_row(server, cli, monkeypatch):
     """Each of the faults lasts until W&B's client has met it while the run was training."""
     faults = iter([{"status": 500}, {"status": 429}, {"hang": True}])
 
@@ -126,7 +128,7 @@ def test_a_server_that_fails_in_the_middle_loses_nothing(server, cli, monkeypatc
     assert steps_of(server) == STEPS
 
 
-def test_a_server_gone_at_the_end_is_not_waited_for_long(server, cli, monkeypatch):
+def test_a_server_unreachable_at_the_end_delays_the_run_at_most_a_minute(server, cli, monkeypatch):
     monkeypatch.setattr(tracking, "FINISH_SECONDS", 3)
     after_step(monkeypatch, 4, server.close)
     outcome = cli("resconv", *ONLINE)
@@ -140,7 +142,7 @@ def test_a_server_gone_at_the_end_is_not_waited_for_long(server, cli, monkeypatc
     assert steps_of(server) == STEPS
 
 
-def test_wandbs_own_process_killed_leaves_the_run_whole(server, cli, monkeypatch):
+def test_killing_wandbs_process_does_not_harm_the_run(server, cli, monkeypatch):
     def kill() -> None:
         found = subprocess.run(
             ["pgrep", "-P", str(os.getpid()), "-f", "wandb-core"], capture_output=True, text=True

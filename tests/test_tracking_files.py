@@ -16,7 +16,7 @@ from common.files import json_text, write_output
 from tests.conftest import TINY, run_folder
 
 
-def test_a_link_keeps_pointing_to_the_file_that_gets_the_content(tmp_path):
+def test_writing_through_a_link_keeps_the_link(tmp_path):
     target, link, dangling = tmp_path / "real.txt", tmp_path / "link.txt", tmp_path / "later.txt"
     target.write_text("old")
     target.chmod(0o640)
@@ -32,7 +32,7 @@ def test_a_link_keeps_pointing_to_the_file_that_gets_the_content(tmp_path):
     )
 
 
-def test_a_pipe_stays_a_pipe_and_its_reader_gets_the_content(tmp_path):
+def test_writing_into_a_pipe_keeps_the_pipe(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     link = tmp_path / "link"
@@ -68,7 +68,7 @@ def test_out_of_compare_and_predict_and_restore_goes_through_links(cli, tmp_path
 
 
 @pytest.mark.parametrize("form", ["--runs-dir=~/own", "--runs-dir ~/own"])
-def test_a_tilde_in_a_path_is_the_home_however_it_is_given(cli, form):
+def test_a_tilde_expands_to_home_in_every_path_option(cli, form):
     outcome = cli("resconv", *TINY, "--mode", "disabled", *form.split())
     assert outcome.code == 0 and len(list((Path.home() / "own").iterdir())) == 1
     assert cli("compare", "--out=~/table.csv", Path.home() / "own").code == 0
@@ -80,7 +80,7 @@ def test_json_holds_no_nan_and_no_infinity():
     assert json.loads(json_text(value)) == {"psnr": None, "rows": [[1.5, None]], "name": "é"}
 
 
-def test_names_that_cannot_be_encoded_end_no_run(shell, tmp_path):
+def test_names_that_cannot_be_encoded_do_not_end_a_run(shell, tmp_path):
     """Class folders of lone bytes and a CJK run name, where files and terminal know ASCII only."""
     locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     locale["PYTHONIOENCODING"] = "ascii:strict"

@@ -15,7 +15,7 @@ from tracking.record import command_of, demo_picture, read_run_folder, read_run_
 LEGACY = ROOT / "tests" / "legacy" / "runs"
 
 
-def test_a_run_folder_of_73bab81_is_read_whole():
+def test_a_run_folder_of_73bab81_is_read_completely():
     run = read_run_folder(LEGACY / "legacy-resconv-k8u5scx7")
     assert (run.id, run.name, run.command, run.state, run.reason, run.url) == (
         "k8u5scx7", "legacy-resconv", "resconv", "finished", None, None,
@@ -44,7 +44,7 @@ def test_unfinished_runs_and_classifiers_of_73bab81_have_what_they_recorded():
     assert (point.sweep, Path(point.sweep_file or "").name) == ("mini", "mini.yaml")
 
 
-def test_a_damaged_folder_is_named_and_the_others_are_read(tmp_path, capsys):
+def test_a_damaged_folder_is_reported_and_the_others_are_read(tmp_path, capsys):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "config.yaml").write_text("lr: [1, 2\n")
     (tmp_path / "a" / "summary.json").write_text("{}")
@@ -66,7 +66,7 @@ def test_a_demo_picture_of_a_corruption_without_sides():
     assert (picture.damage, picture.l1) == ("noise", 0.5) and math.isnan(unknown.l1)
 
 
-def test_wandbs_summary_takes_the_form_of_a_run_folders():
+def test_wandbs_summary_is_read_as_a_run_folders_summary():
     metrics = {
         "val/l1": {"min": 0.1, "last": 0.2}, "val/psnr": {"max": 30.0, "last": 29.0},
         "train/lr": 0.001, "val/blank": {"last": None}, "demo/0": {"_type": "image-file"},

@@ -47,7 +47,7 @@ def test_a_mode_in_wandbs_files_is_obeyed_and_an_option_overrules_it(monkeypatch
     assert choose_connection().mode == "online", "W&B's variables go before its files"
 
 
-def test_wandb_init_is_handed_only_what_wandb_does_not_know_itself(monkeypatch):
+def test_wandb_init_gets_only_what_wandb_cannot_resolve_itself(monkeypatch):
     monkeypatch.setattr(wandb_server, "answers", lambda host: True)
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     wandb.teardown()
@@ -62,7 +62,7 @@ def test_wandb_init_is_handed_only_what_wandb_does_not_know_itself(monkeypatch):
     assert found.reason and dict(found.arguments) == {"mode": "offline"}
 
 
-def test_a_run_and_a_sweep_stay_offline_where_the_user_said_so(server, cli, monkeypatch):
+def test_runs_and_sweeps_stay_offline_when_configured_offline(server, cli, monkeypatch):
     monkeypatch.delenv("WANDB_MODE")
     settings_file("here", mode="offline")
     outcome = cli("resconv", *TINY)
@@ -105,9 +105,7 @@ def test_wandbs_identity_variables_keep_their_meaning_within_the_limits(server, 
 
 
 @pytest.mark.parametrize("readable", [True, False])
-def test_a_wandb_dir_is_found_by_its_tilde_and_reported_where_it_cannot_be(
-    cli, monkeypatch, readable
-):
+def test_wandb_dir_expands_a_tilde_and_is_reported_if_unusable(cli, monkeypatch, readable):
     (Path.home() / "file").touch()
     monkeypatch.setenv("WANDB_DIR", "~/own" if readable else "~/file/own")
     outcome = cli("resconv", *TINY, "--mode", "offline")

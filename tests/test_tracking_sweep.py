@@ -13,7 +13,7 @@ from tracking.server import is_current_server
 GRID = {"method": "grid", "name": "two", "parameters": {"ks": {"values": [3, 5]}}}
 
 
-def test_a_sweep_is_made_found_and_missing_only_where_the_server_says_so(server):
+def test_a_sweep_counts_as_missing_only_if_the_server_says_so(server):
     path = create_sweep(GRID, "nets", None)
     assert path.startswith("tester/nets/") and runs_of(path) == []
     assert find_sweep(path).config["parameters"] == GRID["parameters"]
@@ -34,7 +34,7 @@ def test_a_sweep_is_made_found_and_missing_only_where_the_server_says_so(server)
             assert time.monotonic() - start < 30
 
 
-def test_a_sweep_that_the_server_refuses_is_one_line(server):
+def test_a_sweep_refused_by_the_server_is_reported_in_one_line(server):
     with pytest.raises(InputError, match="W&B did not take the sweep") as error:
         create_sweep(
             {"method": "grid", "parameters": {"lr": {"distribution": "normal"}}}, "n", None

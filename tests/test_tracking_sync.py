@@ -52,14 +52,14 @@ def test_sync_uploads_a_folder_of_runs_but_no_run_twice_and_none_at_work(server,
         (["runs"], "sync: no W&B API key found for https://"),
     ],
 )
-def test_sync_without_runs_or_without_a_key_is_one_line(cli, arguments, said):
+def test_sync_without_runs_or_key_is_refused_in_one_line(cli, arguments, said):
     Path("runs/a").mkdir(parents=True)
     Path("runs/a/config.yaml").write_text("run_id: a\n")
     outcome = cli("sync", *arguments)
     assert outcome.code == 2 and said in outcome.err and outcome.err.count("\n") == 1
 
 
-def test_no_program_that_hangs_is_waited_for(tmp_path, monkeypatch):
+def test_a_hanging_program_is_not_waited_for(tmp_path, monkeypatch):
     """git on a dead network drive, and W&B's reader of a run folder."""
     for name in ("git", "python"):
         (tmp_path / name).write_text("#!/bin/sh\nexec sleep 60\n")

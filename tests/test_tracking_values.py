@@ -10,7 +10,7 @@ from tracking.values import add_files_by_reference
 
 
 @pytest.mark.parametrize("target", ["loop.png", "nothing.png"])
-def test_links_that_lead_nowhere_do_not_cost_the_artifact(tmp_path, target):
+def test_a_data_set_with_dangling_links_is_described_in_text(tmp_path, target):
     root = fill(tmp_path / "photos", count=3)
     artifact = wandb.Artifact("photos", type="dataset")
     assert add_files_by_reference(artifact, {"source": str(root)})

@@ -40,7 +40,7 @@ OPTIONS = [
 ]  # fmt: skip
 
 
-def test_the_bound_is_several_times_the_median_and_at_least_a_minute(tiny_data, tmp_path):
+def test_the_hang_limit_is_ten_medians_and_at_least_a_minute(tiny_data, tmp_path):
     trainer = Trainer("resconv", tiny_data, batch_size=16).real
     watchdog = Watchdog(trainer, tmp_path)
     assert watchdog.bound("train") == 1800
@@ -51,7 +51,7 @@ def test_the_bound_is_several_times_the_median_and_at_least_a_minute(tiny_data, 
     assert Watchdog(trainer, tmp_path, 300).bound("train") == 300
 
 
-def test_what_hangs_is_written_once_with_all_stacks(tiny_data, tmp_path):
+def test_a_hang_is_reported_once_with_all_stacks(tiny_data, tmp_path):
     trainer = Trainer("resconv", tiny_data, batch_size=16).real
     file = tmp_path / "hang-rank0.txt"
     watchdog = Watchdog(trainer, tmp_path, 1)
@@ -68,7 +68,7 @@ def test_what_hangs_is_written_once_with_all_stacks(tiny_data, tmp_path):
     text = file.read_text()
     assert text.startswith("rank 0 at tests/test_watchdog.py line ")
     assert "validate after step 4 has taken" in text
-    assert "test_what_hangs_is_written_once_with_all_stacks" in text and "watchdog.py" in text
+    assert "test_a_hang_is_reported_once_with_all_stacks" in text and "watchdog.py" in text
     assert len(text.split("Current thread")) == 2
     with Watchdog(trainer, tmp_path, 0).watching():
         assert file.exists(), "0 watches nothing"
@@ -76,7 +76,7 @@ def test_what_hangs_is_written_once_with_all_stacks(tiny_data, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
-def test_a_hang_ends_as_preempted_and_the_slow_rank_is_named(processes, tmp_path):
+def test_a_hang_ends_as_preempted_and_the_slow_rank_is_reported(processes, tmp_path):
     script = tmp_path / "sleepy.py"
     script.write_text(SLEEPY)
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]

@@ -265,5 +265,5 @@ def test_a_wrong_environment(variables, hint, here, cli, monkeypatch):
     assert_refused(cli("resconv", *SMALL.split()), hint, before)
 
 
-def test_the_table_is_long_enough():
+def test_the_table_has_at_least_100_inputs():
     assert len(LINES) + len(BROKEN_IMAGES) + len(ENVIRONMENTS) > 100
