@@ -19,7 +19,6 @@ from experiment.identity import identity
 from experiment.settings import Settings, options_of
 from models.registry import NETS
 from tracking.folder import RunFolder
-from training.base import BaseTrainer
 from training.hardware import Hardware, environment
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -101,33 +100,6 @@ def results_table(config: Mapping[str, Any], summary: Mapping[str, Any]) -> Tabl
     row |= {k: v for k, v in summary["last"].items() if k.startswith(("val/", "test/"))}
     row |= {f"best {k}": v for k, v in summary["best"].items() if k.startswith("val/")}
     return Table("results", tuple(row), [tuple(row.values())])
-
-
-def run_summary(
-    trainer: BaseTrainer, config: Mapping[str, Any], times: Mapping[str, float], seconds: float
-) -> dict[str, Any]:
-    """The part of ``summary.json`` about the work done and the time that it took.
-
-    ``time`` has the seconds by what they went to; ``lost`` counts the work that a restart repeats,
-    and the restart itself. Goodput is the share of all time that ended up in the result.
-    """
-    training = trainer.timer.seconds
-    spent = {"steps": training, "validation": trainer.validation_timer.seconds, **times}
-    total = seconds + times["lost"]
-    return {
-        "run_id": config["run_id"],
-        "name": config["run_name"],
-        "command": config.get("command", config["task"]),
-        "task": config["task"],
-        **{k: v for k, v in config["network"].items() if isinstance(v, int)},
-        "seconds": round(seconds, 3),
-        "training_seconds": round(training, 3),
-        "images_seen": trainer.images_seen,
-        "images_total": trainer.total_images,
-        "images_per_second": round(trainer.images_seen / training, 1) if training else 0.0,
-        "time": {name: round(value, 3) for name, value in spent.items()},
-        "goodput": round(seconds / total if total else 1.0, 4),
-    }
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:

@@ -4,14 +4,14 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from common.errors import RunError
 from common.media import Examples, Table
 from experiment import checkpoints
-from experiment.describe import ROOT, results_table, run_summary
-from experiment.settings import Settings
+from experiment.describe import ROOT, results_table
+from experiment.settings import Settings, command_of
 from tasks.metrics import goal_of
 from tracking.folder import RunFolder, utc_now
 from tracking.metrics_file import MetricsFile
@@ -23,34 +23,27 @@ SHOW_SECONDS = 0.5  # between two progress reports
 Observer = Callable[[Mapping[str, Any]], object]
 
 
-@dataclass(frozen=True)
-class RunInfo:
-    """A run as it is about to train."""
-
-    id: str
-    name: str
-    folder: RunFolder
-    config: dict[str, Any]
-    resumed: bool
-
-
 class Recorder:
     """Records on rank 0 the rows of the training loop: run folder, W&B, display.
 
-    ``observer`` is called with every row, and with ``images_seen`` a few times a second.
-    ``saved`` is the last checkpoint's contents, of a resumed run.
+    ``params`` is the net's table of layers. ``observer`` is called with every row, and with
+    ``images_seen`` a few times a second. ``saved`` is the last checkpoint's contents of a resumed
+    run, empty if there was none, and None for a new run.
     """
 
     def __init__(
         self,
-        info: RunInfo,
         settings: Settings,
+        config: dict[str, Any],
+        folder: RunFolder,
+        params: Table,
         tracker: Tracker,
         observer: Observer,
-        saved: Mapping[str, Any],
+        saved: Mapping[str, Any] | None,
     ) -> None:
-        self.info, self.settings, self.tracker, self.observer = info, settings, tracker, observer
-        self.folder = info.folder
+        self.settings, self.config, self.folder, self.params = settings, config, folder, params
+        self.tracker, self.observer = tracker, observer
+        self.resumed, saved = saved is not None, saved or {}
         self.best: dict[str, float] = dict(saved.get("best", {}))
         self.last: dict[str, float] = dict(saved.get("last", {}))
         self.start_time = time.monotonic() - saved.get("seconds", 0.0)
@@ -60,31 +53,31 @@ class Recorder:
         self.last_observed = 0.0
         self.files = contextlib.ExitStack()  # open ones, closed at the end
 
-    def start(self, trainer: BaseTrainer, params: Table) -> None:
+    def start(self, trainer: BaseTrainer) -> None:
         """Open the metrics file and the W&B run; send rows that a killed process had not sent."""
         before = time.monotonic()
         self.saves = checkpoints.SaveSchedule(
             self.settings.run.checkpoint_every, trainer.images_seen
         )
-        self.folder.write_table(params)
+        self.folder.write_table(self.params)
         columns = trainer.task.metrics
         file = self.folder.path / "metrics.csv"
         self.metrics = MetricsFile(file, columns, trainer.step, self.metrics_checksum)
         self.files.callback(self.metrics.close)
-        config, data = self.info.config, trainer.task.data
+        config, data = self.config, trainer.task.data
         tags = [self.settings.command, data.name]
         self.tracker.start(
-            run_id=self.info.id,
-            name=self.info.name,
+            run_id=config["run_id"],
+            name=config["run_name"],
             config=config,
             tags=tags + (["synthetic-fallback"] if data.fallback_reason else []),
-            resumed=self.info.resumed,
+            resumed=self.resumed,
         )
         self.write_summary(trainer, "running")
         self.tracker.define(columns)
-        self.tracker.log_examples(Examples([params]), step=0)
+        self.tracker.log_examples(Examples([self.params]), step=0)
         for row in self.metrics.read():
-            self._track(row)
+            self.tracker.log(row)
         self.tracker.log_code(ROOT)
         self.tracker.log_dataset(config["dataset"])
         self.start_time += time.monotonic() - before  # exclude W&B's start from the run's duration
@@ -101,14 +94,10 @@ class Recorder:
             trainer.timer.exclude(spent)
             trainer.phase = outer
 
-    def _track(self, row: Row, *, final: bool = False) -> None:
-        values = {k: v for k, v in row.items() if k != "step"}
-        self.tracker.log(values, int(row["step"]), final=final)
-
     def row(self, row: Row, trainer: BaseTrainer) -> None:
         self.metrics.write(row)
         with self._timed("wandb", trainer, "upload"):
-            self._track(row)
+            self.tracker.log(row)
         self.last |= {k: v for k, v in row.items() if "/" in k}
         if trainer.task.objective in row:
             if trainer.step < trainer.steps:
@@ -163,7 +152,7 @@ class Recorder:
 
     def _weights(self, trainer: BaseTrainer) -> dict[str, Any]:
         """Config and weights: enough to rebuild the network."""
-        return {"config": self.info.config, "model": trainer.net.state_dict()}
+        return {"config": self.config, "model": trainer.net.state_dict()}
 
     @property
     def seconds(self) -> float:
@@ -181,7 +170,7 @@ class Recorder:
         if metrics:
             row = {k: getattr(trainer, k) for k in ("step", "images_seen", "epoch")} | metrics
             self.metrics.write(row)
-            self._track(row, final=True)
+            self.tracker.log(row, final=True)
             self.last |= metrics
         self.log_examples(trainer)
         with self._timed("wandb", trainer, "upload"):
@@ -196,7 +185,7 @@ class Recorder:
         if examples.overview:
             self.folder.write_picture(examples.overview, name=name)
         if final:
-            results = results_table(self.info.config, self.write_summary(trainer, "running"))
+            results = results_table(self.config, self.write_summary(trainer, "running"))
             examples = replace(examples, tables=[*examples.tables, results])
             for table in examples.tables:
                 self.folder.write_table(table)
@@ -204,23 +193,44 @@ class Recorder:
             self.tracker.log_examples(examples, trainer.step, final=final)
 
     def _log_models(self, trainer: BaseTrainer) -> None:
-        name, files = f"model-{self.info.id}", self.folder.checkpoints
+        name, files = f"model-{self.config['run_id']}", self.folder.checkpoints
         best_is_last = self.best["images_seen"] == trainer.images_seen
         if not best_is_last:
-            self.tracker.log_files(name, "model", [files / "best.pt"], ["best"])
+            self.tracker.log_model(name, files / "best.pt", ["best"])
         aliases = ["latest", "best"] if best_is_last else ["latest"]
-        self.tracker.log_files(name, "model", [files / "last.pt"], aliases)
+        self.tracker.log_model(name, files / "last.pt", aliases)
 
     def write_summary(
         self, trainer: BaseTrainer, state: str, reason: str | None = None
     ) -> dict[str, Any]:
-        summary = run_summary(trainer, self.info.config, self.times, self.seconds) | {
+        """Write ``summary.json``: the work done, the time that it took, how the run ended.
+
+        ``time`` has the seconds by what they went to; ``lost`` counts the work that a restart
+        repeats, and the restart itself. Goodput is the share of all time that ended up in the
+        result.
+        """
+        config, seconds, training = self.config, self.seconds, trainer.timer.seconds
+        spent = {"steps": training, "validation": trainer.validation_timer.seconds, **self.times}
+        total = seconds + self.times["lost"]
+        summary = {
+            "run_id": config["run_id"],
+            "name": config["run_name"],
+            "command": command_of(config),
+            "task": config["task"],
+            **{k: v for k, v in config["network"].items() if isinstance(v, int)},
+            "seconds": round(seconds, 3),
+            "training_seconds": round(training, 3),
+            "images_seen": trainer.images_seen,
+            "images_total": trainer.total_images,
+            "images_per_second": round(trainer.images_seen / training, 1) if training else 0.0,
+            "time": {name: round(value, 3) for name, value in spent.items()},
+            "goodput": round(seconds / total if total else 1.0, 4),
             "state": state,
             "reason": reason,
             "last": self.last,
             "best": self.best,
             "wandb": self.tracker.address(),
-            "started_at": self.info.config.get("started_at"),  # None of a run of commit 73bab81
+            "started_at": config.get("started_at"),  # None of a run of commit 73bab81
             "ended_at": None if state == "running" else utc_now(),
         }
         # A failed run has reported the full disk already.

@@ -13,7 +13,7 @@ from experiment import checkpoints, resume
 from experiment.describe import differences, explained, run_config
 from experiment.display import Display
 from experiment.identity import default_name
-from experiment.recorder import Observer, Recorder, RunInfo
+from experiment.recorder import Observer, Recorder
 from experiment.resume import ResumedRun
 from experiment.settings import Settings
 from experiment.stop import StopRequest, stop_on_signals
@@ -68,24 +68,27 @@ def run(
             return _train_on_other_rank(settings, hardware, ranks, stop)
         connection = server.choose_connection(tracking.mode, tracking.project, tracking.entity)
         resumed = resume.find(settings)
-        display = Display() if observer is None else None
-        shown = log_through(display.print) if display else contextlib.nullcontext()
-        with shown:
+        display = None
+        if observer is None:
+            display = Display()
+            observer = display.update
+        with log_through(display.print) if display else contextlib.nullcontext():
             if settings.run.resume == "auto" and not resumed:
                 log.info("--resume auto: no unfinished run of this experiment; starting a new one")
             try:
                 with explained(settings.command, resumed and resumed.folder.path):
                     trainer = make_trainer(settings, hardware, ranks, resumed)
-                    observer = observer or (display.update if display else _ignore)
-                    recorder, params = _prepare(
+                    recorder = _prepare(
                         settings, connection, trainer, resumed, observer, extra_config or {}
                     )
             except Exception:
                 if resumed:
                     resumed.folder.unlock()
                 raise
-            recorder.times["lost"] += time.monotonic() - began if resumed else 0.0
-            return _train_and_close(trainer, recorder, params, stop, display)
+            if resumed:
+                restart = time.monotonic() - began
+                recorder.times["lost"] += resumed.folder.seconds_lost() + restart
+            return _train_and_close(trainer, recorder, stop, display)
 
 
 def make_trainer(
@@ -135,32 +138,29 @@ def _prepare(
     resumed: ResumedRun | None,
     observer: Observer,
     extra_config: dict[str, Any],
-) -> tuple[Recorder, Any]:
+) -> Recorder:
     """The run's folder, config and recorder; loads the last checkpoint of a resumed run."""
     network, params = trainer.task.describe_net(trainer.net)
     config = run_config(settings, trainer.task.data, trainer.hardware, network) | extra_config
-    saved: dict[str, Any] = {}
     if resumed:
-        lost = resumed.folder.seconds_lost()
         saved = _load_last(resumed, config)
-        times = saved.get("times", {})
-        saved["times"] = times | {"lost": times.get("lost", 0.0) + lost}
         config, folder = resumed.config, resumed.folder
     else:
+        saved = None
         run_id = new_run_id()
         name = settings.tracking.name or connection.name
         name = name or f"{default_name(settings)}-{trainer.task.data.name}"
         config |= {"run_id": run_id, "run_name": name}
         folder = RunFolder.create(settings.run.runs_dir, name, run_id, config)
-    state, _ = trainer.ranks.broadcast((saved.get("training"), folder.path.resolve()))
+    state = saved.get("training") if saved else None
+    trainer.ranks.broadcast((state, folder.path.resolve()))
     if state:
         trainer.load_state(state)
     if resumed:
         where = f"at image {trainer.images_seen:,}" if trainer.step else "from the start"
         log.info(f"Resuming {folder.path} {where}")
-    info = RunInfo(config["run_id"], config["run_name"], folder, config, resumed is not None)
     tracker = Tracker(settings.tracking, connection, folder.path, settings.command)
-    return Recorder(info, settings, tracker, observer, saved), params
+    return Recorder(settings, config, folder, params, tracker, observer, saved)
 
 
 def _load_last(resumed: ResumedRun, config: dict[str, Any]) -> dict[str, Any]:
@@ -181,21 +181,17 @@ def _load_last(resumed: ResumedRun, config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _train_and_close(
-    trainer: BaseTrainer,
-    recorder: Recorder,
-    params: Any,
-    stop: StopRequest,
-    display: Display | None,
+    trainer: BaseTrainer, recorder: Recorder, stop: StopRequest, display: Display | None
 ) -> RunResult:
     """Train; always close the run and report how it ended."""
     folder = recorder.folder.path
     with contextlib.ExitStack() as shown:
         try:
             with explained(recorder.settings.command, folder):
-                recorder.start(trainer, params)
+                recorder.start(trainer)
                 if display:
                     shown.callback(display.live.stop)
-                    display.start(trainer, recorder.info.config, recorder.tracker, folder)
+                    display.start(trainer, recorder.config, recorder.tracker, folder)
                 state, exit_code, reason = _train(trainer, recorder, stop)
                 recorder.to_disk()
                 summary = recorder.write_summary(trainer, state, reason)
@@ -208,8 +204,8 @@ def _train_and_close(
         log.info(f"Resume with: the same command and --resume {folder}")
     recorder.close(summary, exit_code)
     if display and state != "preempted":
-        display.summary(summary, recorder.info.config, folder)
-    return RunResult(recorder.info.id, folder, state, summary, exit_code)
+        display.summary(summary, recorder.config, folder)
+    return RunResult(recorder.config["run_id"], folder, state, summary, exit_code)
 
 
 def _train(

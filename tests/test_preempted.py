@@ -24,7 +24,7 @@ from train import main
 from experiment.recorder import Recorder
 after_step = Recorder.after_step
 def stopping(self, trainer):
-    if trainer.step == 10 and not self.info.resumed:
+    if trainer.step == 10 and not self.resumed:
         os.kill(os.getpid(), signal.SIGTERM)
     after_step(self, trainer)
 Recorder.after_step = stopping

@@ -54,11 +54,7 @@ class Tracker:
     """
 
     def __init__(
-        self,
-        settings: TrackingSettings,
-        connection: Connection,
-        folder: Path,
-        job_type: str,
+        self, settings: TrackingSettings, connection: Connection, folder: Path, job_type: str
     ) -> None:
         self.settings, self.connection = settings, connection
         self.folder, self.job_type = folder, job_type
@@ -171,15 +167,16 @@ class Tracker:
         self.run.define_metric(metric, **options)
 
     @_never_raises
-    def log(self, row: dict[str, Any], step: int, *, final: bool = False) -> None:
+    def log(self, row: Mapping[str, Any], *, final: bool = False) -> None:
         """Log one history row; a step that W&B already has (after a resume) is left as it is.
 
         ``final`` is logged all the same, under the next step: it stands beside the last
         validation. Values that are not finite are left out: a sweep's agent could not order them.
         """
-        finite = {k: v for k, v in row.items() if not isinstance(v, float) or math.isfinite(v)}
+        step = int(row["step"])
+        values = {k: v for k, v in row.items() if k != "step" and math.isfinite(v)}
         if final or step >= self.first_step:
-            self.run.log(encodable(finite), step=max(step, self.first_step))
+            self.run.log(encodable(values), step=max(step, self.first_step))
 
     @_never_raises
     def log_examples(self, examples: Examples, step: int, *, final: bool = False) -> None:
@@ -205,14 +202,13 @@ class Tracker:
         self.run.log(row, step=max(step, self.first_step))
 
     @_never_raises
-    def log_files(self, name: str, kind: str, files: list[Path], aliases: list[str]) -> None:
-        """Log an artifact version ``name`` of type ``kind`` that holds ``files``."""
+    def log_model(self, name: str, file: Path, aliases: list[str]) -> None:
+        """Log a version of the artifact ``name`` of type ``model`` that holds ``file``."""
         import wandb
 
         if self._server_available():
-            artifact = wandb.Artifact(artifact_name(name), type=kind)
-            for file in files:
-                artifact.add_file(str(file))
+            artifact = wandb.Artifact(artifact_name(name), type="model")
+            artifact.add_file(str(file))
             self.run.log_artifact(artifact, aliases=aliases)
 
     @_never_raises
@@ -240,8 +236,7 @@ class Tracker:
 
     def finish(self, exit_code: int, summary: dict[str, Any]) -> None:
         """Close the W&B run with its exit code; online, wait for the server at most a minute."""
-        self._update_summary(summary)
-        self._finish(exit_code)
+        self._finish(exit_code, summary)
         if self.failed:
             import wandb
 
@@ -251,11 +246,8 @@ class Tracker:
             os.environ.pop("WANDB_DATA_DIR", None)
 
     @_never_raises
-    def _update_summary(self, summary: dict[str, Any]) -> None:
+    def _finish(self, exit_code: int, summary: dict[str, Any]) -> None:
         self.run.summary.update(encodable(summary))
-
-    @_never_raises
-    def _finish(self, exit_code: int) -> None:
         try:
             self.run.finish(exit_code=exit_code)
         except TimeoutError:
