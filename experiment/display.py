@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console, Group
 from rich.live import Live
 from rich.panel import Panel
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgressColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -60,25 +60,13 @@ class BrokenPipeSafeConsole(Console):
             super().on_broken_pipe()
 
 
-class PhaseColumn(ProgressColumn):
-    """The current phase (train, validate), read at each refresh."""
-
-    def __init__(self, display: Display) -> None:
-        super().__init__()
-        self.display = display
-
-    def render(self, task: Task) -> Text:
-        return Text(f"{self.display.trainer.phase:8}", style="bold")
-
-
 class Display:
     """Shows a run's rows: progress, the trained loss and the objective."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or BrokenPipeSafeConsole(highlight=False)
-        self.bar = Progress(
-            PhaseColumn(self), BarColumn(None), TaskProgressColumn(), console=self.console
-        )
+        phase = TextColumn("{task.fields[trainer].phase:8}", style="bold")  # read at each refresh
+        self.bar = Progress(phase, BarColumn(None), TaskProgressColumn(), console=self.console)
         self.text = Text()
         self.live = Live(
             Group(self.bar, self.text), console=self.console, transient=True, refresh_per_second=4
@@ -107,7 +95,7 @@ class Display:
         if tracker.reason:
             self.print(f"W&B is {tracker.mode}: {tracker.reason}")
         self.trainer = trainer
-        self.task = self.bar.add_task("", total=trainer.total_images)
+        self.task = self.bar.add_task("", total=trainer.total_images, trainer=trainer)
         if self.console.is_terminal:
             self.live.start()
 
