@@ -11,6 +11,7 @@ import torch
 
 from common.errors import InputError
 from common.files import write_atomically
+from common.log import log
 
 FORMAT = "convtune-1"
 
@@ -50,11 +51,10 @@ def load(path: Path) -> dict[str, Any]:
     return contents
 
 
-def load_first(paths: Iterable[Path], run_id: str) -> tuple[Path | None, dict[str, Any], list[str]]:
-    """The first whole checkpoint of run ``run_id``: its path, contents, and the problems of those
-    before it. A path that does not exist is passed over; None if none exists.
+def load_first(paths: Iterable[Path], run_id: str) -> dict[str, Any]:
+    """The contents of the first whole checkpoint of run ``run_id``; empty if there is no file.
 
-    Raises ``InputError`` where there are some and none is whole.
+    The problems of those before it are logged. Raises ``InputError`` where none is whole.
     """
     problems: list[str] = []
     for path in paths:
@@ -71,10 +71,12 @@ def load_first(paths: Iterable[Path], run_id: str) -> tuple[Path | None, dict[st
         elif owner != run_id:
             problems.append(f"{path}: a checkpoint of another run, {owner}")
         else:
-            return path, contents, problems
+            for problem in problems:
+                log.warning(problem)
+            return contents
     if problems:
         raise InputError(f"no checkpoint to resume from: {'; '.join(problems)}")
-    return None, {}, []
+    return {}
 
 
 def check_best(path: Path, run_id: str, best: Mapping[str, float]) -> None:

@@ -170,13 +170,11 @@ def _load_last(resumed: ResumedRun, config: dict[str, Any]) -> dict[str, Any]:
     for line in differences(resumed.config["environment"], config["environment"]):
         log.info(f"Environment changed since this run started; results may differ: {line}")
     files = [folder.checkpoints / name for name in ("last.pt", "previous.pt")]
-    path, saved, problems = checkpoints.load_first(files, resumed.config["run_id"])
-    best = folder.checkpoints / "best.pt"
-    resumed.check_config(saved["config"] if path else None)
-    if path and saved["best"]:  # reported now, not after the whole training
+    saved = checkpoints.load_first(files, resumed.config["run_id"])
+    resumed.check_config(saved.get("config"))
+    if saved.get("best"):  # reported now, not after the whole training
+        best = folder.checkpoints / "best.pt"
         checkpoints.check_best(best, resumed.config["run_id"], saved["best"])
-    for problem in problems:
-        log.warning(problem)
     return saved
 
 
