@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any, ClassVar
 
 from common.errors import InputError, nearest, one_of
@@ -21,6 +21,8 @@ from training.settings import HardwareSettings, TrainingSettings
 TASK_SETTINGS = {"restoration": RestorationSettings, "classification": ClassificationSettings}
 SECTIONS = ("Model", "Task", "Data", "Augmentation", "Training", "Hardware", "Run", "Tracking")
 
+_option = partial(option, identity=False)  # of this group none is part of the identity
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings(OptionGroup):
@@ -28,33 +30,29 @@ class RunSettings(OptionGroup):
 
     section: ClassVar[str] = "Run"
 
-    checkpoint_every: int | str | None = option(
+    checkpoint_every: int | str | None = _option(
         None,
         Interval(),
         "Also save last.pt every N images (20000) or minutes (10m), besides each validation.",
-        identity=False,
     )
-    hang_after: int | None = option(
+    hang_after: int | None = _option(
         None,
         Seconds(),
         "A run hangs when a step, validation, save or upload takes longer: seconds (300, or 5m), 0 "
         "for never, or auto: 10 times the median so far, at least a minute.",
-        identity=False,
     )
-    hang_action: str = option(
+    hang_action: str = _option(
         "report",
         Choice(("report", "stop")),
         "What happens then: report writes the stacks of all threads into the run folder; stop also "
         "ends the run as preempted.",
-        identity=False,
     )
-    resume: str | None = option(
+    resume: str | None = _option(
         None,
         Text(optional=True, path=True),
         "Continue a run: its folder, its id, or auto (the unfinished run of the same experiment).",
-        identity=False,
     )
-    runs_dir: str = option("runs", Text(path=True), "Where run folders are made.", identity=False)
+    runs_dir: str = _option("runs", Text(path=True), "Where run folders are made.")
 
 
 def groups_of(command: str) -> dict[str, type[OptionGroup]]:

@@ -1,9 +1,13 @@
 """Options of what is sent to Weights & Biases."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 from common.options import Choice, Integer, OptionGroup, Text, Words, option
+
+_option = partial(option, identity=False)  # none is part of the identity
+_TEXT = Text(optional=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,26 +16,15 @@ class TrackingSettings(OptionGroup):
 
     section: ClassVar[str] = "Tracking"
 
-    project: str | None = option(
-        None, Text(optional=True), "W&B project [WANDB_PROJECT, else convtune].", identity=False
-    )
-    entity: str | None = option(
-        None, Text(optional=True), "W&B entity (team or user) [WANDB_ENTITY].", identity=False
-    )
-    group: str | None = option(
-        None, Text(optional=True), "W&B group [WANDB_RUN_GROUP].", identity=False
-    )
-    name: str | None = option(
-        None, Text(optional=True), "Run name; by default made from the settings.", identity=False
-    )
-    tags: tuple[str, ...] = option((), Words(), "W&B tags.", identity=False)
-    notes: str | None = option(None, Text(optional=True), "W&B notes.", identity=False)
-    mode: str | None = option(
+    project: str | None = _option(None, _TEXT, "W&B project [WANDB_PROJECT, else convtune].")
+    entity: str | None = _option(None, _TEXT, "W&B entity (team or user) [WANDB_ENTITY].")
+    group: str | None = _option(None, _TEXT, "W&B group [WANDB_RUN_GROUP].")
+    name: str | None = _option(None, _TEXT, "Run name; by default made from the settings.")
+    tags: tuple[str, ...] = _option((), Words(), "W&B tags.")
+    notes: str | None = _option(None, _TEXT, "W&B notes.")
+    mode: str | None = _option(
         None,
         Choice(("online", "offline", "disabled"), optional=True),
         "W&B mode [WANDB_MODE, else online with an API key and offline without].",
-        identity=False,
     )
-    log_every: int = option(
-        25, Integer(1), "Steps between two rows of training metrics.", identity=False
-    )
+    log_every: int = _option(25, Integer(1), "Steps between two rows of training metrics.")
