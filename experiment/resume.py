@@ -121,22 +121,15 @@ def _named(settings: Settings, resume: str) -> ResumedRun:
 
 def _lock_unfinished(path: Path, resume: str) -> RunFolder:
     """The run's folder, locked. Raises ``InputError`` for a run that is over or in use."""
-    _check_unfinished(path, resume)  # before a file is made for the lock
     folder = RunFolder(path)
-    if not folder.lock():
+    over = state_of(path) in TERMINAL_STATES  # then no file is made for the lock
+    if not over and not folder.lock():
         raise InputError(f"--resume {resume}: another process is working on this run")
-    try:
-        _check_unfinished(path, resume)  # it may have ended meanwhile
-    except InputError:
-        folder.unlock()
-        raise
-    return folder
-
-
-def _check_unfinished(path: Path, resume: str) -> None:
-    state = state_of(path)
+    state = state_of(path)  # it may have ended meanwhile
     if state in TERMINAL_STATES:
+        folder.unlock()
         raise InputError(f"--resume {resume}: the run is {state}; start a new one")
+    return folder
 
 
 def _newest(settings: Settings, run_id: str | None) -> ResumedRun | None:

@@ -179,6 +179,4 @@ def stored_values(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def objective_of(config: Mapping[str, Any]) -> str:
     """The metric that picked the best checkpoint of a run, by its config."""
-    values, kind = stored_values(config), groups_of(command_of(config))["task"]
-    options = kind(**{f.name: values[f.name] for f in fields(kind)})
-    return options.objective  # pyright: ignore[reportAttributeAccessIssue]
+    return Settings._build(command_of(config), stored_values(config)).task.objective

@@ -134,7 +134,8 @@ class RunFolder:
             make_folder(path.parent)
             hidden.path.mkdir(exist_ok=True)
             hidden.lock()
-            hidden.write_config(config)
+            text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+            write_text_atomically(hidden.path / "config.yaml", text)
             hidden.path.rename(path)
         except OSError as error:
             shutil.rmtree(hidden.path, ignore_errors=True)
@@ -193,11 +194,6 @@ class RunFolder:
             saved = (self.path / "config.yaml").stat().st_mtime
         signs = [self.path / name for name in (".lock", "metrics.csv")]
         return max([0.0, *(p.stat().st_mtime - saved for p in signs if p.exists())])
-
-    def write_config(self, config: dict[str, Any]) -> None:
-        """Write ``config.yaml``: what ``run.config`` holds."""
-        text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
-        write_text_atomically(self.path / "config.yaml", text)
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Write ``summary.json``: state, reason, last and best metrics, times."""

@@ -23,36 +23,25 @@ class MetricsFile:
     """
 
     def __init__(
-        self,
-        path: Path,
-        metrics: tuple[str, ...],
-        step: int = 0,
-        checksum: int | None = None,
+        self, path: Path, metrics: tuple[str, ...], step: int = 0, checksum: int | None = None
     ) -> None:
         self.path = path
         self.columns = ("step", "images_seen", "epoch", *metrics)
         self.checksum = 0
         text = io.StringIO()
-        writer = csv.DictWriter(text, self.columns, restval="", extrasaction="ignore")
+        writer = csv.DictWriter(text, self.columns, extrasaction="ignore")
         writer.writeheader()
-        for row in self._until(step):
-            writer.writerow(row)
-            self._count(row)
+        last = 0
+        for row in self._rows() if step else []:
+            if last < int(row["step"]) <= step:  # the first row of each step
+                last = int(row["step"])
+                writer.writerow(row)
+                self._count(row)
         if step and checksum not in (None, self.checksum):
             raise self.damaged("its rows are not those that the checkpoint was saved with")
         write_text_atomically(path, text.getvalue())
         self.file = open(path, "a", newline="", encoding="utf-8")  # noqa: SIM115 (open for the run)
         self.writer = csv.DictWriter(self.file, self.columns)
-
-    def _until(self, step: int) -> list[dict[str, str]]:
-        """The first row of each step up to ``step``: the rows that the run had at ``step``."""
-        kept: list[dict[str, str]] = []
-        last = 0
-        for row in self._rows() if step else []:
-            if last < int(row["step"]) <= step:
-                kept.append(row)
-                last = int(row["step"])
-        return kept
 
     def _rows(self) -> list[dict[str, str]]:
         if not self.path.exists():

@@ -30,7 +30,6 @@ class DemoPicture:
 
 def demo_picture(row: Mapping[str, Any], png: Mapping[str, bytes]) -> DemoPicture:
     """A row of the table ``reconstructions``; 73bab81 recorded the side that was erased."""
-
     l1 = row.get("l1")
     return DemoPicture(
         index=int(row["index"]),

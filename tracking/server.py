@@ -50,13 +50,11 @@ def choose_connection(
     """
     check_project(project)
     if mode == "disabled":  # decided without loading wandb
-        return Connection("disabled", project=project or DEFAULT_PROJECT, entity=entity,
-                          name=os.environ.get("WANDB_NAME") or None)  # fmt: skip
+        return Connection("disabled", name=os.environ.get("WANDB_NAME") or None)
     given = {"project": project, "entity": entity, "mode": mode}
     if mode in (None, "offline") and not _wandb_is_configured():
-        reason = None if mode else f"{NO_KEY} (wandb login makes one)"
         given |= {"project": project or DEFAULT_PROJECT, "mode": "offline"}
-        found = Connection("offline", reason, project=project or DEFAULT_PROJECT, entity=entity)
+        found = Connection("offline", None if mode else f"{NO_KEY} (wandb login makes one)")
     else:
         settings = wandb_settings()
         check_project(settings.project, "WANDB_PROJECT=")

@@ -46,9 +46,9 @@ def _inspect(part: Path) -> dict[str, Any]:
 
 def _parts(wandb_folder: Path, run_id: str) -> list[Path]:
     """The folders that W&B's processes left of a run, one each, oldest first."""
-    found = {path.parent for path in wandb_folder.glob(f"*run-*/run-{run_id}.wandb")}
-    found = {path for path in found if not path.is_symlink()}  # latest-run
-    return sorted(found, key=lambda path: path.name.removeprefix("offline-"))
+    found = [path.parent for path in wandb_folder.glob(f"*run-*/run-{run_id}.wandb")]
+    parts = [path for path in found if not path.is_symlink()]  # latest-run
+    return sorted(parts, key=lambda path: path.name.removeprefix("offline-"))
 
 
 def sync_command(run_folder: Path) -> str:
