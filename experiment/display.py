@@ -23,10 +23,7 @@ if TYPE_CHECKING:
     from training.base import BaseTrainer
 
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
-TIMES = {
-    "steps": "steps", "validation": "validation", "saving": "saving", "wandb": "W&B",
-    "lost": "restarts (lost)",
-}  # fmt: skip
+TIMES = {"wandb": "W&B", "lost": "restarts (lost)"}  # others are shown as they are called
 PLAIN_SECONDS = 10  # between two lines where there is no terminal
 
 
@@ -155,8 +152,9 @@ class Display:
                 table.add_row(metric, f"{format_value(metric, value)}{aside}")
         table.add_row("time", clock(summary["seconds"]))
         if "time" in summary:
-            spent = {k: v for k, v in summary["time"].items() if v >= 0.5}
-            table.add_row("spent in", ", ".join(f"{TIMES[k]} {clock(v)}" for k, v in spent.items()))
+            times = summary["time"].items()
+            spent = [f"{TIMES.get(name, name)} {clock(s)}" for name, s in times if s >= 0.5]
+            table.add_row("spent in", ", ".join(spent))
             table.add_row("goodput", f"{summary['goodput']:.1%}")
         table.add_row("training images/s", f"{summary['images_per_second']:,.0f}")
         if fallback_reason(config["dataset"]):

@@ -147,11 +147,10 @@ def _prepare(
         config, folder = resumed.config, resumed.folder
     else:
         saved = None
-        run_id = new_run_id()
         name = settings.tracking.name or connection.name
         name = name or f"{default_name(settings)}-{trainer.task.data.name}"
-        config |= {"run_id": run_id, "run_name": name}
-        folder = RunFolder.create(settings.run.runs_dir, name, run_id, config)
+        config |= {"run_id": new_run_id(), "run_name": name}
+        folder = RunFolder.create(settings.run.runs_dir, config)
     state = saved.get("training") if saved else None
     trainer.ranks.broadcast((state, folder.path.resolve()))
     if state:

@@ -53,7 +53,7 @@ def export_program(run: Path, form: str, file: Path) -> str:
     What was written gives the same outputs for the run's demo images. Raises ``InputError`` for a
     run without a trained net and for missing packages, ``RunError`` where the outputs differ.
     """
-    trained = load_trained(run, None, "")
+    trained = load_trained(run)
     to_plain_convs(trained.net)
     net = ExportedNet(trained).eval()
     inputs = demo_inputs(trained, net.takes_mask)

@@ -58,15 +58,13 @@ def write_hub_folder(run: Path, folder: Path) -> None:
     No path of this machine is in them. Raises ``InputError`` for what is no finished run's folder
     and for an existing target.
     """
-    if not run.is_dir():
-        raise InputError(f"{run}: not a run folder; give one, for example runs/NAME-ID")
     record = read_run_folder(run)
     if record.state not in TERMINAL_STATES:
         raise InputError(
             f"{run}: the run is {record.state}, not finished; continue it with python train.py "
             f"{record.command} --resume {record.id}"
         )
-    trained = load_trained(run, None, "")
+    trained = load_trained(run)
     dataset, options = trained.config["dataset"], options_of(trained.settings.command)
     values = {k: v for k, v in trained.settings.flat().items() if options[k].identity}
     values["data"] = dataset["name"]

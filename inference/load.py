@@ -38,7 +38,7 @@ def net_of(config: Mapping[str, Any]) -> tuple[Settings, nn.Module]:
     return settings, net.eval()
 
 
-def load_trained(path: Path, task: str | None, hint: str) -> TrainedNet:
+def load_trained(path: Path, task: str | None = None, hint: str = "") -> TrainedNet:
     """The net of a checkpoint; a run folder means its best one.
 
     Raises ``InputError``, ending in ``hint``, for a checkpoint of another task (None takes any);

@@ -85,14 +85,14 @@ def _one_run(source: str, runs_dir: Path) -> RunRecord:
     if len(records) != 1:
         raise InputError(f"{source}: {len(records)} runs; give one, for example runs/NAME-ID")
     [record] = records
-    if record.state != "finished" or not record.last:
-        if record.state == "finished":
-            raise InputError(f"{source}: the run recorded no final metrics to compare with")
+    if record.state != "finished":
         reason = f" ({record.reason})" if record.reason else ""
         advice = f"continue it with python train.py {record.command} --resume {record.id}"
         if record.state in TERMINAL_STATES:
             advice = f"train another one with python train.py {record.command}"
         raise InputError(f"{source}: the run is {record.state}{reason}, not finished; {advice}")
+    if not record.last:
+        raise InputError(f"{source}: the run recorded no final metrics to compare with")
     return record
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import os
 import re
 import tempfile
 import urllib.parse
@@ -260,7 +259,7 @@ def create_sweep(config: Mapping[str, Any], project: str, entity: str | None) ->
 
     place = {"project": project} | ({"entity": entity} if entity else {})
     client = connect()
-    with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
+    with contextlib.redirect_stdout(io.StringIO()):
         try:
             sweep_id = wandb.sweep(dict(config) | place, entity=entity, project=project)
         except Exception as error:  # network, permission, the server's own checks

@@ -119,13 +119,14 @@ class RunFolder:
         return plain.encode()[:MAX_NAME_BYTES].decode(errors="ignore").strip("-.") or "run"
 
     @classmethod
-    def create(cls, runs_dir: str, name: str, run_id: str, config: dict[str, Any]) -> RunFolder:
-        """Make a new folder, locked by this process, and add ``started_at`` to ``config``.
+    def create(cls, runs_dir: str, config: dict[str, Any]) -> RunFolder:
+        """Make the folder of a new run, locked by this process; adds ``started_at`` to ``config``.
 
         It appears with its config or not at all: without one, no process could resume it. Raises
         ``InputError`` where it cannot be made, and for an id that another run has already.
         """
-        path = Path(runs_dir) / f"{cls.safe_name(name)}-{run_id}"
+        run_id = config["run_id"]
+        path = Path(runs_dir) / f"{cls.safe_name(config['run_name'])}-{run_id}"
         for other in Path(runs_dir).glob(f"[!.]*-{run_id}/config.yaml"):
             raise cls._id_taken(run_id, other.parent)
         config["started_at"] = utc_now()
