@@ -107,8 +107,6 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.checkpoints = path / "checkpoints"
-        self.pictures = path / "pictures"
-        self.tables = path / "tables"
         self._lock: int | None = None
         self._unsynced: list[Path] = []
 
@@ -203,27 +201,26 @@ class RunFolder:
 
     def write_table(self, table: Table) -> None:
         """Write ``tables/<name>.csv``; pictures become PNG files, named in their cells."""
-        make_folder(self.tables)
-        rows = [[self._cell(cell) for cell in row] for row in table.rows]
-        path = self.tables / f"{table.name}.csv"
+
+        def cell(value: Any) -> Any:
+            return self.write_picture(value, "demo") if isinstance(value, Picture) else value
+
+        rows = [[cell(value) for value in row] for row in table.rows]
+        path = self.path / "tables" / f"{table.name}.csv"
+        make_folder(path.parent)
         with open(path, "w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows(encodable([table.columns, *rows]))
         self._unsynced.append(path)
 
-    def _cell(self, cell: Any) -> Any:
-        if not isinstance(cell, Picture):
-            return cell
-        return str(self.write_picture(cell, "demo").relative_to(self.path))
-
-    def write_picture(self, picture: Picture, folder: str = "", name: str = "") -> Path:
-        """Write a PNG under ``pictures/``; returns its path."""
+    def write_picture(self, picture: Picture, folder: str = "", name: str = "") -> str:
+        """Write a PNG under ``pictures/``; returns its path in the run folder."""
         from PIL import Image
 
-        path = self.pictures / folder / f"{name or picture.name}.png"
+        path = self.path / "pictures" / folder / f"{name or picture.name}.png"
         image = Image.fromarray(picture.pixels)
         write_atomically(path, lambda file: image.save(file, format="PNG"), durable=False)
         self._unsynced.append(path)
-        return path
+        return str(path.relative_to(self.path))
 
     def to_disk(self) -> None:
         """fsync the tables and pictures that are new: together, which disks do much faster."""
