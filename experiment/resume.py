@@ -81,14 +81,12 @@ def find(settings: Settings) -> ResumedRun | None:
     gives the run's id. Raises ``InputError`` for a run that is not there, is over, is running in
     another process, or had other settings.
     """
-    resume = settings.run.resume
+    resume, run_id = settings.run.resume, os.environ.get("WANDB_RUN_ID")
     if resume and resume != "auto":
         return _named(settings, resume)
     restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
-    in_sweep = {"WANDB_SWEEP_ID", "WANDB_RUN_ID"} <= os.environ.keys()
-    if resume == "auto" or restarted or in_sweep:
-        return _newest(settings, os.environ.get("WANDB_RUN_ID"))
-    return None
+    in_sweep = run_id and "WANDB_SWEEP_ID" in os.environ
+    return _newest(settings, run_id) if resume or restarted or in_sweep else None
 
 
 def _locate(run: str, runs_dir: str, command: str) -> tuple[Path, dict[str, Any]]:

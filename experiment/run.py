@@ -209,28 +209,23 @@ def _train(
     trainer: BaseTrainer, recorder: Recorder, stop: StopRequest
 ) -> tuple[str, int, str | None]:
     """Train to the end or to a stop; returns the run's state, exit code and reason."""
-    with _watchdog(trainer, recorder).watching():
-        complete = train(trainer, recorder, stop)
-        if complete:
-            recorder.conclude(trainer)
-    if complete:
-        return "finished", 0, None
-    if not stop.preempted:
-        return "stopped", 0, stop.reason
-    recorder.save(trainer)
-    recorder.tracker.preempting()
-    return "preempted", stop.exit_code, stop.reason
 
-
-def _watchdog(trainer: BaseTrainer, recorder: Recorder) -> Watchdog:
-    def stop(reason: str) -> None:
+    def on_hang(reason: str) -> None:
         recorder.folder.note_alive()  # the time of the hang is lost, too
         recorder.write_summary(trainer, "preempted", f"it hung: {reason}")
         recorder.tracker.preempting()
 
     options = recorder.settings.run
-    on_stop = stop if options.hang_action == "stop" else None
-    return Watchdog(trainer, recorder.folder.path, options.hang_after, on_stop)
+    on_stop = on_hang if options.hang_action == "stop" else None
+    with Watchdog(trainer, recorder.folder.path, options.hang_after, on_stop).watching():
+        if train(trainer, recorder, stop):
+            recorder.conclude(trainer)
+            return "finished", 0, None
+    if not stop.preempted:
+        return "stopped", 0, stop.reason
+    recorder.save(trainer)
+    recorder.tracker.preempting()
+    return "preempted", stop.exit_code, stop.reason
 
 
 def _ignore(row: object) -> None:
