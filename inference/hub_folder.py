@@ -16,28 +16,7 @@ from inference.load import TrainedNet, load_trained
 from tasks.metrics import find, format_value
 from tracking.record import FolderRun, read_run_folder
 
-CARD = """---
-{head}---
-
-# {name}
-
-{what} Trained with convtune:
-
-```bash
-{command}
-```
-
-on {data} ({size}; SHA-256 of its images {checksum}).
-{picture}
-## Metrics
-
-| metric | value |
-|---|---:|
-{table}
-
-The weights are those of the best validation{tested}.
-
-## Use
+USE = """## Use
 
 In convtune's folder:
 
@@ -98,17 +77,31 @@ def _card(
         kind, does = "image-to-image", f"restores images damaged by `{values['corruption']}`"
         shown = "Input, output, target, error"
     head = {"library_name": "pytorch", "pipeline_tag": kind, "datasets": [dataset["name"]]}
-    return CARD.format(
-        head=yaml.safe_dump(head, sort_keys=False, allow_unicode=True),
-        name=record.name,
-        what=f"A `{settings.command}` net of {record.summary.get('parameters', 0):,} parameters "
-        f"that {does}.",
-        command=command_line(settings.command, values),
-        data=f"`{shlex.quote(dataset['name'])}`",
-        size="x".join(map(str, settings.data.height_width)) + " pixels",
-        checksum=str(dataset.get("checksum"))[:12],
-        picture=f"\n![{shown}](examples.png)\n" if with_picture else "",
-        tested="; `test/` metrics were taken once, with these weights"
-        * any(key.startswith("test/") for key in figures),
-        table="\n".join(f"| `{key}` | {format_value(key, v)} |" for key, v in figures.items()),
-    )
+    picture = f"\n![{shown}](examples.png)\n" if with_picture else ""
+    tested = any(key.startswith("test/") for key in figures)
+    remark = "; `test/` metrics were taken once, with these weights" if tested else ""
+    table = "\n".join(f"| `{key}` | {format_value(key, v)} |" for key, v in figures.items())
+    return f"""---
+{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---
+
+# {record.name}
+
+A `{settings.command}` net of {record.summary.get("parameters", 0):,} parameters that {does}. \
+Trained with convtune:
+
+```bash
+{command_line(settings.command, values)}
+```
+
+on `{shlex.quote(dataset["name"])}` ({"x".join(map(str, settings.data.height_width))} pixels; \
+SHA-256 of its images {str(dataset.get("checksum"))[:12]}).
+{picture}
+## Metrics
+
+| metric | value |
+|---|---:|
+{table}
+
+The weights are those of the best validation{remark}.
+
+{USE}"""
