@@ -79,7 +79,12 @@ class Display:
         data = config["dataset"]
         reason = fallback_reason(data)
         if reason:
-            self.warn_fallback(reason)
+            text = Text(
+                f"Training on GARMENTS, synthetic images built into this project, because {reason}"
+                "\nThe results do NOT compare with the logbooks. Give the real files' folder with "
+                "--data-root, or name the data set with --data; --data garments hides this warning."
+            )
+            self.console.print(Panel(text, title="NOT THE REAL DATA", border_style="bold red"))
         self.print(
             f"{config['run_name']}: {config['network']['parameters']:,} parameters, "
             f"{trainer.total_images:,} images of {data['name']}, "
@@ -98,14 +103,6 @@ class Display:
 
     def print(self, text: str) -> None:
         self.console.print(text, markup=False, soft_wrap=True)
-
-    def warn_fallback(self, reason: str) -> None:
-        text = (
-            f"Training on GARMENTS, synthetic images built into this project, because {reason}\n"
-            "The results do NOT compare with the logbooks. Give the real files' folder with "
-            "--data-root, or name the data set with --data; --data garments hides this warning."
-        )
-        self.console.print(Panel(Text(text), title="NOT THE REAL DATA", border_style="bold red"))
 
     def update(self, row: Mapping[str, Any]) -> None:
         """Show the current figures; in a pipe, print a line at validations and every 10 seconds."""

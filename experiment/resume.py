@@ -105,14 +105,12 @@ def _locate(run: str, runs_dir: str, command: str) -> tuple[Path, dict[str, Any]
 
 def _named(settings: Settings, resume: str) -> ResumedRun:
     path, config = _locate(resume, settings.run.runs_dir, settings.command)
-    now, then = (
-        {name.partition("@")[0]: value for name, value in experiment_settings(each).items()}
-        for each in (settings, Settings.of_run(config))
-    )
-    values, before = settings.flat(), stored_values(config)
-    changed = [k for k in values if now.get(k) != then.get(k)]
+    before = Settings.of_run(config)
+    differing = experiment_settings(settings).items() ^ experiment_settings(before).items()
+    changed = {name.partition("@")[0] for name, _ in differing}
     if changed:
-        what = ", ".join(f"{flag(k)} {values[k]} (was {before[k]})" for k in changed)
+        now, then = settings.flat(), before.flat()
+        what = ", ".join(f"{flag(k)} {now[k]} (was {then[k]})" for k in now if k in changed)
         raise InputError(f"--resume {resume}: not the settings of that run: {what}")
     return ResumedRun(_lock_unfinished(path, resume), config)
 
