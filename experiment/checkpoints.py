@@ -57,19 +57,16 @@ def load_first(paths: Iterable[Path], run_id: str) -> dict[str, Any]:
     The problems of those before it are logged. Raises ``InputError`` where none is whole.
     """
     problems: list[str] = []
-    for path in paths:
-        if not path.exists():
-            continue
+    for path in filter(Path.exists, paths):
         try:
             contents = load(path)
+            owner = contents.get("config", {}).get("run_id")
+            if "training" not in contents:
+                raise InputError(f"{path}: weights only, not a checkpoint to resume from")
+            if owner != run_id:
+                raise InputError(f"{path}: a checkpoint of another run, {owner}")
         except InputError as error:
             problems.append(str(error))
-            continue
-        owner = contents.get("config", {}).get("run_id")
-        if "training" not in contents:
-            problems.append(f"{path}: weights only, not a checkpoint to resume from")
-        elif owner != run_id:
-            problems.append(f"{path}: a checkpoint of another run, {owner}")
         else:
             for problem in problems:
                 log.warning(problem)

@@ -216,8 +216,8 @@ class Tracker:
         """Log the data set as an artifact: a reference to its files, or how it was made."""
         import wandb
 
-        name, kind = artifact_name(f"data-{dataset['name']}"), "dataset"
-        artifact = wandb.Artifact(name, type=kind, metadata=encodable(dict(dataset)))
+        name, about = artifact_name(f"data-{dataset['name']}"), encodable(dataset)
+        artifact = wandb.Artifact(name, type="dataset", metadata=about)
         if not add_files_by_reference(artifact, dataset):
             with artifact.new_file("drawn.txt") as file:
                 file.write(f"{encodable(dataset['source'])}\nSHA-256 {dataset['checksum']}\n")
