@@ -43,7 +43,8 @@ class Recorder:
     ) -> None:
         self.settings, self.config, self.folder, self.params = settings, config, folder, params
         self.tracker, self.observer = tracker, observer
-        self.resumed, saved = saved is not None, saved or {}
+        self.resumed = saved is not None
+        saved = saved or {}
         self.best: dict[str, float] = dict(saved.get("best", {}))
         self.last: dict[str, float] = dict(saved.get("last", {}))
         self.start_time = time.monotonic() - saved.get("seconds", 0.0)

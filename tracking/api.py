@@ -168,8 +168,8 @@ def _record(client: Any, run: Any, sweeps: dict[str, tuple[str, str]]) -> WandbR
     if name is None and run.sweep_name:
         if run.sweep_name not in sweeps:
             about = run.sweep.config if run.sweep else {}
-            known = about.get("name") or run.sweep_name, about.get("description") or ""
-            sweeps[run.sweep_name] = (str(known[0]), str(known[1]))
+            title = str(about.get("name") or run.sweep_name)
+            sweeps[run.sweep_name] = title, str(about.get("description") or "")
         name, question = sweeps[run.sweep_name]
     summary = summary_form(run.summary_metrics, run.config)
     # Of a run that ended well, its own state: it may have been stopped early.
@@ -202,13 +202,13 @@ def summary_form(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> dict[
             for name, number in numbers.items():
                 if isinstance(number, (int, float)):
                     found[name][key] = number
-    network, seen = config.get("network") or {}, metrics.get("images_seen")
+    network = config.get("network") or {}
     speed = metrics.get("images_per_second", found["last"].get("perf/images_per_second"))
     return {
         **{key: network.get(key) for key in ("parameters", "receptive_field", "multiply_adds")},
         **{key: metrics.get(key) for key in ("reason", "ended_at", "images_seen")},
         "seconds": metrics.get("seconds", metrics.get("_runtime")),
-        "images_total": metrics.get("images_total", seen),
+        "images_total": metrics.get("images_total", metrics.get("images_seen")),
         "images_per_second": speed,
         **found,
     }

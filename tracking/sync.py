@@ -100,7 +100,8 @@ def _sync_run(folder: Path) -> str:
         if not free:
             return "is still being written; give the command again when it has ended"
     run_id = summary.get("run_id") or folder.name.rpartition("-")[2]
-    places, noted = [folder / "wandb"], (summary.get("wandb") or {}).get("folder")
+    places = [folder / "wandb"]
+    noted = (summary.get("wandb") or {}).get("folder")
     if noted and not (folder / "wandb" / Path(noted).name).exists():
         places.append(Path(noted).parent)  # of WANDB_DIR
     parts = [part for place in places for part in _parts(place, str(run_id))]
@@ -109,7 +110,8 @@ def _sync_run(folder: Path) -> str:
         _upload(part)
     if not parts:
         return "nothing to do"
-    uploaded, about = f"{len(parts)} part{'s' * (len(parts) > 1)} uploaded to", _inspect(parts[-1])
+    uploaded = f"{len(parts)} part{'s' * (len(parts) > 1)} uploaded to"
+    about = _inspect(parts[-1])
     path = "/".join(about[key] for key in ("entity", "project", "run_id") if about.get(key))
     try:
         with api.translate_errors(path):
