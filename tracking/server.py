@@ -26,7 +26,8 @@ class Connection:
     """How the runs of one command are tracked.
 
     ``mode`` is online, offline or disabled; ``reason`` is why it is not the requested one.
-    ``arguments`` are those of wandb.init that differ from W&B's own settings.
+    ``arguments`` are those of wandb.init that differ from W&B's own settings; ``project`` and
+    ``entity`` are those of an online sweep.
     """
 
     mode: str
