@@ -55,16 +55,12 @@ def run_config(
 
 def _commit() -> str | None:
     """The project's git commit, with ``+`` if there are changes; None outside a checkout."""
-
-    def git(*words: str) -> str:
-        command = ["git", "-C", str(ROOT), *words]
+    words = ["describe", "--always", "--exclude=*", "--abbrev=64", "--dirty=+"]
+    command = ["git", "-C", str(ROOT), *words]
+    try:
         return subprocess.check_output(
             command, stderr=subprocess.DEVNULL, text=True, timeout=GIT_SECONDS
-        )
-
-    try:
-        changed = git("status", "--porcelain", "-uno")
-        return git("rev-parse", "HEAD").strip() + ("+" if changed else "")
+        ).strip()
     except (FileNotFoundError, subprocess.SubprocessError):
         return None
 
