@@ -263,8 +263,7 @@ def create_sweep(config: Mapping[str, Any], project: str, entity: str | None) ->
         try:
             sweep_id = wandb.sweep(dict(config) | place, entity=entity, project=project)
         except Exception as error:  # network, permission, the server's own checks
-            reason = " ".join(str(error).split())
-            raise InputError(f"W&B did not take the sweep: {reason}") from None
+            raise InputError(f"W&B did not take the sweep: {error}") from None
     return f"{entity or client.default_entity}/{project}/{sweep_id}"
 
 
