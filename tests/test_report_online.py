@@ -179,13 +179,13 @@ def test_wrong_paths_and_keys_are_one_line(online: Online) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("HTTP 403: permission denied to access me/secret", "no permission to read it"),
-        ("Could not find project me/secret", "not found on the W&B server"),
+        ("HTTP 403: permission denied to access me/exp-403", "no permission to read it"),
+        ("Could not find project me/exp-403", "not found on the W&B server"),
         ("502 Bad\nGateway", "could not be asked (502 Bad Gateway)"),
     ],
 )
 def test_errors_of_the_client_are_explained(text: str, said: str) -> None:
-    with pytest.raises(InputError) as error, translate_errors("me/secret"):
+    with pytest.raises(InputError) as error, translate_errors("me/exp-403"):
         raise CommError(text)
     assert said in str(error.value) and "\n" not in str(error.value)
 

@@ -126,6 +126,9 @@ def test_an_id_given_twice_is_refused_with_its_cause(cli, monkeypatch):
         assert outcome.code == 2
         assert "WANDB_RUN_ID=exported" in outcome.err and "has this id already" in outcome.err
     assert len(list(Path("runs").iterdir())) == 1
+    for other in ("second-run", "run"):  # different ids with the same ending
+        monkeypatch.setenv("WANDB_RUN_ID", other)
+        assert cli("resconv", *TINY, "--mode", "disabled").code == 0
 
 
 def test_an_id_given_twice_replaces_no_history_on_the_server(server, cli, monkeypatch):

@@ -96,11 +96,12 @@ def translate_errors(what: str) -> Iterator[None]:
         if isinstance(error, InputError):
             raise
         text = " ".join(str(error).split())
+        message = text.replace(what, "")  # a name may hold "403", too
         if isinstance(error, AuthenticationError) or "authenticate" in text:
             problem = "does not answer, or does not accept this W&B API key"
-        elif re.search(r"permission|\b40[13]\b|forbidden|unauthori[sz]ed", text, re.IGNORECASE):
+        elif re.search(r"permission|\b40[13]\b|forbidden|unauthori[sz]ed", message, re.IGNORECASE):
             problem = "no permission to read it with this W&B API key"
-        elif re.search(r"not find|not found|\b404\b", text, re.IGNORECASE):
+        elif re.search(r"not find|not found|\b404\b", message, re.IGNORECASE):
             raise NotFound(f"{what}: not found on the W&B server; give {EXAMPLES}") from None
         else:
             problem = "the W&B server could not be asked"

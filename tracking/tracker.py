@@ -236,7 +236,8 @@ class Tracker:
 
     def finish(self, exit_code: int, summary: dict[str, Any]) -> None:
         """Close the W&B run with its exit code; online, wait for the server at most a minute."""
-        self._finish(exit_code, summary)
+        self._update_summary(summary)
+        self._finish(exit_code)
         if self.failed:
             import wandb
 
@@ -246,8 +247,11 @@ class Tracker:
             os.environ.pop("WANDB_DATA_DIR", None)
 
     @_never_raises
-    def _finish(self, exit_code: int, summary: dict[str, Any]) -> None:
+    def _update_summary(self, summary: dict[str, Any]) -> None:
         self.run.summary.update(encodable(summary))
+
+    @_never_raises
+    def _finish(self, exit_code: int) -> None:
         try:
             self.run.finish(exit_code=exit_code)
         except TimeoutError:
