@@ -24,19 +24,18 @@ TRIES = 200  # random settings drawn in search of one that was not drawn before
 
 def extend_random(sweep: Sweep, drawn: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """``drawn`` and further settings up to ``run_cap``, each once; the same for the same file."""
-    rng = random.Random(sweep.space_hash)
-    ranges = {n: p for n, p in sorted(sweep.drawn_parameters.items()) if p.count > 1}
+    rng, ranges, cap = random.Random(sweep.space_hash), sweep.ranges, sweep.run_cap or 0
     known = [{name: value for name, value in row.items() if name in ranges} for row in drawn]
     rows = {json.dumps(row, sort_keys=True): row for row in known}
     missed, most = 0, TRIES + len(drawn)  # the settings of ``drawn`` are drawn again first
-    while len(rows) < (sweep.run_cap or 0) and missed < most:
+    while len(rows) < cap and missed < most:
         row = {name: parameter.at(rng.random()) for name, parameter in ranges.items()}
         missed = missed + 1 if json.dumps(row, sort_keys=True) in rows else 0
         rows.setdefault(json.dumps(row, sort_keys=True), row)
-    if len(rows) < (sweep.run_cap or 0):
+    if len(rows) < cap:
         for row in _every_setting(ranges):
             rows.setdefault(json.dumps(row, sort_keys=True), row)
-    return list(rows.values())[: sweep.run_cap]
+    return list(rows.values())[:cap]
 
 
 def _every_setting(ranges: Mapping[str, Parameter]) -> Iterator[dict[str, Any]]:
@@ -48,7 +47,7 @@ def _every_setting(ranges: Mapping[str, Parameter]) -> Iterator[dict[str, Any]]:
 
 def random_rows(sweep: Sweep, drawn: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """The arguments of every run: the settings ``drawn``, with the constants and the seeds."""
-    constants = {n: p.listed()[0] for n, p in sweep.drawn_parameters.items() if p.count == 1}
+    constants = sweep.constants
     seeds = [{"seed": seed} for seed in range(sweep.seeds or 0)] or [{}]
     rows = [constants | setting | seed for setting in drawn for seed in seeds]
     return [dict(sorted(row.items())) for row in rows]
@@ -94,27 +93,27 @@ def draw_bayes(
     """
     trial = storage.get_trial(trial_id)
     rng = random.Random(f"{sweep.space_hash} {trial.user_attrs['point']} {attempt}")
-    space = {name: _distribution(sweep.parameters[name]) for name in sweep.varied}
     for number in range(TRIES):
         if attempt or number:
             found = {}
-            for name in space:  # as Optuna has it: the value, or its quantile
-                parameter, quantile = sweep.parameters[name], rng.random()
+            for name, parameter in sweep.ranges.items():
+                quantile = rng.random()
                 found[name] = parameter.at(quantile) if _is_native(parameter) else quantile
         else:
-            found = _sample(sweep, storage, trial, space, rng.randrange(2**32))
+            found = _sample(sweep, storage, trial, rng.randrange(2**32))
         draw = Draw.of_params(sweep, found)
         if sweep.point(draw.args).key not in used:
             return draw
-    for args in _every_setting({name: sweep.parameters[name] for name in sweep.varied}):
+    for args in _every_setting(sweep.ranges):  # bayes sweeps take no --seeds
         draw = Draw.of_args(sweep, dict(sorted((sweep.constants | args).items())))
         if sweep.point(draw.args).key not in used:
             return draw
     return None
 
 
-def _sample(sweep: Sweep, storage: Any, trial: Any, space: Any, seed: int) -> dict[str, Any]:
+def _sample(sweep: Sweep, storage: Any, trial: Any, seed: int) -> dict[str, Any]:
     """One draw of Optuna's TPE; the first ten are random."""
+    space = {name: _distribution(parameter) for name, parameter in sweep.ranges.items()}
     sampler = optuna.samplers.TPESampler(constant_liar=True, seed=seed)
     # Loaded afresh: a study keeps the trials that its sampler saw first.
     study = optuna.load_study(study_name=sweep.name, storage=storage, sampler=sampler)

@@ -69,16 +69,12 @@ class Sweep:
         """The commands as one text, for messages and studies."""
         return ",".join(self.commands)
 
-    @property
-    def file_name(self) -> str:
-        """``name`` as the name of a file, with a hash where it cannot be one as it stands."""
-        safe = RunFolder.safe_name(self.name)
-        digest = hashlib.sha256(self.name.encode()).hexdigest()[:8]
-        return safe if safe == self.name else f"{safe}-{digest}"  # else "a b" would meet "a-b"
-
     def path(self, suffix: str) -> Path:
         """Where a file of this sweep is kept; a rehearsal (another name) has its own."""
-        return Path("studies") / f"{self.file_name}{suffix}"
+        name = RunFolder.safe_name(self.name)
+        if name != self.name:  # a hash, else "a b" would meet "a-b"
+            name += f"-{hashlib.sha256(self.name.encode()).hexdigest()[:8]}"
+        return Path("studies") / f"{name}{suffix}"
 
     @property
     def run_cap(self) -> int | None:
@@ -106,14 +102,15 @@ class Sweep:
         return {name: self.parameters[name].listed()[0] for name in names}
 
     @property
-    def drawn_parameters(self) -> dict[str, Parameter]:
-        """The parameters of a setting: all but the seeds of ``--seeds``."""
-        return {n: p for n, p in self.parameters.items() if n != "seed" or not self.seeds}
+    def ranges(self) -> dict[str, Parameter]:
+        """The parameters that settings are drawn from: no constants, no seeds of ``--seeds``."""
+        names = [name for name in self.varied if name != "seed" or not self.seeds]
+        return {name: self.parameters[name] for name in names}
 
     @property
     def space_hash(self) -> str:
-        """Names the ranges that random settings are drawn from; constants play no part."""
-        ranges = sorted((n, repr(p)) for n, p in self.drawn_parameters.items() if p.count > 1)
+        """Names the ranges."""
+        ranges = [(name, repr(parameter)) for name, parameter in self.ranges.items()]
         return hashlib.sha256(repr(ranges).encode()).hexdigest()[:8]
 
     def settings(self, args: dict[str, Any]) -> Settings:
