@@ -4,12 +4,11 @@ import contextlib
 import json
 import signal
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from common.errors import RunError
 from common.log import log
@@ -41,20 +40,22 @@ class StudyEngine(Engine):
         mine = status.attrs.get("claim", {}).get("command") == self.study.command
         return mine and status.state != "running"
 
-    def _running(self) -> Iterator[FrozenTrial]:
-        return (t for t in self.study.own_trials() if not t.state.is_finished())
+    def _claims(self) -> dict[int, dict[str, Any]]:
+        """The open claims of this command's workers, by process id."""
+        claims = (claim_of(t) for t in self.study.own_trials() if not t.state.is_finished())
+        return {claim["owner"]["pid"]: claim for claim in claims}
 
     def next_command(self, children: Children) -> Command | None:
         """A worker, where more points wait than there are workers that have none yet."""
-        waiting = self.study.waiting()
-        if not waiting and self.left != 0:
+        if self.left == 0:
+            return None
+        if not self.study.waiting():
             trials = self.study.own_trials()
             failed = {self.study.key(t) for t in trials if t.state == TrialState.FAIL}
             self.study.enqueue_missing(exclude=failed)  # it may end its worker each time
-            waiting = self.study.waiting()
-        pids = {child.process.pid for child in children.all}
-        busy = sum(claim_of(trial)["owner"]["pid"] in pids for trial in self._running())
-        if self.left == 0 or len(children.all) - busy >= waiting:
+        claims = self._claims()
+        idle = [child for child in children.all if child.process.pid not in claims]
+        if len(idle) >= self.study.waiting():
             return None
         count = None
         if self.left is not None:
@@ -64,12 +65,8 @@ class StudyEngine(Engine):
         return Command(["-m", "sweeps.worker"], line=f"{job}\n", count=count)
 
     def work_remains(self) -> bool:
-        """Whether points wait, or silent claims of others may turn out to be lost."""
-        if self.left == 0:
-            return False
-        if self.study.waiting():
-            return True
-        stale = self.study.stale()
+        """Whether silent claims of others may turn out to be lost."""
+        stale = 0 if self.left == 0 else self.study.stale()
         if stale and not self.noted_waiting:
             self.noted_waiting = True
             minutes = LEASE_SECONDS // 60
@@ -102,8 +99,7 @@ class StudyEngine(Engine):
             raise RunError(f"a worker could not start: {reason}")
 
     def rows(self, statuses: list[PointStatus], children: Children) -> list[Row]:
-        found = []
-        claims = {claim["owner"]["pid"]: claim for claim in map(claim_of, self._running())}
+        found, claims = [], self._claims()
         for child in sorted(children.all, key=lambda child: child.number):
             claim, known = claims.get(child.process.pid), {}
             with contextlib.suppress(OSError, ValueError):

@@ -192,14 +192,8 @@ class AgentEngine(Engine):
         self.read_error = problem
         return found
 
-    def has_ended(self, status: PointStatus) -> bool:
-        return status.state in ("done", "stopped", "failed")
-
     def next_command(self, children: Children) -> Command | None:
         return self.queue.pop(0) if self.queue else None
-
-    def work_remains(self) -> bool:
-        return bool(self.queue)
 
     def on_exit(self, child: Child) -> None:
         code = child.process.returncode

@@ -50,15 +50,15 @@ class Engine:
 
     def has_ended(self, status: PointStatus) -> bool:
         """Whether a run (of this command, if known) has ended and decides the point's state."""
-        raise NotImplementedError
+        return status.state in ("done", "stopped", "failed")
 
     def next_command(self, children: Children) -> Command | None:
         """The next process to start, if any."""
         raise NotImplementedError
 
     def work_remains(self) -> bool:
-        """Whether there may be a process to start later."""
-        raise NotImplementedError
+        """Whether there may be a process to start later, although there is none now."""
+        return False
 
     def on_exit(self, child: Child) -> None:
         """Clean up after a child that has ended."""
@@ -143,7 +143,8 @@ class Supervisor:
                     started = now
                     self.children.start(command)
                     continue
-            if not self.children.all and (level or (fresh and not self.engine.work_remains())):
+            over = level or (fresh and not may_start and not self.engine.work_remains())
+            if over and not self.children.all:
                 return
             time.sleep(0.1)
 
