@@ -25,7 +25,14 @@ from sweeps.space import Point, Sweep
 from sweeps.study import PointStatus
 from sweeps.supervisor import Engine, Supervisor
 from sweeps.sweep_file import parse_sweep
-from tracking.api import NotFound, ServerUnavailable, create_sweep, find_sweep, runs_of
+from tracking.api import (
+    NotFound,
+    ServerUnavailable,
+    create_sweep,
+    find_sweep,
+    runs_of,
+    summary_form,
+)
 from tracking.server import is_current_server, wandb_settings
 
 WANDB_STATES = {"finished": "done", "running": "running", "pending": "running",
@@ -120,18 +127,16 @@ class OnlineSweep:
             return PointStatus(point, "missing")
         order = {"finished": 0, "running": 1, "pending": 2}
         run = min(runs, key=lambda run: order.get(run.state, 3))
-        summary = dict(run.summary)
-        value: Any = summary.get(self.sweep.metric)
-        value = value.get("last", value.get("min")) if hasattr(value, "get") else value
-        attrs = {"run_id": run.id, "folder": run.url, "known": summary}
+        summary = run.summary_metrics
+        last = summary_form(summary, run.config)["last"]
+        value = last.get(self.sweep.metric)
+        attrs = {"run_id": run.id, "folder": run.url, "known": summary | last}
         attrs["seconds"] = summary.get("_runtime") or 0.0
         state = WANDB_STATES.get(run.state, "failed")
         if state == "done" and summary.get("state") == "stopped":
             state = "stopped"
-        if not isinstance(value, int | float):
-            value = None
-            if state == "done":
-                state, attrs["reason"] = "failed", f"the run ended without {self.sweep.metric}"
+        if state == "done" and value is None:
+            state, attrs["reason"] = "failed", f"the run ended without {self.sweep.metric}"
         if state == "failed" and "reason" not in attrs:
             attrs["reason"] = str(summary.get("reason") or f"the run {run.state}; see {run.url}")
         return PointStatus(point, state, attrs, value if state in ("done", "stopped") else None)
