@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import optuna
 from optuna.exceptions import StorageInternalError
@@ -156,18 +156,17 @@ def _cut_torn_line(path: Path) -> None:
     """
     with open(path, "rb+") as file:
         size = file.seek(0, os.SEEK_END)
-        length, tail, start = 4096, b"", -1
-        while start < 0 and len(tail) < size:  # to the end of the line before
+        length, tail = 4096, b""
+        while b"\n" not in tail[:-1] and len(tail) < size:  # to the end of the line before
             file.seek(max(0, size - length))
             tail = file.read()
-            start = tail.rfind(b"\n", 0, -1)
             length *= 16
-        line = tail[start + 1 :]
+        line = tail[tail.rfind(b"\n", 0, -1) + 1 :]
         try:
             whole = isinstance(json.loads(line), dict) and line.endswith(b"\n")
         except ValueError:
             whole = False
-        if size and not whole:
+        if line and not whole:
             file.truncate(size - len(line))
 
 
@@ -206,7 +205,6 @@ class FileLock(BaseJournalFileLock):
 
     def __init__(self, journal: Path) -> None:
         self._journal = journal
-        self._file: BinaryIO | None = None
 
     def acquire(self) -> bool:
         """Wait for the lock and take it; what is written next begins a line of its own."""
@@ -217,6 +215,4 @@ class FileLock(BaseJournalFileLock):
         return True
 
     def release(self) -> None:
-        """Give the lock back."""
-        if self._file:
-            self._file.close()
+        self._file.close()

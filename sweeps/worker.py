@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import InputError, RunError
+from common.files import write_atomically
 from experiment.stop import StopRequest
 from sweeps.claims import Claim, Claims
 from sweeps.owner import HEARTBEAT_SECONDS
@@ -49,8 +50,7 @@ class Job:
 
     def sweep(self) -> Sweep:
         """The sweep of the definition."""
-        file = Path(self.file)
-        found = parse_sweep(file, self.definition, skip_invalid=self.skip_invalid)
+        found = parse_sweep(Path(self.file), self.definition, skip_invalid=self.skip_invalid)
         return found.with_seeds(self.seeds) if self.seeds else found
 
 
@@ -159,11 +159,9 @@ class Worker:
         """Write what the supervisor shows of the current run."""
         self.last_written = time.monotonic()
         if self.log:
-            file = Path(self.log).with_suffix(".json")
-            with contextlib.suppress(OSError, ValueError):  # progress alone may be lost
-                new = file.with_suffix(".new")
-                new.write_text(json.dumps(known), encoding="utf-8")
-                new.replace(file)
+            file, text = Path(self.log).with_suffix(".json"), json.dumps(known).encode()
+            with contextlib.suppress(OSError):  # progress alone may be lost
+                write_atomically(file, lambda part: part.write(text), durable=False)
 
 
 def _watch_command(finish: threading.Event) -> None:
