@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sweeps.owner import CLAIMANT_PREFIX, PRUNED, claim_of, this_process
 from sweeps.sampling import Draw, Hyperband, draw_bayes
 from sweeps.space import Point, Sweep
-from sweeps.study import DONE, OPEN, Study
+from sweeps.study import Study
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ class Claims:
         while self._candidates or self._list_candidates():
             waiting, earlier = self._candidates.popleft()
             trial_id = waiting._trial_id
-            if not self._is(TrialState.WAITING, of=trial_id) or not self._set_running(trial_id):
+            if self._state(trial_id) != TrialState.WAITING or not self._set_running(trial_id):
                 continue
-            if any(self._is(*OPEN, *DONE, of=other) for other in earlier):
+            if any(self._state(other) != TrialState.FAIL for other in earlier):
                 self.study.record(trial_id, TrialState.FAIL, {"kind": "duplicate"})
             elif claim := self._record_owner(waiting):
                 return claim
@@ -62,12 +62,12 @@ class Claims:
             key = self.study.key(trial)
             if trial.state == TrialState.WAITING and key in self.study.by_key:
                 self._candidates.append((trial, list(seen[key])))
-            if trial.state in OPEN + DONE and trial.user_attrs.get("kind") != "failed":
+            if trial.state != TrialState.FAIL and trial.user_attrs.get("kind") != "failed":
                 seen[key].append(trial._trial_id)
         return bool(self._candidates)
 
-    def _is(self, *states: TrialState, of: int) -> bool:
-        return self.storage.get_trial(of).state in states
+    def _state(self, trial_id: int) -> TrialState:
+        return self.storage.get_trial(trial_id).state
 
     def _set_running(self, trial_id: int) -> bool:
         """Set a waiting trial to running; False if another process was first.

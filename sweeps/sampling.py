@@ -76,12 +76,10 @@ class Draw:
 
     def record(self, sweep: Sweep, storage: Any, trial_id: int) -> None:
         """Store the parameters with the trial, for the sampler and for optuna-dashboard."""
-        known = storage.get_trial(trial_id).params
         for name, value in self.params.items():
-            if name not in known:
-                distribution = _distribution(sweep.parameters[name])
-                inner = distribution.to_internal_repr(value)
-                storage.set_trial_param(trial_id, name, inner, distribution)
+            distribution = _distribution(sweep.parameters[name])
+            inner = distribution.to_internal_repr(value)
+            storage.set_trial_param(trial_id, name, inner, distribution)
 
 
 def draw_bayes(

@@ -26,7 +26,6 @@ from sweeps.space import Point, Sweep
 from sweeps.storage import open_storage
 
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
-OPEN = (TrialState.WAITING, TrialState.RUNNING)
 IGNORED = ("duplicate", "spare")  # kinds of trials that are no attempt at a point
 QUEUE_LENGTH = 200  # points that wait at a time, so that the first run starts at once
 
@@ -64,9 +63,8 @@ class Study:
         self.study_id = _open_study(self.storage, where, sweep)
         if sweep.method == "random":
             self.points = self._recorded_points()
-        self.keys = {point.legacy_key: point.key for point in self.points if point.legacy_key}
-        self.keys |= {point.key: point.key for point in self.points}
         self.by_key = {point.key: point for point in self.points}
+        self.key_of_legacy = {p.legacy_key: p.key for p in self.points if p.legacy_key}
 
     def _recorded_points(self) -> list[Point]:
         """Random points, which are recorded when drawn and never drawn again."""
@@ -121,7 +119,7 @@ class Study:
     def key(self, trial: FrozenTrial) -> str:
         """The key of a trial's point, also where a journal of commit 73bab81 names it."""
         name = str(trial.user_attrs.get("point", ""))
-        return self.keys.get(name, name)
+        return self.key_of_legacy.get(name, name)
 
     # Queueing
 
