@@ -45,15 +45,11 @@ class Parameter:
     weights: tuple[float, ...] = ()
 
     @property
-    def is_continuous(self) -> bool:
-        return self.distribution not in ("constant", "categorical", "int_uniform")
-
-    @property
     def count(self) -> float:
         """The number of values; infinite for a continuous range."""
         if self.distribution == "int_uniform":
             return int(self.high) - int(self.low) + 1
-        return math.inf if self.is_continuous else len(self.listed())
+        return len(self.listed()) if self.values else math.inf
 
     def listed(self) -> Sequence[Any]:
         """Every value, in order, without repeats (``True`` and ``1`` are two values)."""
@@ -82,7 +78,7 @@ class Parameter:
         if self.weights:
             sums = list(itertools.accumulate(self.weights))
             return self.values[bisect(sums, quantile * sums[-1])]
-        if self.distribution in ("constant", "categorical", "int_uniform"):
+        if self.count < math.inf:
             return self.listed()[int(quantile * self.count)]
         kind, low, high = self.distribution.removeprefix("q_"), self.low, self.high
         if "normal" in kind:

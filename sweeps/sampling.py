@@ -158,7 +158,7 @@ class Hyperband:
     @classmethod
     def of(cls, sweep: Sweep) -> Hyperband | None:
         """The rule of the file, if any. Raises ``InputError`` for ``strict``."""
-        rule = sweep.early_terminate
+        rule = sweep.config.get("early_terminate")
         if rule is None:
             return None
         if rule.get("strict"):

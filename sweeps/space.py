@@ -82,10 +82,6 @@ class Sweep:
         return self.config.get("run_cap")
 
     @property
-    def early_terminate(self) -> dict[str, Any] | None:
-        return self.config.get("early_terminate")
-
-    @property
     def target(self) -> float | None:
         """The value of the metric at which the sweep ends."""
         return self.config["metric"].get("target")

@@ -85,7 +85,10 @@ class Study:
 
     def statuses(self) -> list[PointStatus]:
         """The state of every point now, in the order of the sweep."""
-        trials = self._by_point()
+        trials: dict[str, list[FrozenTrial]] = defaultdict(list)
+        for trial in self.all_trials():
+            if trial.user_attrs.get("kind") not in IGNORED:
+                trials[self.key(trial)].append(trial)
         found = [status_of(point, trials[point.key]) for point in self.points]
         return [s for s in found if s.attrs.get("kind") != "exhausted"]
 
@@ -108,13 +111,6 @@ class Study:
     def in_state(self, state: TrialState) -> list[FrozenTrial]:
         """The trials of this sweep's points in ``state``, oldest first."""
         return [t for t in self.all_trials() if t.state == state and self.key(t) in self.by_key]
-
-    def _by_point(self) -> dict[str, list[FrozenTrial]]:
-        found: dict[str, list[FrozenTrial]] = defaultdict(list)
-        for trial in self.all_trials():
-            if trial.user_attrs.get("kind") not in IGNORED:
-                found[self.key(trial)].append(trial)
-        return found
 
     def key(self, trial: FrozenTrial) -> str:
         """The key of a trial's point, also where a journal of commit 73bab81 names it."""

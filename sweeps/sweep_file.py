@@ -1,6 +1,7 @@
 """Sweep files: W&B's YAML as people write it, checked and completed."""
 
 import itertools
+import math
 import os
 import re
 from pathlib import Path
@@ -43,12 +44,7 @@ INTERPRETER = re.compile(r"\$\{(env|interpreter)\}|(.*/)?(env|python[\d.]*)|-u")
 
 
 def read_sweep(file: Path, skip_invalid: bool = False) -> Sweep:
-    """Read and check a sweep file.
-
-    Raises ``InputError`` for bad YAML (with line and column), unknown keys, parameters the
-    command does not have, values it does not take, a grid that never ends and a metric that is
-    never logged.
-    """
+    """Read and check a sweep file. Raises ``InputError`` for the first thing wrong in it."""
     return parse_sweep(file, read_yaml(file)[0], skip_invalid=skip_invalid)
 
 
@@ -217,7 +213,7 @@ def _check_cap(sweep: Sweep) -> None:
             )
         return
     for name, parameter in sweep.parameters.items():
-        if parameter.is_continuous:
+        if parameter.count == math.inf:
             raise InputError(
                 f"parameter {name}: a grid over a continuous range never ends; list values: or use "
                 "method: random with run_cap"
@@ -226,7 +222,7 @@ def _check_cap(sweep: Sweep) -> None:
 
 
 def _check_early_terminate(sweep: Sweep) -> None:
-    rule = sweep.early_terminate
+    rule = sweep.config.get("early_terminate")
     if rule is None:
         return
     if not isinstance(rule, dict) or rule.get("type") != "hyperband":
