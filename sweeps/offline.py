@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import signal
 import time
 from dataclasses import asdict, replace
@@ -59,7 +60,7 @@ class StudyEngine(Engine):
             return None
         count = None
         if self.left is not None:
-            count = -(-self.left // (children.jobs - len(children.all)))
+            count = math.ceil(self.left / (children.jobs - len(children.all)))
             self.left -= count
         job = json.dumps(asdict(replace(self.job, count=count)))
         return Command(["-m", "sweeps.worker"], line=f"{job}\n", count=count)
@@ -74,10 +75,7 @@ class StudyEngine(Engine):
         return stale > 0
 
     def on_exit(self, child: Child) -> None:
-        """Close the claims that a worker left open.
-
-        Raises ``RunError`` where it could not work at all, or the study cannot be written.
-        """
+        """Close the claims that a worker left open; ``RunError`` where none can work."""
         with contextlib.suppress(OSError):
             child.log.with_suffix(".json").unlink(missing_ok=True)
         code, (reason, by_signal) = child.process.returncode, _cause(child)

@@ -188,11 +188,13 @@ def _range(kind: str, low: Any, high: Any, *q: Any) -> Parameter:
     if not all(is_number(number) for number in (low, high, *q)):
         names = ", ".join(DISTRIBUTIONS[kind])
         raise InputError(f"{names} must be numbers (write 0.001, not 1e-3)")
-    normal, step = "normal" in kind, q[0] if q else None
+    step = q[0] if q else None
     if step is not None and step <= 0:
         raise InputError(f"{kind} needs q above 0")
-    if high <= 0 if normal else low >= high:
-        raise InputError(f"{kind} needs {'sigma above 0' if normal else 'min below max'}")
+    if "normal" in kind and high <= 0:
+        raise InputError(f"{kind} needs sigma above 0")
+    if "normal" not in kind and low >= high:
+        raise InputError(f"{kind} needs min below max")
     if kind == "int_uniform" and (low % 1 or high % 1):
         raise InputError(f"{kind} needs whole numbers")
     if "log_uniform_values" in kind and low <= 0:

@@ -185,7 +185,7 @@ class ProgressDisplay:
         if not each or open_points <= 0:
             return ""
         rest = max(0.0, open_points - sum(row.fraction for row in begun))
-        workers = max(1, min(open_points, max(self.jobs, self.counts["running"])))
+        workers = min(open_points, max(self.jobs, self.counts["running"]))
         return f"; about {clock(sum(each) / len(each) * rest / workers)} left"
 
 

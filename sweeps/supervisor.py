@@ -62,7 +62,6 @@ class Engine:
 
     def on_exit(self, child: Child) -> None:
         """Clean up after a child that has ended."""
-        raise NotImplementedError
 
     def rows(self, statuses: list[PointStatus], children: Children) -> list[Row]:
         """A row of the display for each current run."""
@@ -116,8 +115,9 @@ class Supervisor:
                 self._collect()
         after = self.engine.statuses()
         code = self.display.close(self.latest if after is None else after)
-        code = max(code, after is None)  # how the last runs ended is not known
-        return 130 if self.stop.by_user else code
+        if self.stop.by_user:
+            return 130
+        return 1 if after is None else code  # how the last runs ended is not known
 
     def _supervise(self) -> None:
         """Processes that do not leave within ``END_SECONDS`` of a stop are killed."""
