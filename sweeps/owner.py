@@ -71,15 +71,10 @@ def claim_of(trial: FrozenTrial) -> dict[str, Any]:
 
 def is_lost(trial: FrozenTrial) -> bool:
     """Whether the owner of a running trial has ended or gone silent."""
-    return _silence(trial) > LEASE_SECONDS
+    return silence(trial) > LEASE_SECONDS
 
 
-def is_stale(trial: FrozenTrial) -> bool:
-    """Whether a running trial has shown no recent sign of life: it may be lost."""
-    return _silence(trial) >= 2 * HEARTBEAT_SECONDS
-
-
-def _silence(trial: FrozenTrial) -> float:
+def silence(trial: FrozenTrial) -> float:
     """Seconds since the last sign of life: 0 if the owner is known to run, inf if it has ended.
 
     A claim whose owner was not recorded counts as old: it is lost after ``CLAIM_GRACE_SECONDS``.

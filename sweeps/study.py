@@ -20,7 +20,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from common.errors import InputError
-from sweeps.owner import claim_of, finished_run, is_lost, is_stale
+from sweeps.owner import HEARTBEAT_SECONDS, claim_of, finished_run, is_lost, silence
 from sweeps.sampling import extend_random, random_rows
 from sweeps.space import Point, Sweep
 from sweeps.storage import open_storage
@@ -97,8 +97,9 @@ class Study:
         return len(self.in_state(TrialState.WAITING))
 
     def stale(self) -> int:
-        """How many claims of others show no recent sign of life."""
-        return sum(map(is_stale, self.in_state(TrialState.RUNNING)))
+        """How many claims of others show no recent sign of life: they may be lost."""
+        running = self.in_state(TrialState.RUNNING)
+        return sum(silence(trial) >= 2 * HEARTBEAT_SECONDS for trial in running)
 
     def own_trials(self, pid: int | None = None) -> list[FrozenTrial]:
         """The trials that workers of this command, or its worker ``pid``, claimed."""
@@ -191,13 +192,11 @@ def points_of(sweep: Sweep) -> list[Point]:
 
 def statuses_at(where: str, sweep: Sweep) -> list[PointStatus]:
     """Point statuses; makes no study. Raises ``InputError`` as ``Study`` does."""
-    never = [PointStatus(point, "missing") for point in points_of(sweep)]
-    if "://" not in where and not Path(where).exists():
-        return never
-    names = _names(open_storage(where))
-    if sweep.name not in names and ("://" in where or not names):
-        return never
-    return Study(where, sweep).statuses()
+    if "://" in where or Path(where).exists():
+        names = _names(open_storage(where))
+        if sweep.name in names or (names and "://" not in where):
+            return Study(where, sweep).statuses()
+    return [PointStatus(point, "missing") for point in points_of(sweep)]
 
 
 def _names(storage: Any) -> list[str]:
