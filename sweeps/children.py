@@ -74,7 +74,9 @@ class Children:
         log = self.logs / f"{self.kind}-{os.uname().nodename}-{os.getpid()}-{number}.log"
         self.logs.mkdir(parents=True, exist_ok=True)
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-        env = thread_share(self.jobs) | os.environ | command.env
+        known = hasattr(os, "sched_getaffinity")  # Linux: the cores that this process may use
+        cores = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
+        env = {"OMP_NUM_THREADS": str(max(1, cores // self.jobs))} | os.environ | command.env
         env |= {"PYTHONPATH": path, "SWEEP_WORKER_LOG": str(log.resolve())}
         if self.gpus:
             env["CUDA_VISIBLE_DEVICES"] = self.gpus[number % len(self.gpus)]
@@ -96,13 +98,6 @@ class Children:
         ended = [child for child in self.all if child.process.poll() is not None]
         self.all = [child for child in self.all if child not in ended]
         return ended
-
-
-def thread_share(jobs: int) -> dict[str, str]:
-    """Cores shared fairly among ``jobs`` processes."""
-    known = hasattr(os, "sched_getaffinity")  # Linux: the cores that this process may use
-    cores = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
-    return {"OMP_NUM_THREADS": str(max(1, cores // jobs))}
 
 
 def gpu_list(text: str | None) -> list[str]:

@@ -24,7 +24,6 @@ from experiment.stop import StopRequest
 from sweeps.claims import Claim, Claims
 from sweeps.owner import HEARTBEAT_SECONDS
 from sweeps.progress import label, run_name
-from sweeps.space import Sweep
 from sweeps.storage import named_errors
 from sweeps.study import Study
 from sweeps.sweep_file import parse_sweep
@@ -48,18 +47,14 @@ class Job:
     tracking: dict[str, Any] = field(default_factory=dict)
     count: int | None = None
 
-    def sweep(self) -> Sweep:
-        """The sweep of the definition."""
-        found = parse_sweep(Path(self.file), self.definition, skip_invalid=self.skip_invalid)
-        return found.with_seeds(self.seeds) if self.seeds else found
-
 
 class Worker:
     """Claims points and trains them, until none waits, a run breaks, or the job ends."""
 
     def __init__(self, job: Job, finish: threading.Event) -> None:
-        self.finish = finish  # no further point
-        self.job, self.sweep = job, job.sweep()
+        self.job, self.finish = job, finish  # ``finish``: no further point
+        sweep = parse_sweep(Path(job.file), job.definition, skip_invalid=job.skip_invalid)
+        self.sweep = sweep.with_seeds(job.seeds) if job.seeds else sweep
         self.claims = Claims(Study(job.study, self.sweep, job.runs_dir, job.command))
         self.trial_id: int | None = None  # of the current claim, for the heartbeat
         self.log = os.environ.get("SWEEP_WORKER_LOG", "")
