@@ -185,6 +185,7 @@ def points_of(sweep: Sweep) -> list[Point]:
     """The points of any sweep; those of a bayes sweep are numbers whose settings come later."""
     if sweep.method == "grid":
         return sweep.grid()
+    sweep.check_size()  # not when the file is read: W&B's server takes any run_cap
     if sweep.method == "random":
         return sweep.points(random_rows(sweep, extend_random(sweep, [])))
     return [Point({}, f"place-{number:04d}") for number in range(1, (sweep.run_cap or 0) + 1)]
