@@ -160,6 +160,25 @@ def test_run_cap_times_the_seeds_of_a_grid_is_sent_and_a_random_sweep_takes_none
     assert [config["run_cap"] for config in sent] == [6, 2, 10**9, 10**9]
 
 
+def test_an_online_run_is_shown_with_the_values_of_wandbs_summary(monkeypatch):
+    summary = {"images_seen": 640, "_runtime": 9, "val/l1": {"last": 0.5, "min": 0.25}}
+    config = sweep_of().grid()[0].args
+    run = SimpleNamespace(
+        id="abcd", state="running", url="", config=config, summary_metrics=summary
+    )
+    monkeypatch.setattr(online, "find_sweep", lambda path: SimpleNamespace(url="", config={}))
+    monkeypatch.setattr(online, "runs_of", lambda path: [run])
+    screen = StringIO()
+    console = Console(file=screen, width=200, force_terminal=True)
+    display = ProgressDisplay(sweep_of(), 1, console)
+    engine = online.AgentEngine(online.OnlineSweep("a/b/c", sweep_of()), display, [], {})
+    statuses = engine.statuses()
+    assert statuses is not None
+    with display:
+        display.update(statuses, engine.rows(statuses, Children(1, [], Path("logs"))))
+    assert "0.50000" in screen.getvalue()
+
+
 def test_a_study_of_another_sweep_is_refused(cli):
     Study("s.journal", sweep_of())
     other = write(MINI.replace("name: mini", "name: other"), "other.yaml")
