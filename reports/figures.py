@@ -1,6 +1,7 @@
 """Curves, costs, parallel coordinates and importance in plotly's form.
 
 Trace ``rN`` belongs to row N of the table, ``bN`` is its band over seeds; the page marks by it.
+The rows must stand best first.
 """
 
 import math
@@ -39,15 +40,9 @@ def text(value: str, longest: int = 60) -> str:
     return escape(value if len(value) <= longest else value[: longest - 1] + "…", quote=False)
 
 
-def style(rank: int) -> tuple[str, str]:
-    """Colour and marker of a row: its own for the first eight, else those of the others."""
-    return (COLOURS[rank], MARKERS[rank]) if rank < len(COLOURS) else (OTHERS, "circle")
-
-
-def by_rank(table: Table) -> list[tuple[int, int, Row]]:
-    """Rank from 0, position in the table, and row, best first."""
-    order = sorted(enumerate(table.rows), key=lambda each: each[1].values["place"])
-    return [(rank, n, row) for rank, (n, row) in enumerate(order)]
+def style(n: int) -> tuple[str, str]:
+    """Colour and marker of row ``n``: its own for the first eight, else those of the others."""
+    return (COLOURS[n], MARKERS[n]) if n < len(COLOURS) else (OTHERS, "circle")
 
 
 def figures_of(table: Table) -> dict[str, Figure]:
@@ -96,12 +91,12 @@ def _points(row: Row, key: str) -> list[list[float]]:
 
 def _curves(table: Table, key: str) -> Figure | None:
     bands, lines, values = [], [], []
-    for rank, n, row in reversed(by_rank(table)):
+    for n, row in reversed(list(enumerate(table.rows))):
         points = _points(row, key)
         if not points:
             continue
-        colour, marker = style(rank)
-        in_legend = rank < len(COLOURS)
+        colour, marker = style(n)
+        in_legend = n < len(COLOURS)
         entry = {"showlegend": in_legend} | ({"legendgroup": f"r{n}"} if in_legend else {})
         x, mean, low, high = map(list, zip(*points, strict=True))
         values += mean
@@ -114,7 +109,7 @@ def _curves(table: Table, key: str) -> Figure | None:
         lines.append(
             {"x": x, "y": mean, "name": text(row.label(table.varying), 40), "uid": f"r{n}",
              "mode": "lines+markers" if len(x) < (30 if in_legend else 2) else "lines", **entry,
-             "legendrank": rank,
+             "legendrank": n,
              "customdata": [[a, b] for a, b in zip(low, high, strict=True)],
              "line": {"color": colour, "width": 2 if in_legend else 1},
              "marker": {"size": 6 if in_legend else 3, "symbol": marker, "color": colour},
@@ -130,12 +125,12 @@ def _curves(table: Table, key: str) -> Figure | None:
 
 
 def _cost(table: Table, column: str) -> Figure | None:
-    rows = [each for each in by_rank(table) if (_number(each[2].values.get(column)) or 0) > 0]
-    costs = [row.values[column] for *_, row in rows]
+    rows = {n: r for n, r in enumerate(table.rows) if (_number(r.values.get(column)) or 0) > 0}
+    costs = [row.values[column] for row in rows.values()]
     if not rows or max(costs) <= 1.05 * min(costs):
         return None
     front: list[Row] = []  # the settings that no cheaper setting beats
-    for *_, row in rows:
+    for row in rows.values():
         if all(row.values[column] < better.values[column] for better in front):
             front.insert(0, row)
     traces: list[Any] = [
@@ -143,10 +138,10 @@ def _cost(table: Table, column: str) -> Figure | None:
          "y": [row.values[table.metric].mean for row in front], "mode": "lines",
          "name": "Pareto front", "line": {"color": COLOURS[0], "width": 1, "dash": "dot"}}
     ]  # fmt: skip
-    means = [row.values[table.metric].mean for *_, row in rows]
-    for (rank, n, row), mean in zip(rows, means, strict=True):
+    means = [row.values[table.metric].mean for row in rows.values()]
+    for (n, row), mean in zip(rows.items(), means, strict=True):
         values = list(row.by_seed(table.metric).values())
-        colour, marker = style(rank)
+        colour, marker = style(n)
         traces.append(
             {"x": [row.values[column]], "y": [mean], "uid": f"r{n}", "mode": "markers",
              "name": text(row.label(table.varying)), "showlegend": False,
@@ -204,10 +199,10 @@ def _parallel(table: Table) -> Figure | None:
          "y": [places[n] for places, _ in scales.values()],
          "name": text(row.label(table.varying)), "showlegend": False,
          "text": [text(f"{title(name)} {cell(row, name, table)}") for name in scales],
-         "line": {"color": style(rank)[0], "width": 1.5},
-         "marker": {"size": 5, "color": style(rank)[0]},
+         "line": {"color": style(n)[0], "width": 1.5},
+         "marker": {"size": 5, "color": style(n)[0]},
          "hovertemplate": "%{fullData.name}<br>%{text}<extra></extra>"}
-        for rank, n, row in reversed(by_rank(table))
+        for n, row in reversed(list(enumerate(table.rows)))
     ]  # fmt: skip
     marks = [
         {"x": x, "y": y, "text": text(mark, 16), "showarrow": False, "xanchor": "right",

@@ -92,7 +92,7 @@ def _columns_and_rows(table: Table) -> tuple[list[str], list[list[Any]]]:
 
 
 def _blocks(table: Table, home: Mapping[str, str]) -> list[Any]:
-    best = min(table.rows, key=lambda row: row.values["place"])
+    best = table.rows[0]
     settings = "\n".join(f"{name}: {show(value)}" for name, value in best.settings.items())
     ids = [run.id for row in table.rows for run in row.runs]
     return [

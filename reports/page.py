@@ -14,7 +14,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from common.files import json_text
-from reports.figures import by_rank, figures_of, style
+from reports.figures import figures_of, style
 from reports.formats import cell, is_text
 from reports.notes import LISTED, reasons_of, state_of
 from reports.settings_of import command_of
@@ -87,10 +87,8 @@ def _data(table: Table, sprites: Sprites) -> dict[str, Any]:
 
 
 def _section(table: Table, data: dict[str, Any]) -> dict[str, Any]:
-    """What the template needs of a table."""
-    ranks = {position: rank for rank, position, _ in by_rank(table)}
-    first = next(iter(ranks))
-    best = table.rows[first]
+    """What the template needs of a table, whose best row is the first."""
+    best = table.rows[0]
     hidden = {"place", "from_best", "differs", "checksum", "command", "data", *table.columns}
     known = dict.fromkeys(
         name for row in table.rows for name, value in row.values.items() if value not in (None, "")
@@ -116,14 +114,14 @@ def _section(table: Table, data: dict[str, Any]) -> dict[str, Any]:
         "rows": [
             {"cells": [(cell(row, name, table), number(row.values.get(name)))
                        for name in columns],
-             "label": data["rows"][n]["label"], "best": n == first, "colour": style(ranks[n])[0]}
+             "label": data["rows"][n]["label"], "best": n == 0, "colour": style(n)[0]}
             for n, row in enumerate(table.rows)
         ],
         "notes": [note for note in table.notes if note not in listed],
         "left_out": [
             (state_of(r), show(r.name), r.id, show(r.reason or "")) for r in table.left_out
         ],
-        "command": data["rows"][first]["command"],
+        "command": data["rows"][0]["command"],
         "figures": [name for name in figures if not name.startswith("curves")],
         "curves": [name.removeprefix("curves ") for name in figures if name.startswith("curves")],
         "headings": {name: figure["layout"]["title"]["text"] for name, figure in figures.items()},

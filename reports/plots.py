@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from html import unescape
 from pathlib import Path
@@ -31,7 +32,8 @@ def save_plots(tables: Sequence[Table], folder: Path) -> list[Path]:
     paths = []
     try:
         for table in tables:
-            figures = figures_of(table)
+            best_first = sorted(table.rows, key=lambda row: row.values["place"])
+            figures = figures_of(replace(table, rows=best_first))
             for key in (f"curves {table.metric}", *COSTS):
                 if figure := figures.get(key):
                     name = key.partition(" ")[0].replace("_", "-")

@@ -9,7 +9,6 @@ import numpy as np
 from PIL import Image
 
 from common.media import MARGIN, OVERVIEW_COLUMNS
-from reports.figures import by_rank
 from reports.pictures import demos_of
 from reports.table import Table
 from tracking.record import DemoPicture, FolderRun, RunRecord
@@ -47,12 +46,12 @@ class Sprites:
 
 
 def pictures_of(table: Table, sprites: Sprites) -> dict[str, Any] | None:
-    """The demo pictures by row and seed, best rows first up to the size limit.
+    """The demo pictures by row and seed, from the first row up to the size limit.
 
     The final pictures of all rows go before other seeds, and those before earlier steps.
     """
     runs: list[tuple[int, int, RunRecord, dict[int, DemoPicture]]] = []  # turn, row, run, pictures
-    for _, number, row in by_rank(table):
+    for number, row in enumerate(table.rows):
         found = [(run, pictures) for run in row.runs if (pictures := demos_of(run))]
         runs += [(turn, number, *each) for turn, each in enumerate(found)]
     if not runs:
