@@ -11,8 +11,7 @@ from reports.notes import counted, metric_of, notes_of, reasons_of, state_of
 from reports.published import METRIC, published
 from reports.settings_of import ambiguous_names, require, settings_of, task_of, varying
 from reports.statistics import LEVEL, Spread, from_best, spread
-from reports.table import Row, Table
-from reports.words import show
+from reports.table import Row, Table, show
 from tasks.metrics import goal_of
 from tracking.record import RunRecord
 

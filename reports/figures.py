@@ -13,8 +13,7 @@ from typing import Any
 from reports.formats import cell
 from reports.settings_of import natural
 from reports.statistics import number
-from reports.table import Row, Table
-from reports.words import show, title
+from reports.table import Row, Table, show, title
 from tasks.metrics import goal_of
 from tracking.record import FolderRun
 

@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 
 from common.files import csv_text, json_text
 from reports.statistics import Difference, Spread
-from reports.table import Row, Table, plain
-from reports.words import show, title
+from reports.table import Row, Table, plain, show, title
 from tasks.metrics import find, format_value
 
 _DROPPED_FIRST = (

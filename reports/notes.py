@@ -8,8 +8,7 @@ from experiment.settings import objective_of
 from reports.published import BUDGET, net_of, other_training, rows_of
 from reports.settings_of import natural, settings_of
 from reports.statistics import RULE, seed_spread
-from reports.table import Row, Table
-from reports.words import show, title
+from reports.table import Row, Table, show, title
 from tracking.record import RunRecord
 
 LISTED = 20  # runs left out that are named one by one

@@ -10,8 +10,7 @@ from common.errors import InputError
 from reports.formats import to_markdown
 from reports.pictures import slug
 from reports.settings_of import command_of
-from reports.table import Table, plain
-from reports.words import show, title
+from reports.table import Table, plain, show, title
 from tracking.api import connect, log_tables, translate_errors
 from tracking.record import RunRecord
 from tracking.values import MAX_NAME

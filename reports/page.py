@@ -20,8 +20,7 @@ from reports.notes import LISTED, reasons_of, state_of
 from reports.settings_of import command_of
 from reports.sprites import Sprites, pictures_of
 from reports.statistics import number
-from reports.table import Row, Table
-from reports.words import show, title
+from reports.table import Row, Table, show, title
 
 TEMPLATES = Path(__file__).parent / "templates"
 SCRIPTS = ("section.js", "pictures.js", "page.js")  # in the order that they need each other

@@ -9,8 +9,7 @@ from typing import Any
 from common.errors import InputError
 from reports.settings_of import natural, require
 from reports.statistics import number
-from reports.table import Row, Table
-from reports.words import show
+from reports.table import Row, Table, show
 
 COMPARE = {"<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator.ge}
 
