@@ -17,8 +17,8 @@ from common.files import json_text
 from reports.figures import figures_of, style
 from reports.formats import cell, is_text
 from reports.notes import LISTED, reasons_of, state_of
+from reports.pictures import Sprites, pictures_of
 from reports.settings_of import command_of
-from reports.sprites import Sprites, pictures_of
 from reports.statistics import number
 from reports.table import Row, Table, show, title
 
