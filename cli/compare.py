@@ -137,14 +137,11 @@ def report(
         from reports.page import page
 
         _write(Path(html), page(tables))
-    elif workspace:
-        from reports.workspace import save_workspace
-
-        click.echo(save_workspace(tables))
     else:
-        from reports.online import publish
+        from reports.online import publish, save_workspace
 
-        click.echo("\n".join(publish(tables, share=share)))
+        lines = [save_workspace(tables)] if workspace else publish(tables, share=share)
+        click.echo("\n".join(lines))
     return 0
 
 

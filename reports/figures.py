@@ -13,7 +13,7 @@ from typing import Any
 from reports.formats import cell
 from reports.settings_of import natural
 from reports.statistics import number
-from reports.table import Row, Table, show, title
+from reports.table import Row, Table, runs_of, show, title
 from tasks.metrics import goal_of
 from tracking.record import FolderRun
 
@@ -54,8 +54,7 @@ def figures_of(table: Table) -> dict[str, Figure]:
 
 def _curve_keys(table: Table) -> list[str]:
     """The metric; and, of run folders, the training loss and what was recorded of the machine."""
-    runs = [run for row in table.rows for run in row.runs]
-    known = {key for run in runs if isinstance(run, FolderRun) for key in run.last}
+    known = {key for run in runs_of([table]) if isinstance(run, FolderRun) for key in run.last}
     known = {key for key in known if key.startswith(("train/", "perf/")) and key != "train/lr"}
     return [table.metric, *sorted(known - {table.metric}, reverse=True)]
 

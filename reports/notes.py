@@ -8,7 +8,7 @@ from experiment.settings import objective_of
 from reports.published import BUDGET, net_of, other_training, rows_of
 from reports.settings_of import natural, settings_of
 from reports.statistics import RULE, seed_spread
-from reports.table import Row, Table, show, title
+from reports.table import Row, Table, runs_of, show, title
 from tracking.record import RunRecord
 
 LISTED = 20  # runs left out that are named one by one
@@ -52,7 +52,7 @@ def notes_of(table: Table, sweep: str | None, repeats: int) -> list[str]:
             notes.append(f"And {len(reasons) - LISTED} more.")
     notes += _stopped_seeds(table)
     for name, what, missing in UNLIKE:
-        found = {settings_of(run).get(name) for row in table.rows for run in row.runs}
+        found = {settings_of(run).get(name) for run in runs_of([table])}
         if len(found) > 1:
             shown = [missing if n is None else _counted(n) for n in sorted(found, key=natural)]
             notes.append(f"{what} ({' and '.join(shown)}): no fair ranking.")

@@ -20,7 +20,7 @@ from reports.notes import LISTED, reasons_of, state_of
 from reports.pictures import Sprites, pictures_of
 from reports.settings_of import command_of
 from reports.statistics import number
-from reports.table import Row, Table, show, title
+from reports.table import Row, Table, runs_of, show, title
 
 TEMPLATES = Path(__file__).parent / "templates"
 SCRIPTS = ("section.js", "pictures.js", "page.js")  # in the order that they need each other
@@ -34,7 +34,7 @@ def page(tables: Sequence[Table]) -> str:
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    runs = [run for table in tables for row in table.rows for run in row.runs]
+    runs = runs_of(tables)
     first, each, most = CHARACTERS
     sprites = Sprites(min(most, first + each * len(runs)))
     data = {"sections": [_data(table, sprites) for table in tables], "sheets": sprites.sheets}
@@ -134,7 +134,7 @@ def _facts(table: Table, best: Row) -> dict[str, str]:
         "Best setting": best.label(table.varying) + (f", tied with {tied} more" if tied else ""),
         f"Its {table.metric}": cell(best, table.metric, table),
         "Settings": str(len(table.rows)),
-        "Finished runs": str(sum(len(row.runs) for row in table.rows)),
+        "Finished runs": str(len(runs_of([table]))),
     }
     if best.values["published"] is not None:
         facts["Published for it"] = cell(best, "published", table)

@@ -76,6 +76,11 @@ class Table:
     grouped: bool = False
 
 
+def runs_of(tables: Sequence[Table]) -> list[RunRecord]:
+    """Every compared run."""
+    return [run for table in tables for row in table.rows for run in row.runs]
+
+
 def plain(row: Row, columns: Sequence[str]) -> dict[str, Any]:
     """A row's raw numbers; a mean over seeds has its spread in ``<column>_std``."""
     plain: dict[str, Any] = {}

@@ -16,9 +16,8 @@ from common.media import Examples, Picture, grid
 from reports.collect import collect
 from reports.comparison import tables_of
 from reports.figures import figures_of, text
-from reports.online import heading_of, panels_of
+from reports.online import heading_of, panels_of, workspace_of
 from reports.pictures import Sprites, pictures_of
-from reports.workspace import workspace_of
 from tests.conftest import ROOT
 from tests.fake_runs import fake_run
 from tracking.record import PICTURE_KINDS, read_run_folder
