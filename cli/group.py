@@ -5,12 +5,12 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from pkgutil import resolve_name
 from typing import Any
 
 import click
 
 from common.errors import InputError, RunError, one_of
-from common.lazy import load_object
 
 
 class LazyGroup(click.Group):
@@ -30,7 +30,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.lazy:
             return None
-        found = load_object(self.lazy[cmd_name][0])
+        found = resolve_name(self.lazy[cmd_name][0])
         return found if isinstance(found, click.Command) else found(cmd_name)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 from common.errors import InputError, nearest
-from common.lazy import load_object
 from data.layout import find_files
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def names() -> tuple[str, ...]:
 
 def load_source(request: Request) -> Source:
     """The data set that ``request`` names; a name that is not registered is a folder of images."""
-    return load_object(DATA_SETS.get(request.name, "data.folder:load"))(request)
+    return resolve_name(DATA_SETS.get(request.name, "data.folder:load"))(request)
 
 
 def check_data(

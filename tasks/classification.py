@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pkgutil import resolve_name
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from common.errors import InputError
-from common.lazy import load_object
 from common.media import Examples, Picture, Table, grid, to_pixels
 from data.augment import Augmentation
 from data.batches import Batch, RandomParameters
@@ -209,7 +209,7 @@ def build_net(settings: NetSettings, classes: int, shape: tuple[int, ...]) -> nn
 
     Raises ``InputError`` for a net that cannot be made or fed.
     """
-    constructor = load_object(NETS["classify"].path)
+    constructor = resolve_name(NETS["classify"].path)
     try:
         return constructor(classes=classes, shape=shape, **settings.arguments())
     except ValueError as error:  # names the argument, which is the option's name

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pkgutil import resolve_name
 from typing import Any
 
 from common.errors import InputError, nearest
-from common.lazy import load_object
 from common.options import Integer, Real, flag, invalid_value
 
 TASKS = {
@@ -66,7 +66,7 @@ def make_corruption(text: str) -> Any:
     kind, _, strength = text.partition(":")
     entry = CORRUPTIONS[kind]
     arguments = [entry.strength("strength", strength)] if entry.strength else []
-    return load_object(entry.path)(*arguments)
+    return resolve_name(entry.path)(*arguments)
 
 
 def make_task(settings: Any) -> Any:
@@ -74,5 +74,5 @@ def make_task(settings: Any) -> Any:
 
     Raises ``InputError`` where the data cannot be had.
     """
-    task = load_object(TASKS[settings.task_name])
+    task = resolve_name(TASKS[settings.task_name])
     return task.load(settings.command, settings.net, settings.task, settings.data)

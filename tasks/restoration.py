@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pkgutil import resolve_name
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from common.lazy import load_object
 from common.log import log
 from common.media import OVERVIEW_COLUMNS, Examples, Picture, Table, grid, to_pixels
 from data.batches import Batch, RandomParameters
@@ -183,7 +183,7 @@ def build_net(
     """The restoration net of ``command`` for images of ``size``, freshly initialised."""
     entry = NETS[command]
     arguments = net.arguments() | ({"size": size} if entry.sized else {})
-    return load_object(entry.path)(
+    return resolve_name(entry.path)(
         image_channels=image_channels, extra_channels=extra_channels(options), **arguments
     )
 
