@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from common.errors import InputError, one_of
+from common.files import write_output
 
 SOURCES_HELP = (
     "SOURCE is a run folder, a folder of runs, an offline study, a sweep file (its runs are "
@@ -165,12 +166,7 @@ def _terminal_width() -> int | None:
 
 
 def _write(path: Path, text: str) -> None:
-    from common.files import write_output
-
-    try:
-        write_output(path, text)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+    write_output(path, text)
     click.echo(f"Wrote {path}", err=True)
 
 

@@ -54,13 +54,8 @@ def restore(
 
     restorer = load_restorer(find_run_folder(str(checkpoint), RUNS) or checkpoint, device)
     console = BrokenPipeSafeConsole()  # a closed pipe (| head -1) must not end the work
-    try:
-        for line in restore_files(restorer, images, Job(side, mask, raw), out=out):
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
-    except OSError as error:
-        raise InputError(
-            f"{error.filename}: cannot be written ({error.strerror}); give a folder with --out"
-        ) from None
+    for line in restore_files(restorer, images, Job(side, mask, raw), out=out):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @click.command()

@@ -76,13 +76,9 @@ def write_output(path: Path, content: str | Callable[[BinaryIO], object]) -> Non
 
     A symbolic link stays, and its target gets the content. A regular file is replaced atomically
     and keeps its permissions. Anything else (a pipe, a device) is written straight into, as is a
-    file in a folder that cannot be written. Raises ``OSError``.
+    file in a folder that cannot be written. Raises ``InputError`` where that fails.
     """
-
-    try:
-        mode = os.stat(path).st_mode
-    except FileNotFoundError:
-        mode = None
+    mode = os.stat(path).st_mode if path.exists() else None
     target = Path(os.path.realpath(path))
     replaceable = mode is None or (stat.S_ISREG(mode) and os.access(target.parent, os.W_OK))
 
@@ -94,11 +90,16 @@ def write_output(path: Path, content: str | Callable[[BinaryIO], object]) -> Non
         if replaceable and mode is not None:
             os.fchmod(file.fileno(), stat.S_IMODE(mode))
 
-    if replaceable:
-        write_atomically(target, write)
-    else:
-        with open(path, "wb") as file:
-            write(file)
+    try:
+        if replaceable:
+            write_atomically(target, write)
+        else:
+            with open(path, "wb") as file:
+                write(file)
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}); give a place that you can write to"
+        ) from None
 
 
 def write_folder(folder: Path, files: dict[str, bytes]) -> None:

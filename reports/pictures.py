@@ -4,6 +4,7 @@ import base64
 import io
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from textwrap import fill
 from typing import Any
@@ -40,16 +41,13 @@ def demos_of(row: Row) -> list[tuple[RunRecord, Demos]]:
 def save_sheets(tables: Sequence[Table], folder: Path) -> list[Path]:
     """Write ``folder/<sweep>.png``: a column a picture; input, target, output and error by row.
 
-    Raises ``InputError`` if no run has pictures, or if the folder cannot be written.
+    Raises ``InputError`` if no run has pictures, or if they cannot be written.
     """
     paths = []
     for table in tables:
         if sheet := _sheet(table):
             paths.append(folder / f"{slug(table.name)}.png")
-            try:
-                write_output(paths[-1], lambda file, sheet=sheet: sheet.save(file, "PNG"))
-            except OSError as error:
-                raise InputError(f"{folder}: pictures cannot be written ({error})") from None
+            write_output(paths[-1], partial(sheet.save, format="PNG"))
     if not paths:
         raise InputError("--images: none of these runs has demo pictures (tables/, pictures/demo)")
     return paths

@@ -9,7 +9,6 @@ from html import unescape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common.errors import InputError
 from common.files import write_output
 from reports.figures import COSTS, OTHERS, figures_of, short
 from reports.pictures import slug
@@ -30,18 +29,15 @@ def save_plots(tables: Sequence[Table], folder: Path) -> list[Path]:
     Raises ``InputError`` if they cannot be written.
     """
     paths = []
-    try:
-        for table in tables:
-            best_first = sorted(table.rows, key=lambda row: row.values["place"])
-            figures = figures_of(replace(table, rows=best_first))
-            for key in (f"curves {table.metric}", *COSTS):
-                if figure := figures.get(key):
-                    name = key.partition(" ")[0].replace("_", "-")
-                    paths.append(folder / f"{slug(table.name)}-{name}.png")
-                    drawing = _drawn(figure, table.name)
-                    write_output(paths[-1], partial(drawing.savefig, dpi=150, bbox_inches="tight"))
-    except OSError as error:
-        raise InputError(f"{folder}: plots cannot be written ({error.strerror})") from None
+    for table in tables:
+        best_first = sorted(table.rows, key=lambda row: row.values["place"])
+        figures = figures_of(replace(table, rows=best_first))
+        for key in (f"curves {table.metric}", *COSTS):
+            if figure := figures.get(key):
+                name = key.partition(" ")[0].replace("_", "-")
+                paths.append(folder / f"{slug(table.name)}-{name}.png")
+                drawing = _drawn(figure, table.name)
+                write_output(paths[-1], partial(drawing.savefig, dpi=150, bbox_inches="tight"))
     return paths
 
 
