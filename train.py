@@ -10,7 +10,7 @@ COMMANDS |= {
     "sweep": ("cli.sweep:sweep", "Run every point of a sweep file, each exactly once."),
     "compare": ("cli.compare:compare", "Compare runs in the logbook's table."),
     "report": ("cli.compare:report", "Share runs as a W&B report or a single HTML page."),
-    "export": ("cli.export:export", "Write runs for TensorBoard, or a net for other programs."),
+    "export": ("cli.use:export", "Write runs for TensorBoard, or a net for other programs."),
     "predict": ("cli.use:predict", "Label a folder of images with a trained net."),
     "rerun": ("cli.use:rerun", "Retrain a run and check that its metrics reproduce."),
     "restore": ("cli.use:restore", "Restore images with a trained net."),

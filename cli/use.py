@@ -1,4 +1,4 @@
-"""``restore``, ``predict``, ``rerun`` and ``sync``: use, check and upload a finished run."""
+"""``restore``, ``predict``, ``export``, ``rerun``, ``sync``: what is done with a finished run."""
 
 from pathlib import Path
 
@@ -10,6 +10,10 @@ from tracking.folder import find_run_folder
 ERASE = ("left", "right", "top", "bottom", "none")
 _PATH = click.Path(path_type=Path)
 RUNS = Path("runs")  # where a run is looked for by its id
+_PACKAGES = {
+    "tensorboard": "tensorboard", "onnx": "onnx onnxscript", "torch": "torch",
+    "hub-folder": "safetensors",
+}  # what each form of export needs  # fmt: skip
 
 
 @click.command()
@@ -26,14 +30,9 @@ RUNS = Path("runs")  # where a run is looked for by its id
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 def restore(
-    checkpoint: Path,
-    images: tuple[Path, ...],
-    side: str,
-    mask: Path | None,
-    raw: bool,
-    out: Path | None,
-    device: str,
-) -> None:
+    checkpoint: Path, images: tuple[Path, ...], side: str, mask: Path | None, raw: bool,
+    out: Path | None, device: str,
+) -> None:  # fmt: skip
     """Restore each IMAGE (a file of any size, or a folder) with the net in CHECKPOINT.
 
     CHECKPOINT is a .pt file, a run folder or the id of one in runs. The result is a PNG of the same
@@ -76,6 +75,57 @@ def predict(checkpoint: Path, folder: Path, out: Path, device: str) -> None:
 
     checkpoint = find_run_folder(str(checkpoint), RUNS) or checkpoint
     click.echo(predict_folder(checkpoint, folder, out, device=device))
+
+
+@click.command()
+@click.argument("source")
+@click.option(
+    "--to", "target", type=(str, str), metavar="FORM PATH", required=True,
+    help="tensorboard FOLDER, onnx FILE, torch FILE or hub-folder FOLDER.",
+)  # fmt: skip
+@click.option("--runs-dir", default="runs", metavar="FOLDER", help="Where run folders are.")
+def export(source: str, target: tuple[str, str], runs_dir: str) -> int:
+    """Write SOURCE for another tool.
+
+    \b
+    tensorboard  the figures, pictures and settings of runs (a folder of runs, a sweep file)
+    onnx         the best net of a run, checked on its demo images
+    torch        the same as a program of torch.export (.pt2), which needs none of this code
+    hub-folder   weights, settings and model card of a run, to publish; nothing is uploaded
+
+    Example: python train.py export runs/NAME-ID --to onnx net.onnx
+    """
+    form, place = target
+    if form not in _PACKAGES:
+        raise InputError(f"--to {form}: {one_of(form, _PACKAGES)}")
+    try:
+        line = _export(source, form, Path(place), Path(runs_dir))
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"--to {form}: {error.name} is not installed; pip install {_PACKAGES[form]}"
+        ) from None
+    except OSError as error:
+        raise InputError(f"{place}: cannot be written ({error.strerror})") from None
+    click.echo(line, err=True)
+    return 0
+
+
+def _export(source: str, form: str, place: Path, runs_dir: Path) -> str:
+    if form == "tensorboard":
+        from reports.collect import collect
+        from reports.export import to_tensorboard
+
+        number = to_tensorboard(collect([source], runs_dir), place)
+        return f"Wrote {number} runs; view with: tensorboard --logdir {place}"
+    checkpoint = find_run_folder(source, runs_dir) or Path(source)
+    if form == "hub-folder":
+        from inference.hub_folder import write_hub_folder
+
+        write_hub_folder(checkpoint, place)
+        return f"Wrote {place}; nothing was uploaded (hf upload NAME {place} would)"
+    from inference.export import export_program
+
+    return export_program(checkpoint, form, place)
 
 
 @click.command()

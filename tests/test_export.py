@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cli.export import export
+from cli.use import export
 from common.errors import InputError
 from tests.fake_runs import fake_run
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from cli.export import export
+from cli.use import export
 from common.errors import InputError
 from inference.export import ExportedNet
 from inference.load import TrainedNet, load_trained, net_of
