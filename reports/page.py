@@ -20,7 +20,7 @@ from reports.notes import LISTED, reasons_of, state_of
 from reports.pictures import Sprites, pictures_of
 from reports.settings_of import command_of
 from reports.statistics import number
-from reports.table import Row, Table, runs_of, show, title
+from reports.table import Table, runs_of, show, title
 
 TEMPLATES = Path(__file__).parent / "templates"
 SCRIPTS = ("section.js", "pictures.js", "page.js")  # in the order that they need each other
@@ -34,29 +34,28 @@ def page(tables: Sequence[Table]) -> str:
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
+    for function in (cell, number, runs_of, show, state_of, style, title):
+        environment.globals[function.__name__] = function
     runs = runs_of(tables)
     first, each, most = CHARACTERS
     sprites = Sprites(min(most, first + each * len(runs)))
     data = {"sections": [_data(table, sprites) for table in tables], "sheets": sprites.sheets}
     plotly = get_plotlyjs()
-    script, style_sheet = (
-        "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in names)
-        for names in (SCRIPTS, ("page.css",))
-    )
+    script = "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in SCRIPTS)
     sources = ", ".join(sorted({str(row.settings["data"]) for t in tables for row in t.rows}))
     days = sorted({run.day for run in runs})
     when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
     names = [table.name for table in tables]
     more = len(names) - TITLES
     return environment.get_template("page.html").render(
-        title=", ".join(names[:TITLES]) + (f" and {more} more" if more > 0 else ""),
+        heading=", ".join(names[:TITLES]) + (f" and {more} more" if more > 0 else ""),
         subtitle=f"{len(runs)} finished runs on {sources}, {when}",
         sections=list(map(_section, tables, data["sections"])),
-        style=Markup(style_sheet),
+        css=Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
         plotly=Markup(plotly),
         script=Markup(script),
         hashes=[_hash(each) for each in (plotly, script)],
-        data=Markup(json_text(data, separators=(",", ":")).replace("<", "\\u003c")),
+        json=Markup(json_text(data, separators=(",", ":")).replace("<", "\\u003c")),
     )
 
 
@@ -86,8 +85,7 @@ def _data(table: Table, sprites: Sprites) -> dict[str, Any]:
 
 
 def _section(table: Table, data: dict[str, Any]) -> dict[str, Any]:
-    """What the template needs of a table, whose best row is the first."""
-    best = table.rows[0]
+    """What the template needs beside a table, whose best row is the first, and its ``data``."""
     hidden = {"place", "from_best", "differs", "checksum", "command", "data", *table.columns}
     known = dict.fromkeys(
         name for row in table.rows for name, value in row.values.items() if value not in (None, "")
@@ -97,45 +95,13 @@ def _section(table: Table, data: dict[str, Any]) -> dict[str, Any]:
     question = question.removeprefix("Question:").replace("\n", " ").strip()
     reasons = reasons_of(table)
     listed = [*reasons, f"And {len(reasons) - LISTED} more."]
-    figures = data["figures"]
     return {
-        "name": table.name,
-        "metric": table.metric,
+        "table": table,
+        "data": data,
         "question": question[:1].upper() + question[1:],
         "about": about.strip(),
-        "facts": _facts(table, best),
-        "columns": [
-            {"name": title(name), "key": name, "shown": name in table.columns,
-             "words": is_text(name, table),
-             "measured": name not in (*best.settings, "place", "from_best", "runs")}
-            for name in columns
-        ],
-        "rows": [
-            {"cells": [(cell(row, name, table), number(row.values.get(name)))
-                       for name in columns],
-             "label": data["rows"][n]["label"], "best": n == 0, "colour": style(n)[0]}
-            for n, row in enumerate(table.rows)
-        ],
+        "columns": columns,
+        "words": [name for name in columns if is_text(name, table)],
         "notes": [note for note in table.notes if note not in listed],
-        "left_out": [
-            (state_of(r), show(r.name), r.id, show(r.reason or "")) for r in table.left_out
-        ],
-        "command": data["rows"][0]["command"],
-        "figures": [name for name in figures if not name.startswith("curves")],
-        "curves": [name.removeprefix("curves ") for name in figures if name.startswith("curves")],
-        "headings": {name: figure["layout"]["title"]["text"] for name, figure in figures.items()},
-        "pictures": data["pictures"],
-    }  # fmt: skip
-
-
-def _facts(table: Table, best: Row) -> dict[str, str]:
-    tied = sum(row.values["place"] == best.values["place"] for row in table.rows) - 1
-    facts = {
-        "Best setting": best.label(table.varying) + (f", tied with {tied} more" if tied else ""),
-        f"Its {table.metric}": cell(best, table.metric, table),
-        "Settings": str(len(table.rows)),
-        "Finished runs": str(len(runs_of([table]))),
+        "curves": [name for name in data["figures"] if name.startswith("curves ")],
     }
-    if best.values["published"] is not None:
-        facts["Published for it"] = cell(best, "published", table)
-    return facts
