@@ -1,5 +1,6 @@
 """Writing files: atomically, as valid JSON or CSV, and to whatever path the user named."""
 
+import contextlib
 import csv
 import io
 import json
@@ -20,13 +21,14 @@ def write_atomically(
     *,
     previous: Path | None = None,
     durable: bool = True,
+    mode: int | None = None,
 ) -> None:
     """Call ``write`` with a temporary file beside ``path``, then put it in place of ``path``.
 
     A reader, and a process killed at any moment, sees the old file or the new one, never a part.
     With ``previous`` the old file is kept under that name (killed in between, only there).
     ``durable`` waits for the disk, so that the file also survives a power cut; without it a power
-    cut may leave an empty file under that name.
+    cut may leave an empty file under that name. ``mode`` gives the file's permissions.
     Raises ``OSError`` (disk full, no permission) with ``path`` untouched.
     """
     make_folder(path.parent)
@@ -34,6 +36,8 @@ def write_atomically(
     try:
         with open(part, "wb") as file:
             write(file)
+            if mode is not None:
+                os.fchmod(file.fileno(), stat.S_IMODE(mode))
             file.flush()
             if durable:
                 os.fsync(file.fileno())
@@ -78,21 +82,19 @@ def write_output(path: Path, content: str | Callable[[BinaryIO], object]) -> Non
     and keeps its permissions. Anything else (a pipe, a device) is written straight into, as is a
     file in a folder that cannot be written. Raises ``InputError`` where that fails.
     """
-    mode = os.stat(path).st_mode if path.exists() else None
-    target = Path(os.path.realpath(path))
-    replaceable = mode is None or (stat.S_ISREG(mode) and os.access(target.parent, os.W_OK))
 
-    def write(file: BinaryIO) -> None:
+    def write(file: BinaryIO) -> object:
         if callable(content):
-            content(file)
-        else:
-            file.write(content.encode(errors="backslashreplace"))
-        if replaceable and mode is not None:
-            os.fchmod(file.fileno(), stat.S_IMODE(mode))
+            return content(file)
+        return file.write(content.encode(errors="backslashreplace"))
 
+    mode = None
     try:
-        if replaceable:
-            write_atomically(target, write)
+        with contextlib.suppress(FileNotFoundError):
+            mode = os.stat(path).st_mode
+        target = Path(os.path.realpath(path))
+        if mode is None or (stat.S_ISREG(mode) and os.access(target.parent, os.W_OK)):
+            write_atomically(target, write, mode=mode)
         else:
             with open(path, "wb") as file:
                 write(file)
