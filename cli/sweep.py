@@ -19,6 +19,11 @@ from common.options import flag
 WIDE = 10_000  # characters
 POSITIVE = click.IntRange(min=1)
 WATCH_SECONDS = 5
+EXCLUSIVE = (
+    ("status", "dry_run"), ("status", "retry_failed"), ("dry_run", "retry_failed"),
+    ("new", "join"), ("new", "status"), ("project", "join"), ("entity", "join"),
+)  # fmt: skip
+NEEDED = {"watch": "status", "json": "status", "val_images": "images"}  # is only for that
 
 
 @click.command("sweep")
@@ -93,21 +98,18 @@ def sweep(**given: Any) -> int:
 
 def _check_together(options: SimpleNamespace) -> None:
     """Refuse options of which one would be passed over in silence."""
-    asked = [flag(n) for n in ("status", "dry_run", "retry_failed") if getattr(options, n)]
-    if len(asked) > 1:
-        raise InputError(f"{asked[0]} with {asked[1]}: give one of them, for example {asked[0]}")
+    given = {name for name, value in vars(options).items() if value}
+    for first, second in EXCLUSIVE:
+        if {first, second} <= given:
+            raise InputError(f"{flag(first)} with {flag(second)}: give one of them")
+    for name, base in NEEDED.items():
+        if name in given and base not in given:
+            raise InputError(f"{flag(name)}: is for {flag(base)}; give both")
     for name in ("seeds", "images"):
-        if getattr(options, name) and options.file is None:
+        if name in given and options.file is None:
             raise InputError(
                 f"--{name} with --join: the server says what is run; leave --{name} out"
             )
-    for name, base in (("watch", "status"), ("json", "status"), ("val_images", "images")):
-        if getattr(options, name) and not getattr(options, base):
-            raise InputError(f"{flag(name)}: is for --{base}; give both")
-    for first, second in (("new", "join"), ("new", "status"), ("project", "join"),
-                          ("entity", "join")):  # fmt: skip
-        if getattr(options, first) and getattr(options, second):
-            raise InputError(f"--{first} with --{second}: give one of them")
 
 
 def _print_commands(definition: Any) -> int:
@@ -161,8 +163,8 @@ def _project_and_entity(options: SimpleNamespace, definition: Any) -> dict[str, 
 def _labels(options: SimpleNamespace, definition: Any) -> dict[str, str]:
     """Tags and notes of every run: from the options, else from the file."""
     config = definition.config
-    labels = {"tags": options.tags or ",".join(config.get("tags") or ())}
-    labels["notes"] = options.notes or config.get("notes") or ""
+    tags = options.tags or ",".join(config.get("tags") or ())
+    labels = {"tags": tags, "notes": options.notes or config.get("notes")}
     return {key: value for key, value in labels.items() if value}
 
 
@@ -191,12 +193,11 @@ def _offline(options: SimpleNamespace, definition: Any, mode: str) -> int:
     definition.check_data()
     Hyperband.of(definition)  # refuses what is not known offline
     command = uuid.uuid4().hex
-    tracking = {"mode": mode} | _project_and_entity(options, definition)
-    tracking |= _labels(options, definition)
+    place, labels = _project_and_entity(options, definition), _labels(options, definition)
     job = Job(
         study=where, file=str(definition.file), definition=definition.plain_config(),
         command=command, runs_dir=options.runs_dir, seeds=options.seeds,
-        skip_invalid=options.skip_invalid, tracking=tracking,
+        skip_invalid=options.skip_invalid, tracking={"mode": mode} | place | labels,
     )  # fmt: skip
     children = Children(options.jobs or len(gpus) or 1, gpus, log_folder(where, definition))
     with named_errors(where):
@@ -215,34 +216,30 @@ def _online(options: SimpleNamespace, definition: Any, connection: Any) -> int:
             "project's folder and its runs/"
         )
     gpus = gpu_list(options.gpus)
-    if definition and not options.status:  # agents run the points in the project's folder
-        definition.check_data(ROOT)
-    place = {"project": connection.project} | _project_and_entity(options, definition)
-    if connection.entity:
-        place.setdefault("entity", connection.entity)
+    online = None
     if options.join:
         online = OnlineSweep.join(options.join, definition, options.skip_invalid)
+        definition = online.sweep
         if options.dry_run:
-            return _print_commands(online.sweep)
-        if not options.status:
-            online.sweep.check_data(ROOT)
-    else:
-        online = None if options.new else known_sweep(definition)
-        if online is None and not options.status:
-            require_writable_folder(definition.path(".wandb").parent)
-            online = OnlineSweep.create(definition, place)
-            remember(online)
-    if online is None:
-        raise InputError(f"{definition.name} has not been started on W&B's server from here")
+            return _print_commands(definition)
+    elif not options.new:
+        online = known_sweep(definition)
     if options.status:
-        return _print_status(options, online.sweep, online.statuses)
-    children = Children(
-        options.jobs or len(gpus) or 1, gpus, online.sweep.path("-logs"), kind="agent"
-    )
-    about = {"name": online.sweep.name, "file": str(online.sweep.file)}
-    labels = _labels(options, online.sweep) | {"run_group": online.sweep.config.get("group")}
+        if online is None:
+            raise InputError(f"{definition.name} has not been started on W&B's server from here")
+        return _print_status(options, definition, online.statuses)
+    definition.check_data(ROOT)  # agents run the points in the project's folder
+    if online is None:
+        require_writable_folder(definition.path(".wandb").parent)
+        place = {"project": connection.project, "entity": connection.entity}
+        online = OnlineSweep.create(definition, place | _project_and_entity(options, definition))
+        remember(online)
+    jobs = options.jobs or len(gpus) or 1
+    children = Children(jobs, gpus, definition.path("-logs"), kind="agent")
     # What agents pass on to their runs.
+    labels = _labels(options, definition) | {"run_group": definition.config.get("group")}
     env = {f"WANDB_{key.upper()}": value for key, value in labels.items() if value}
+    about = {"name": definition.name, "file": str(definition.file)}
     env["CONVTUNE_SWEEP"] = json.dumps(about)
     return run_online(online, children, env=env, **_run_options(options))
 
@@ -268,7 +265,6 @@ def _print_status(options: SimpleNamespace, definition: Any, read: Any) -> int:
                 console.clear()
             console.print(status_table(definition, statuses))
             click.echo(counts_line(statuses))
-        over = all(s.state not in ("running", "missing") for s in statuses)
-        if not options.watch or over:
+        if not options.watch or all(s.state not in ("running", "missing") for s in statuses):
             return 0
         time.sleep(WATCH_SECONDS)
