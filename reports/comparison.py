@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from common.errors import InputError
-from reports.csv_files import SIZES, CsvRun
+from reports.csv_files import COMPOSITE, SIZES, CsvRun
 from reports.notes import counted, metric_of, notes_of, reasons_of, state_of
 from reports.published import METRIC, published
 from reports.settings_of import ambiguous_names, require, settings_of, task_of, varying
@@ -78,13 +78,16 @@ def _table(
 ) -> Table:
     sweeps = {record.sweep for record in records}
     sweep = records[0].sweep if len(sweeps) == 1 else None
-    records = _by_one_metric(records)
-    metric, task = metric_of(records[0]), task_of(records[0])
+    # Nets trained on the composite are not trained on undamaged pixels: where some were, all are
+    # ranked by the composite's error.
+    metrics = [metric_of(record) for record in records]
+    metric = COMPOSITE if COMPOSITE in metrics else metrics[0]
+    records = [replace(record, metric=metric) for record in records]
     largest_first = (goal or goal_of(metric)) == "maximize"
     usable = [r for r in records if state_of(r) == "finished"]
     rows, repeats = _rows(usable, named)
     for row in rows:
-        row.values = _values(row, metric, task)
+        row.values = _values(row, metric)
     if group_by:
         rows = _grouped(rows, group_by, metric, max if largest_first else min)
     _rank(rows, metric, largest_first, compare=not group_by)
@@ -94,30 +97,17 @@ def _table(
         names = varying(several, records[0].command)
     table = Table(
         name=show(sweep or "runs"),
-        task=task,
+        task=task_of(records[0]),
         question=next((r.question for r in records if sweep and r.question), ""),
         metric=metric,
         varying=names,
         columns=_default_columns(rows, names, metric),
         rows=rows,
-        notes=[],
         left_out=[r for r in records if state_of(r) != "finished"],
         grouped=bool(group_by),
     )
     table.notes = notes_of(table, sweep, repeats)
     return table
-
-
-def _by_one_metric(records: Sequence[RunRecord]) -> Sequence[RunRecord]:
-    """The runs, all ranked by the same metric.
-
-    Nets trained on the composite are not trained on undamaged pixels: where some were, all are
-    ranked by the composite's error.
-    """
-    composite = "val/l1_composite"
-    metrics = [metric_of(record) for record in records]
-    metric = composite if composite in metrics else metrics[0]
-    return [replace(record, metric=metric) for record in records]
 
 
 def _grouped(
@@ -132,7 +122,7 @@ def _grouped(
         first = members[0].settings
         common = {k: v for k, v in first.items() if all(m.settings.get(k) == v for m in members)}
         group = Row(common, [run for member in members for run in member.runs])
-        group.values = _values(group, metric, task_of(group.runs[0]))
+        group.values = _values(group, metric)
         distinct = {str({**m.settings, "run": None}) for m in members}
         group.values |= {"joined": len(distinct), "group_runs": len(group.runs)}
         if len(distinct) > 1:  # the logbook's values are of one setting each
@@ -182,7 +172,7 @@ def _name(run: RunRecord) -> str:
     return run.name if isinstance(run, CsvRun) else f"{run.name}-{run.id}"
 
 
-def _values(row: Row, metric: str, task: str) -> dict[str, Any]:
+def _values(row: Row, metric: str) -> dict[str, Any]:
     def means(read: Any) -> Spread | None:
         found = [value for run in row.runs if (value := read(run)) is not None]
         return spread(found) if found else None
@@ -201,7 +191,7 @@ def _values(row: Row, metric: str, task: str) -> dict[str, Any]:
             values[key] = Spread(first.last[key], std)
     values["runs"] = sum(r.seeds if isinstance(r, CsvRun) else 1 for r in row.runs)
     values["names"] = " ".join(run.name for run in row.runs)
-    sweeps = {run.sweep for run in row.runs} if metric == METRIC[task] else ()
+    sweeps = {run.sweep for run in row.runs} if metric == METRIC[task_of(first)] else ()
     found = (published(sweep, row.settings, values["parameters"]) for sweep in sweeps)
     values["published"] = next((value for value in found if value is not None), None)
     test = metric.replace("val/", "test/", 1)

@@ -16,6 +16,7 @@ from tracking.record import RunRecord
 
 SIZES = ("parameters", "receptive_field", "multiply_adds")  # the same for all seeds of a setting
 COSTS = (*SIZES, "images_per_second")
+COMPOSITE = "val/l1_composite"
 # Columns that ``compare`` computes itself.
 _DERIVED = ("place", "runs", "joined", "group_runs", "best_setting", "published", "difference",
             "test_difference", "differs", "from_best", "from_baseline", "minutes", "sweep",
@@ -73,43 +74,43 @@ def _record(
     metric: str | None,
 ) -> CsvRun:
     """``results`` are the columns that hold figures of the run; others are its settings."""
-    filled = {name: value for name, value in row.items() if value == value}  # not NaN
-    ranked_by = metric if metric in filled else _own_metric(filled) or metric
+    row = {name: value for name, value in row.items() if value == value}  # not NaN
+    ranked_by = metric if metric in row else _own_metric(row) or metric
     if ranked_by is None:
         raise InputError(
             f"{path}: no column is called like a metric (val/l1, ...); rank by another one with "
             "--metric NAME, and --goal maximize where more is better. There are "
             f"{', '.join(columns)}"
         )
-    command = filled.get("command")
+    command = row.get("command")
     if command not in NETS:
         name = ranked_by.rpartition("/")[2]
         classifies = "accuracy" in name or name in [m.name for m in OF_TASK["classification"]]
         command = "classify" if classifies else "resconv"
-    for name, value in filled.items():
+    for name, value in row.items():
         wanted = name in (*COSTS, "images", "minutes", "runs", ranked_by, f"{ranked_by}_std")
         if wanted and (isinstance(value, bool) or not isinstance(value, (int, float))):
             raise InputError(f"{path}, line {line}: {name} must be a number, not {value!r}")
     last, settings, spreads = {}, {}, {}
     environment = (*_ENVIRONMENT, "precision") if "commit" in columns else _ENVIRONMENT
-    for name, value in filled.items():
+    for name, value in row.items():
         base, _, part = name.rpartition("_")
         if base in columns and part in ("std", "low", "high", "p"):
             if part == "std" and isinstance(value, (int, float)):
                 spreads[base] = value
         elif name not in (*_DERIVED, *COSTS, *environment):
             (last if name == ranked_by or name in results else settings)[name] = value
-    minutes, seeds = filled.get("minutes"), filled.get("runs") or filled.get("seeds")
+    minutes, seeds = row.get("minutes"), row.get("runs") or row.get("seeds")
     return CsvRun(
         id=f"{path}:{line}",
         name=f"{path.stem}:{line}",
         command=command,
         state="finished",
-        config=settings | {"seed": filled.get("seed"), "command": command},
-        summary={key: filled[key] for key in COSTS if key in filled}
+        config=settings | {"seed": row.get("seed"), "command": command},
+        summary={key: row[key] for key in COSTS if key in row}
         | {"last": last, "seconds": minutes and minutes * 60},
         project="",
-        sweep=str(filled.get("sweep", path.stem)),
+        sweep=str(row.get("sweep", path.stem)),
         order="",
         url=None,
         metric=ranked_by,
@@ -123,8 +124,8 @@ def _own_metric(row: Mapping[str, Any]) -> str | None:
     command, composite = row.get("command"), row.get("composite")
     if composite is None and command in NETS and "composite" in options_of(command):
         composite = options_of(command)["composite"].default
-    if composite is True and "val/l1_composite" in row:
-        return "val/l1_composite"
+    if composite is True and COMPOSITE in row:
+        return COMPOSITE
     return next((n for n in row if n.startswith(("val/", "test/")) and find(n)), None)
 
 

@@ -13,9 +13,11 @@ _DROPPED_FIRST = (
     "images_per_second", "minutes", "parameters", "test_difference", "difference", "from_best",
     "published",
 )  # fmt: skip
-_NUMBERS = {"from_baseline": "+.2f", "difference": "+.5f", "test_difference": "+.5f"}
-_NUMBERS |= {"minutes": ".2f", "parameters": ",.0f", "receptive_field": ",.0f"}
-_NUMBERS |= {"multiply_adds": ",.0f", "images_per_second": ",.0f", "images": ",.0f"}
+_NUMBERS = {
+    "from_baseline": "+.2f", "difference": "+.5f", "test_difference": "+.5f", "minutes": ".2f",
+    "parameters": ",.0f", "receptive_field": ",.0f", "multiply_adds": ",.0f",
+    "images_per_second": ",.0f", "images": ",.0f",
+}  # fmt: skip
 
 
 def digits(value: float, metric: str) -> str:
@@ -112,7 +114,8 @@ def to_latex(tables: Sequence[Table]) -> str:
     parts = []
     for table in tables:
         align = "".join("l" if is_text(column, table) else "r" for column in table.columns)
-        heads, *rows = (" & ".join(cells) + r" \\" for cells in _texts(table, _latex))
+        texts = _texts(table, lambda text: text.translate(_LATEX))
+        heads, *rows = (" & ".join(cells) + r" \\" for cells in texts)
         notes = [f"% {line}" for line in (table.name, *table.notes)]
         begin = [rf"\begin{{tabular}}{{{align}}}", r"\toprule", heads, r"\midrule"]
         parts.append("\n".join([*notes, *begin, *rows, r"\bottomrule", r"\end{tabular}"]))
@@ -123,10 +126,6 @@ _LATEX = str.maketrans({
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$",
     "#": r"\#", "_": r"\_", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$",
 })  # fmt: skip
-
-
-def _latex(text: str) -> str:
-    return text.translate(_LATEX)
 
 
 def to_csv(tables: Sequence[Table]) -> str:

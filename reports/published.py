@@ -1,6 +1,5 @@
 """The logbook's figures, beside which the project's own are put."""
 
-import csv
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from experiment.settings import Settings, options_of
+from tracking.record import csv_rows
 
 FOLDER = Path(__file__).parent / "published"
 METRIC = {"restoration": "val/l1", "classification": "val/accuracy"}  # what it published
@@ -29,11 +29,10 @@ _SAME_TRAINING = (
 def resconv_tables() -> dict[str, dict[tuple[Any, ...], float]]:
     """Validation L1 by table and settings (resconv.csv: 113 runs, one seed each)."""
     tables: dict[str, dict[tuple[Any, ...], float]] = {}
-    with open(FOLDER / "resconv.csv", newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            row["bn_last"] = row.pop("bn_last_layer")
-            settings = Settings.parse("resconv", {key: row[key] for key in KEYS}).flat()
-            tables.setdefault(row["table"], {})[net_of(settings)] = float(row["validation_loss"])
+    for row in csv_rows(FOLDER / "resconv.csv"):
+        row["bn_last"] = row.pop("bn_last_layer")
+        settings = Settings.parse("resconv", {key: row[key] for key in KEYS}).flat()
+        tables.setdefault(row["table"], {})[net_of(settings)] = float(row["validation_loss"])
     return tables
 
 
@@ -45,8 +44,7 @@ def net_of(settings: Mapping[str, Any]) -> tuple[Any, ...]:
 @cache
 def _classify() -> dict[int, float]:
     """Accuracy on Kaggle's hidden test set by parameter count (channel_selection.csv)."""
-    with open(FOLDER / "channel_selection.csv", newline="", encoding="utf-8") as file:
-        figures = {row.pop("figure"): row for row in csv.DictReader(file)}
+    figures = {row.pop("figure"): row for row in csv_rows(FOLDER / "channel_selection.csv")}
     accuracy = figures["submission_accuracy_percent"]
     return {int(n): float(accuracy[kind]) / 100 for kind, n in figures["parameters"].items()}
 

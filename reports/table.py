@@ -71,9 +71,9 @@ class Table:
     varying: list[str]
     columns: list[str]
     rows: list[Row]
-    notes: list[str]
     left_out: list[RunRecord]
-    grouped: bool = False
+    grouped: bool
+    notes: list[str] = field(default_factory=list)
 
 
 def runs_of(tables: Sequence[Table]) -> list[RunRecord]:
