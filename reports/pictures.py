@@ -24,7 +24,7 @@ _INK, _PAPER = "#1a1c1e", "#ffffff"
 LARGEST = 128  # pixels: larger demo pictures are shrunk for the page
 KINDS = 4  # pictures side by side in an overview: input, output, target, error
 Demos = dict[int, DemoPicture]  # by index
-Sheet = list[tuple[str, list[bytes | None]]]  # what is said beside a row, and its pictures as PNG
+Strip = tuple[str, Demos, str]  # a row of a sheet: the text beside it, and which pictures it has
 
 
 def slug(text: str) -> str:
@@ -55,51 +55,45 @@ def save_sheets(tables: Sequence[Table], folder: Path) -> list[Path]:
 
 def _sheet(table: Table) -> Image.Image | None:
     """The pictures of each row's first run that has any; rows without are left out."""
-    first: Demos = {}
-    sheet: Sheet = []
-
-    def add(name: str, pictures: Demos, kind: str) -> None:
-        sheet.append((name, [pictures[i].png.get(kind) if i in pictures else None for i in first]))
-
+    strips: list[Strip] = []
     for row in table.rows:
         found = demos_of(row)
         if not found:
             continue
         run, pictures = found[0]
-        if not first:
-            first = pictures
-            add("input", first, "input")
-            add("target", first, "target")
+        if not strips:
+            strips = [("input", pictures, "input"), ("target", pictures, "target")]
         label = fill(row.label(table.varying), 60, max_lines=2, placeholder=" …")
         name = f"{label}\n{table.metric} "
         name += digits(row.values[table.metric].mean, table.metric)
         if len(row.runs) > 1:
             name += f" (mean of {len(row.runs)} seeds)\npictures of seed {run.config.get('seed')}"
-        add(name, pictures, "output")
-        add("error", pictures, "error")
-    heads = [f"{p.class_name}\n{p.damage}" for p in first.values()]
-    return _drawn(heads, sheet) if sheet else None
+        strips += [(name, pictures, "output"), ("error", pictures, "error")]
+    return _drawn(strips) if strips else None
 
 
-def _drawn(heads: Sequence[str], rows: Sheet) -> Image.Image:
+def _drawn(strips: Sequence[Strip]) -> Image.Image:
+    """The strips below each other; their columns are the pictures of the first one."""
     font = ImageFont.load_default(13)
+    columns = strips[0][1]
+    heads = [f"{p.class_name}\n{p.damage}" for p in columns.values()]
 
     def width(texts: Sequence[str]) -> int:
         return max(int(font.getlength(line)) for text in texts for line in text.split("\n"))
 
-    left, step = width([name for name, _ in rows]) + 3 * _GAP, max(_CELL, width(heads)) + _GAP
+    left, step = width([name for name, *_ in strips]) + 3 * _GAP, max(_CELL, width(heads)) + _GAP
     top = _GAP + 2 * _LINE
-    size = (left + len(heads) * step, top + len(rows) * (_CELL + _GAP))
+    size = (left + len(heads) * step, top + len(strips) * (_CELL + _GAP))
     sheet = Image.new("RGB", size, _PAPER)
     draw = ImageDraw.Draw(sheet)
     for column, head in enumerate(heads):
         draw.text((left + column * step, _GAP // 2), head, _INK, font)
-    for number, (name, cells) in enumerate(rows):
+    for number, (name, pictures, kind) in enumerate(strips):
         y = top + number * (_CELL + _GAP)
         draw.text((_GAP, y + _GAP), name, _INK, font)
-        for column, png in enumerate(cells):
-            if png is not None:
-                picture = Image.open(io.BytesIO(png)).convert("RGB")
+        for column, index in enumerate(columns):
+            if index in pictures and kind in pictures[index].png:
+                picture = Image.open(io.BytesIO(pictures[index].png[kind])).convert("RGB")
                 small = max(picture.size) <= _CELL
                 method = Image.Resampling.NEAREST if small else Image.Resampling.BOX
                 fitted = ImageOps.contain(picture, (_CELL, _CELL), method)
