@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import click
 from scipy.stats import norm, spearmanr
@@ -28,7 +27,6 @@ from tracking.record import FolderRun, csv_rows, is_run_folder, read_run_folders
 CLOSE = 0.05  # of the published value
 # What tells one run of a table from another, and what the rankings need.
 COLUMNS = (*KEYS, "seed", "val_images", "published val/l1", "val/l1", "training_seconds")
-Runs = dict[tuple[Any, ...], list[FolderRun]]  # by net
 
 
 def correlation(ours: list[float], theirs: list[float]) -> str:
@@ -44,19 +42,26 @@ def correlation(ours: list[float], theirs: list[float]) -> str:
     return f"{rho:.2f} ({low:.2f} to {high:.2f})"
 
 
-def table_rows(runs: Runs, table: str) -> list[dict[str, str]]:
-    """One row a run of ``table``: settings, every metric, cost, versions; as text."""
-    rows = []
-    for key, loss in resconv_tables()[table].items():
-        for run in runs.get(key, []):
-            environment = run.config["environment"]
-            row = {name: run.config[name] for name in (*KEYS, "seed")}
-            row |= {"val_images": run.dataset["val"], "published val/l1": loss}
-            row |= {k: round(v, 6) for k, v in run.last.items() if k.startswith("val/")}
-            row |= {k: run.summary[k] for k in ("parameters", "images_seen", "training_seconds")}
-            row |= {k: environment[k] for k in ("device_name", "precision", "torch", "commit")}
-            rows.append({name: str(value) for name, value in row.items()})
-    return rows
+def trained_as_published(run: FolderRun) -> bool:
+    """Whether it is a finished run that the logbook could have made."""
+    data = run.dataset.get("name")
+    if (run.command, data, run.state) != ("resconv", "fashion-mnist", "finished"):
+        return False
+    other = other_training(stored_values(run.config)).keys() - {"val_images"}
+    if other:
+        log.warning(f"{run.folder}: left out, trained otherwise ({', '.join(other)})")
+    return not other
+
+
+def row_of(run: FolderRun, published: float) -> dict[str, str]:
+    """Settings, every metric, cost and versions as text."""
+    environment = run.config["environment"]
+    row = {name: run.config[name] for name in (*KEYS, "seed")}
+    row |= {"val_images": run.dataset["val"], "published val/l1": published}
+    row |= {k: round(v, 6) for k, v in run.last.items() if k.startswith("val/")}
+    row |= {k: run.summary[k] for k in ("parameters", "images_seen", "training_seconds")}
+    row |= {k: environment[k] for k in ("device_name", "precision", "torch", "commit")}
+    return {name: str(value) for name, value in row.items()}
 
 
 def read(file: Path) -> list[dict[str, str]]:
@@ -134,12 +139,8 @@ def summary_and_page(folder: Path) -> tuple[list[str], list[str]]:
 
 
 @click.command()
-@click.argument(
-    "folders",
-    nargs=-1,
-    required=True,
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-)
+@click.argument("folders", nargs=-1, required=True,
+                type=click.Path(path_type=Path, exists=True, file_okay=False))  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), default="results/logbook",
               show_default=True, help="Folder of the CSV files.")  # fmt: skip
 def main(folders: tuple[Path, ...], out: Path) -> None:
@@ -148,23 +149,19 @@ def main(folders: tuple[Path, ...], out: Path) -> None:
         path for folder in folders for path in (folder, *sorted(folder.iterdir()))
         if is_run_folder(path)
     ]  # fmt: skip
-    budgets: dict[int, Runs] = defaultdict(lambda: defaultdict(list))
-    for run in read_run_folders(paths):
-        ours = run.command == "resconv" and run.dataset.get("name") == "fashion-mnist"
-        if ours and run.state == "finished":
-            values = stored_values(run.config)
-            net, other = net_of(values), other_training(values).keys() - {"val_images"}
-            if other:
-                log.warning(f"{run.folder}: left out, trained otherwise ({', '.join(other)})")
-                continue
-            budgets[run.summary["images_seen"]][net].append(run)
-    if not budgets:
+    runs = list(filter(trained_as_published, read_run_folders(paths)))
+    if not runs:
         raise InputError(
             f"{folders[0]}: no finished run of resconv trained as the logbook's on Fashion-MNIST"
         )
-    for (images, runs), table in product(budgets.items(), resconv_tables()):
-        if rows := table_rows(runs, table):
-            merge(out / f"{table}-{images}.csv", rows)
+    files: dict[str, list[dict[str, str]]] = defaultdict(list)
+    for (table, losses), run in product(resconv_tables().items(), runs):
+        net = net_of(stored_values(run.config))
+        if net in losses:
+            name = f"{table}-{run.summary['images_seen']}.csv"
+            files[name].append(row_of(run, losses[net]))
+    for name, rows in files.items():
+        merge(out / name, rows)
     lines, page = summary_and_page(out)
     write_output(out / "tables.md", "\n".join(page))
     click.echo("\n".join(lines))
