@@ -164,12 +164,10 @@ def _rows(records: Sequence[RunRecord], named: bool) -> tuple[list[Row], int]:
     rows = [Row(settings, list(runs.values())) for settings, runs in found.values()]
     if any(repeat for _, repeat in found):
         for row in rows:
-            row.settings["run"] = ", ".join(map(_name, row.runs))
+            row.settings["run"] = ", ".join(
+                run.name if isinstance(run, CsvRun) else f"{run.name}-{run.id}" for run in row.runs
+            )
     return rows, len(records) - sum(len(row.runs) for row in rows)
-
-
-def _name(run: RunRecord) -> str:
-    return run.name if isinstance(run, CsvRun) else f"{run.name}-{run.id}"
 
 
 def _values(row: Row, metric: str) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
-from torch.utils.tensorboard.summary import hparams
 
 from common.errors import InputError
 from reports.settings_of import settings_of
@@ -27,11 +26,11 @@ def to_tensorboard(records: Sequence[RunRecord], folder: Path) -> int:
             "run folders, for example python train.py export runs --to tensorboard DIR"
         )
     names = [run.folder.name for run in runs]
-    for run in runs:
-        if names.count(run.folder.name) > 1:
-            raise InputError(f"{run.folder.name}: given twice, in two folders; give one of them")
-        if (folder / run.folder.name).exists():
-            raise InputError(f"{folder / run.folder.name}: exists already; give an empty folder")
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"{name}: given twice, in two folders; give one of them")
+        if (folder / name).exists():
+            raise InputError(f"{folder / name}: exists already; give an empty folder")
     folder.mkdir(parents=True, exist_ok=True)
     for run in runs:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".") as made:
@@ -58,8 +57,5 @@ def _write(run: FolderRun, target: Path) -> None:
         plain = (int, float, str, bool)
         settings = {k: v for k, v in settings_of(run).items() if isinstance(v, plain)}
         settings["seed"] = run.config.get("seed", 0)
-        final = {f"final/{key}": v for key, v in run.last.items() if v is not None}
-        for summary in hparams(settings, final):
-            writer._get_file_writer().add_summary(summary)
-        for key, value in final.items():
-            writer.add_scalar(key, value, 0)
+        final = {f"final/{key}": value for key, value in run.last.items()}
+        writer.add_hparams(settings, final, run_name=".", global_step=0)
