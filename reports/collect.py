@@ -37,32 +37,24 @@ def collect(
 
     A source is a run folder, a folder of runs or a study (searched two levels down), a sweep
     file (its runs are looked for under ``runs_dir``), a CSV file of results (``metric`` is the
-    column that ranks them), or a W&B path. A damaged run folder that a
-    search meets is named on stderr and left out. Raises ``InputError`` for a source without runs,
-    for a damaged folder given by name, and for runs of two projects.
+    column that ranks them), or a W&B path. A run that a search meets and that cannot be read is
+    named on stderr and left out. Raises ``InputError`` for a source without runs, for a run given
+    by name that cannot be read, and for runs of two projects.
     """
     found: dict[object, RunRecord] = {}
-    unknown: Counter[str] = Counter()
     for source in sources:
         runs = _runs_of(source, runs_dir, metric)
         named = is_run_folder(Path(source)) or source.rstrip("/").rpartition("/")[2] == runs[0].id
         for run in runs:
-            if run.command not in NETS:
-                unknown[run.command] += 1
-            else:
-                if named:
-                    checked(run)
-                kept = dataclasses.replace(
-                    run,
-                    question=run.question or question_of(run.sweep, run.sweep_file),
-                    outdated=run.outdated and not all_runs,
-                    named=named and len(runs) == 1,
-                )
-                found.setdefault(getattr(run, "folder", run.id), kept)
-    for command, number in unknown.items():
-        log.warning(f"Left out: {number} runs of {command}, a command that is not known here")
-    if not found:
-        raise InputError(f"{' '.join(sources)}: no run of a command known here ({', '.join(NETS)})")
+            if named:
+                checked(run)
+            kept = dataclasses.replace(
+                run,
+                question=run.question or question_of(run.sweep, run.sweep_file),
+                outdated=run.outdated and not all_runs,
+                named=named and len(runs) == 1,
+            )
+            found.setdefault(getattr(run, "folder", run.id), kept)
     records = sorted(read_all(found.values(), checked), key=lambda r: r.order)
     local = {record.id for record in records if isinstance(record, FolderRun)}
     records = [r for r in records if isinstance(r, FolderRun) or r.id not in local]
@@ -83,17 +75,20 @@ def collect(
 
 
 def checked(record: RunRecord) -> RunRecord:
-    """``record``. Raises ``InputError`` where an option or a count in it cannot be read."""
+    """``record``. Raises ``InputError`` where its command, an option or a count cannot be read."""
+    run = f"{record.name} ({record.id})"
+    if record.command not in NETS:
+        raise InputError(f"{run}: {record.command} is no command known here")
     for name in (*COSTS, "seconds", "images_seen", "images_total"):
         if not isinstance(record.summary.get(name), int | float | None):
-            raise InputError(f"{record.name} ({record.id}): {name} is no number")
+            raise InputError(f"{run}: {name} is no number")
     if not isinstance(record, CsvRun):  # its columns may have the name of an option
         for name, option in options_of(record.command).items():
             if option.identity and record.config.get(name) is not None:
                 try:
                     option.read(name, record.config[name])
                 except InputError as error:
-                    raise InputError(f"{record.name} ({record.id}): {error}") from None
+                    raise InputError(f"{run}: {error}") from None
     return record
 
 
