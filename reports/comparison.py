@@ -1,6 +1,6 @@
 """The logbook's tables of runs: one row a setting, ranked by the metric, seeds joined."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -153,16 +153,16 @@ def _rows(records: Sequence[RunRecord], named: bool) -> tuple[list[Row], int]:
     A ``named`` run, and one of a CSV file, is never replaced: a rerun has a row of its own, told
     apart by ``run``.
     """
-    found: dict[tuple[str, int], tuple[dict[str, Any], dict[Any, RunRecord]]] = {}
+    by_seed: dict[tuple[str, int], dict[Any, RunRecord]] = defaultdict(dict)
     for record in records:
-        settings, seed, repeat = settings_of(record), record.config.get("seed"), 0
-        text = str(sorted(settings.items(), key=str))
-        kept = named or isinstance(record, CsvRun)
-        while kept and (text, repeat) in found and seed in found[text, repeat][1]:
+        setting = str(sorted(settings_of(record).items(), key=str))
+        seed, repeat = record.config.get("seed"), 0
+        while (named or isinstance(record, CsvRun)) and seed in by_seed[setting, repeat]:
             repeat += 1
-        found.setdefault((text, repeat), (settings, {}))[1][seed] = record
-    rows = [Row(settings, list(runs.values())) for settings, runs in found.values()]
-    if any(repeat for _, repeat in found):
+        by_seed[setting, repeat][seed] = record
+    runs = [list(each.values()) for each in by_seed.values()]
+    rows = [Row(settings_of(each[0]), each) for each in runs]
+    if any(repeat for _, repeat in by_seed):
         for row in rows:
             row.settings["run"] = ", ".join(
                 run.name if isinstance(run, CsvRun) else f"{run.name}-{run.id}" for run in row.runs

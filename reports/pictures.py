@@ -5,6 +5,7 @@ import io
 import re
 from collections.abc import Sequence
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from textwrap import fill
 from typing import Any
@@ -134,26 +135,27 @@ def pictures_of(table: Table, sprites: Sprites) -> dict[str, Any] | None:
 
     The final pictures of all rows go before other seeds, and those before earlier steps.
     """
-    runs: list[tuple[int, int, RunRecord, Demos]] = []  # place in the row, row, run, pictures
-    for number, row in enumerate(table.rows):
-        runs += [(place, number, *each) for place, each in enumerate(demos_of(row))]
-    if not runs:
+    found = [demos_of(row) for row in table.rows]
+    columns = next((runs[0][1] for runs in found if runs), None)
+    if columns is None:
         return None
-    runs.sort(key=lambda each: each[0])
-    columns = runs[0][-1]
     rows: dict[int, list[dict[str, Any]]] = {}
     added: list[tuple[dict[str, Any], RunRecord, Demos]] = []
-    for _, number, run, pictures in runs:
-        if final := _final(run, pictures, list(columns), sprites):
-            rows.setdefault(number, []).append(final)
-            added.append((final, run, pictures))
+    for runs in zip_longest(*found):  # the first run of each row, then the second
+        for number, each in enumerate(runs):
+            if each is None:  # this row has fewer
+                continue
+            run, pictures = each
+            if final := _final(run, pictures, list(columns), sprites):
+                rows.setdefault(number, []).append(final)
+                added.append((final, run, pictures))
     for final, run, pictures in added:
         if isinstance(run, FolderRun) and list(pictures) == list(columns):
             final["steps"] = _earlier(run, pictures, sprites) + final["steps"]
     return {
         "columns": [{"class": p.class_name, "damage": p.damage} for p in columns.values()],
         "rows": [{"row": number, "seeds": seeds} for number, seeds in rows.items()],
-        "without": len(runs) - len(added),
+        "without": sum(map(len, found)) - len(added),
     }
 
 
