@@ -56,7 +56,7 @@ def _help_row(option: Option) -> tuple[str, str]:
     if isinstance(option.read, Boolean):
         usage = f"{name} / --no-{name[2:]}"
     else:
-        usage = f"{name} {getattr(option.read, 'metavar', None) or 'NAME'}"
+        usage = f"{name} {getattr(option.read, 'metavar', 'NAME')}"
     text = option.help
     choices = getattr(option.read, "names", ())
     if choices and not any(choice in text for choice in choices[1:2]):

@@ -79,7 +79,7 @@ class Integer:
     low: int = 0
     high: int | None = None
     optional: bool = False
-    metavar: str = "N"
+    metavar = "N"
     step: int = 1
 
     def __call__(self, name: str, value: Any) -> int | None:
@@ -123,7 +123,7 @@ class Real:
     above: bool = False
     example: str = "0.001"
     optional: bool = False
-    metavar: str = "X"
+    metavar = "X"
 
     def __call__(self, name: str, value: Any) -> float | None:
         if self.optional and value in NONE_SPELLINGS:
@@ -141,11 +141,10 @@ class Real:
         return number
 
 
-@dataclass(frozen=True)
 class Boolean:
     """True or False; on the command line also ``--name`` and ``--no-name``."""
 
-    metavar: str = "BOOL"
+    metavar = "BOOL"
 
     def __call__(self, name: str, value: Any) -> bool:
         text = str(value).lower()
@@ -164,7 +163,6 @@ class Choice:
     names: tuple[str, ...]
     aliases: dict[str, str] = field(default_factory=dict)
     optional: bool = False
-    metavar: str | None = None
 
     def __call__(self, name: str, value: Any) -> str | None:
         if self.optional and value in NONE_SPELLINGS:
@@ -187,7 +185,7 @@ class Text:
 
     optional: bool = False
     path: bool = False
-    metavar: str = "TEXT"
+    metavar = "TEXT"
 
     def __call__(self, name: str, value: Any) -> str | None:
         if self.optional and value in NONE_SPELLINGS:
@@ -198,14 +196,13 @@ class Text:
         return os.path.expanduser(text) if self.path else text
 
 
-@dataclass(frozen=True)
 class PerLayer:
     """``N`` for every layer, a range ``A:B`` over the layers, or one value a layer: ``A,B,C``.
 
     Kept as an int (``N``) or as text without spaces; the rules are in ``models.per_layer``.
     """
 
-    metavar: str = "N|A:B|A,B,…"
+    metavar = "N|A:B|A,B,…"
 
     def __call__(self, name: str, value: Any) -> int | str:
         text = re.sub(r"\s*([,:])\s*", r"\1", str(value).strip().strip("[]() "))
@@ -221,7 +218,7 @@ class Size:
 
     low: int
     high: int = 1024
-    metavar: str = "N|HxW"
+    metavar = "N|HxW"
 
     def __call__(self, name: str, value: Any) -> int | str:
         allowed = (
@@ -237,11 +234,10 @@ class Size:
         return height if height == width else f"{height}x{width}"
 
 
-@dataclass(frozen=True)
 class Words:
     """A comma-separated list of words, kept as a tuple."""
 
-    metavar: str = "A,B"
+    metavar = "A,B"
 
     def __call__(self, name: str, value: Any) -> tuple[str, ...]:
         if value in NONE_SPELLINGS:
@@ -250,11 +246,10 @@ class Words:
         return tuple(text for part in parts if (text := str(part).strip().strip("'\"")))
 
 
-@dataclass(frozen=True)
 class Interval:
     """A number of images (``20000``) or of minutes (``10m``), or ``none``."""
 
-    metavar: str = "IMAGES|MINm"
+    metavar = "IMAGES|MINm"
 
     def __call__(self, name: str, value: Any) -> int | str | None:
         if value in NONE_SPELLINGS:
@@ -266,11 +261,10 @@ class Interval:
         return match[0] if match[2] else int(match[1])
 
 
-@dataclass(frozen=True)
 class Seconds:
     """A number of seconds (``300``, ``300s``) or minutes (``5m``), kept as seconds; or ``auto``."""
 
-    metavar: str = "SEC|MINm|auto"
+    metavar = "SEC|MINm|auto"
 
     def __call__(self, name: str, value: Any) -> int | None:
         if value in NONE_SPELLINGS or value == "auto":
