@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from statistics import fmean
 from typing import Any
 
 from common.errors import InputError
@@ -171,19 +172,17 @@ def _rows(records: Sequence[RunRecord], named: bool) -> tuple[list[Row], int]:
 
 
 def _values(row: Row, metric: str) -> dict[str, Any]:
-    def means(read: Any) -> Spread | None:
-        found = [value for run in row.runs if (value := read(run)) is not None]
-        return spread(found) if found else None
+    def mean(name: str) -> float | None:
+        found = [value for run in row.runs if (value := run.summary.get(name)) is not None]
+        return fmean(found) if found else None
 
-    first = row.runs[0]
+    first, seconds = row.runs[0], mean("seconds")
     metrics = sorted({key for run in row.runs for key in run.last})
     values = dict(row.settings)
-    values |= {key: means(lambda run, key=key: run.last.get(key)) for key in metrics}
+    values |= {key: spread([r.last[key] for r in row.runs if key in r.last]) for key in metrics}
     values |= {key: first.summary.get(key) for key in SIZES}
-    seconds = means(lambda run: run.summary.get("seconds"))
-    rate = means(lambda run: run.summary.get("images_per_second"))
-    values["minutes"] = seconds.mean / 60 if seconds else None
-    values["images_per_second"] = rate.mean if rate else None
+    values["minutes"] = seconds and seconds / 60
+    values["images_per_second"] = mean("images_per_second")
     if isinstance(first, CsvRun) and len(row.runs) == 1:
         for key, std in first.spreads.items():
             values[key] = Spread(first.last[key], std)
