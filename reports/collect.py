@@ -24,7 +24,6 @@ from tracking.record import (
     read_run_folders,
 )
 
-ROOT = Path(__file__).resolve().parent.parent
 SWEEP_SUFFIXES = (".yaml", ".yml")
 
 
@@ -48,12 +47,8 @@ def collect(
         for run in runs:
             if named:
                 checked(run)
-            kept = dataclasses.replace(
-                run,
-                question=run.question or question_of(run.sweep, run.sweep_file),
-                outdated=run.outdated and not all_runs,
-                named=named and len(runs) == 1,
-            )
+            outdated, alone = run.outdated and not all_runs, named and len(runs) == 1
+            kept = dataclasses.replace(run, outdated=outdated, named=alone)
             found.setdefault(getattr(run, "folder", run.id), kept)
     records = sorted(read_all(found.values(), checked), key=lambda r: r.order)
     local = {record.id for record in records if isinstance(record, FolderRun)}
@@ -90,23 +85,6 @@ def checked(record: RunRecord) -> RunRecord:
                 except InputError as error:
                     raise InputError(f"{run}: {error}") from None
     return record
-
-
-def question_of(sweep: str | None, file: str | None = None) -> str:
-    """The header of the sweep file a run came from, if it is still there under the same name.
-
-    ``file`` is looked for as it stands, then ``<sweep>.yaml`` in the project's sweep_configs/.
-    """
-    name = logbook_table(sweep)
-    for path in (Path(file or ""), ROOT / "sweep_configs" / f"{name}.yaml"):
-        if name and path.is_file():
-            try:
-                config, header = read_yaml(path)
-            except InputError:  # broken now; the runs can be read all the same
-                continue
-            if config.get("name", path.stem) == name:
-                return header
-    return ""
 
 
 def _runs_of(source: str, runs_dir: Path, metric: str | None) -> Sequence[RunRecord]:

@@ -3,18 +3,22 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from common.errors import InputError
 from reports.csv_files import COMPOSITE, SIZES, CsvRun
 from reports.notes import counted, metric_of, notes_of, reasons_of, state_of
-from reports.published import METRIC, published
+from reports.published import METRIC, logbook_table, published
 from reports.settings_of import ambiguous_names, require, settings_of, task_of, varying
 from reports.statistics import LEVEL, Spread, from_best, spread
 from reports.table import Row, Table, show
+from sweeps.yaml_file import read_yaml
 from tasks.metrics import goal_of
 from tracking.record import RunRecord
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def tables_of(
@@ -99,7 +103,7 @@ def _table(
     table = Table(
         name=show(sweep or "runs"),
         task=task_of(records[0]),
-        question=next((r.question for r in records if sweep and r.question), ""),
+        question=next(filter(None, map(_question_of, records)), "") if sweep else "",
         metric=metric,
         varying=names,
         columns=_default_columns(rows, names, metric),
@@ -109,6 +113,23 @@ def _table(
     )
     table.notes = notes_of(table, sweep, repeats)
     return table
+
+
+def _question_of(record: RunRecord) -> str:
+    """The header of the sweep file that a run came from, where it is still of the same name.
+
+    The file is looked for as recorded, then as ``<sweep>.yaml`` in the project's sweep_configs/.
+    """
+    name = logbook_table(record.sweep)
+    for path in (Path(str(record.sweep_file or "")), ROOT / "sweep_configs" / f"{name}.yaml"):
+        if not record.question and path.is_file():
+            try:
+                config, header = read_yaml(path)
+            except InputError:  # broken now; the runs can be read all the same
+                continue
+            if config.get("name", path.stem) == name:
+                return header
+    return record.question
 
 
 def _grouped(
