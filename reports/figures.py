@@ -24,7 +24,7 @@ COLOURS = (
 )  # fmt: skip
 OTHERS = "#9aa0a6"
 MARKERS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "pentagon", "x", "star")
-COSTS = {
+COST_TITLES = {
     "parameters": "parameters",
     "minutes": "minutes (training and validation)",
     "multiply_adds": "multiply-adds of an image",
@@ -47,7 +47,7 @@ def style(n: int) -> tuple[str, str]:
 def figures_of(table: Table) -> dict[str, Figure]:
     """The table's figures by name; those without anything to show are left out."""
     figures = {f"curves {key}": _curves(table, key) for key in _curve_keys(table)}
-    figures |= {column: _cost(table, column) for column in COSTS}
+    figures |= {column: _cost(table, column) for column in COST_TITLES}
     figures |= {"parallel": _parallel(table), "importance": _importance(table)}
     return {name: figure for name, figure in figures.items() if figure is not None}
 
@@ -95,19 +95,19 @@ def _curves(table: Table, key: str) -> Figure | None:
             continue
         colour, marker = style(n)
         in_legend = n < len(COLOURS)
-        entry = {"showlegend": in_legend} | ({"legendgroup": f"r{n}"} if in_legend else {})
         x, mean, low, high = map(list, zip(*points, strict=True))
         values += mean
         if len(row.runs) > 1:
             bands.append(
                 {"x": x + x[::-1], "y": high + low[::-1], "fill": "toself", "fillcolor": colour,
                  "opacity": 0.2, "line": {"width": 0}, "mode": "lines", "hoverinfo": "skip",
-                 **entry, "showlegend": False, "uid": f"b{n}" if in_legend else f"x{n}"}
+                 "legendgroup": f"r{n}", "showlegend": False,
+                 "uid": f"b{n}" if in_legend else f"x{n}"}
             )  # fmt: skip
         lines.append(
             {"x": x, "y": mean, "name": text(row.label(table.varying), 40), "uid": f"r{n}",
-             "mode": "lines+markers" if len(x) < (30 if in_legend else 2) else "lines", **entry,
-             "legendrank": n,
+             "mode": "lines+markers" if len(x) < (30 if in_legend else 2) else "lines",
+             "legendgroup": f"r{n}", "showlegend": in_legend, "legendrank": n,
              "customdata": [[a, b] for a, b in zip(low, high, strict=True)],
              "line": {"color": colour, "width": 2 if in_legend else 1},
              "marker": {"size": 6 if in_legend else 3, "symbol": marker, "color": colour},
@@ -150,8 +150,8 @@ def _cost(table: Table, column: str) -> Figure | None:
              "hovertemplate": "%{fullData.name}<br>%{x:,} " + title(column)
              + "<br>%{y}<extra></extra>"}
         )  # fmt: skip
-    heading = f"{table.metric} against {COSTS[column].partition(' (')[0]}"
-    return _figure(traces, _axis(COSTS[column], costs), _axis(table.metric, means), heading)
+    heading = f"{table.metric} against {COST_TITLES[column].partition(' (')[0]}"
+    return _figure(traces, _axis(COST_TITLES[column], costs), _axis(table.metric, means), heading)
 
 
 def _number(value: Any) -> float | None:
@@ -185,7 +185,7 @@ def _parallel(table: Table) -> Figure | None:
     print sharply, and need no ``eval``, which the page forbids.
     """
     names = [name for name in table.varying if name not in ("checksum", "run")]
-    names += [c for c in COSTS if all(_number(row.values.get(c)) for row in table.rows)]
+    names += [c for c in COST_TITLES if all(_number(row.values.get(c)) for row in table.rows)]
     names += [table.metric]
     columns = {name: [row.values.get(name) for row in table.rows] for name in names}
     columns = {name: v for name, v in columns.items() if len({show(each) for each in v}) > 1}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.files import write_output
-from reports.figures import COSTS, OTHERS, figures_of, short
+from reports.figures import COST_TITLES, OTHERS, figures_of, short
 from reports.pictures import slug
 from reports.table import Table
 
@@ -32,7 +32,7 @@ def save_plots(tables: Sequence[Table], folder: Path) -> list[Path]:
     for table in tables:
         best_first = sorted(table.rows, key=lambda row: row.values["place"])
         figures = figures_of(replace(table, rows=best_first))
-        for key in (f"curves {table.metric}", *COSTS):
+        for key in (f"curves {table.metric}", *COST_TITLES):
             if figure := figures.get(key):
                 name = key.partition(" ")[0].replace("_", "-")
                 paths.append(folder / f"{slug(table.name)}-{name}.png")
