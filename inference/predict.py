@@ -5,7 +5,6 @@ from pathlib import Path
 
 import torch
 
-from common.errors import InputError
 from common.files import csv_text, write_output
 from data.folder import read_unlabelled
 from inference.load import TrainedNet, load_trained
@@ -49,12 +48,7 @@ def predict_folder(path: Path, folder: Path, out: Path, *, device: str = "auto")
         | {f"p_{c}": f"{p:.6f}" for c, p in zip(classes, row, strict=True)}
         for name, label, row in zip(names, labels, probabilities.tolist(), strict=True)
     ]
-    try:
-        write_output(out, csv_text(rows))
-    except OSError as error:
-        raise InputError(
-            f"--out {out}: cannot be written ({error.strerror}), for example --out submission.csv"
-        ) from error
+    write_output(out, csv_text(rows))
     counts = ", ".join(f"{name} {labels.count(name):,}" for name in classes)
     aside = "".join(f"; {remark}" for remark in remarks)
     return f"{len(names):,} images labelled ({counts}){aside}: {out}"

@@ -184,6 +184,17 @@ def test_a_run_folder_with_any_value(data, tmp_path):
         use(run)
 
 
+@pytest.mark.parametrize("value", [5, ["a"]])
+@pytest.mark.parametrize("name", ["name", "file"])
+def test_a_sweeps_name_that_is_not_text_is_refused(name, value, tmp_path):
+    config, summary = a_run()
+    config = config | {"sweep": config["sweep"] | {name: value}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    (tmp_path / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    with pytest.raises(InputError, match=f"sweep {name} is no text"):
+        read_run_folder(tmp_path)
+
+
 @BOUNDED
 @given(data=st.data())
 def test_server_responses_with_arbitrary_values(data):

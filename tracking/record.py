@@ -176,6 +176,9 @@ def check_shape(where: str, config: Mapping[str, Any], summary: Mapping[str, Any
         for name in names:
             if holder.get(name) and not isinstance(holder[name], Mapping):
                 raise InputError(f"{where}: not a run of this project ({name} is no group)")
+    for name, value in (config.get("sweep") or {}).items():
+        if name in ("name", "file") and not isinstance(value, str | None):
+            raise InputError(f"{where}: not a run of this project (sweep {name} is no text)")
 
 
 def read_run_folders(folders: Iterable[Path]) -> list[FolderRun]:
