@@ -35,7 +35,7 @@ def correlation(ours: list[float], theirs: list[float]) -> str:
     if n < 4:
         return "too few rows"
     rho, _ = map(float, spearmanr(ours, theirs))
-    if abs(rho) == 1:
+    if math.isclose(abs(rho), 1):  # then Fisher's z is infinite
         return f"{rho:.2f}"
     half = norm.ppf(0.975) * math.sqrt((1 + rho**2 / 2) / (n - 3))
     low, high = (math.tanh(math.atanh(rho) + sign * half) for sign in (-1, 1))

@@ -52,3 +52,4 @@ def test_logbook_matches_a_run_with_its_published_row(tmp_path):
 
     # Five ranks with one exchange of neighbours: 1 - 6 * 2 / (5 * 24) = 0.9.
     assert correlation([1, 2, 3, 5, 4], [10, 20, 30, 40, 50]).startswith("0.90 (")
+    assert correlation([1, 2, 3, 4, 5], [10, 20, 30, 40, 50]) == "1.00"
