@@ -93,7 +93,8 @@ def step_of(
 ) -> Callable[[], None]:
     """A training step of the small net (SGD with Nesterov momentum), batch after batch."""
     torch.manual_seed(0)
-    net = build_classifier(model="small", classes=3, shape=SHAPE, conv=variant.conv, rank=rank)
+    rank = rank if variant.conv == "select" else 0
+    net = build_classifier(model="small", classes=3, shape=SHAPE, rank=rank)
     for layer in net.modules():
         if isinstance(layer, ChannelSelectionConv2d):
             layer.implementation = variant.implementation

@@ -15,15 +15,14 @@ def build_classifier(
     model: str,
     classes: int,
     shape: tuple[int, int, int],
-    conv: str,
-    rank: int = 1,
+    rank: int = 0,
     dropout: float = 0.2,
 ) -> nn.Module:
     """A new net: floats [n, *``shape``] (channels, height, width) -> [n classes] logits.
 
-    ``conv`` ``select`` swaps every conv that can be (of ``small`` all but the stem) for channel
-    selection of ``rank``, capped at 1 for 1x1 convs. Raises ``ValueError`` for an unknown name,
-    a net that cannot take ``shape``, or a rank that no kernel of the net can have.
+    ``rank`` > 0 swaps every conv that can be (of ``small`` all but the stem) for channel selection
+    of that rank, capped at 1 for 1x1 convs. Raises ``ValueError`` for an unknown name, a net that
+    cannot take ``shape``, or a rank that no kernel of the net can have.
     """
     if model == "small":
         net: nn.Module = SmallResNet(classes=classes, in_channels=shape[0], dropout=dropout)
@@ -31,12 +30,10 @@ def build_classifier(
     else:
         net = swapped = _torchvision(model, classes)
         _check_shape(net, model, shape)
-    if conv == "select":
-        most = max(
-            (math.prod(m.kernel_size) for m in swapped.modules() if isinstance(m, nn.Conv2d)),
-            default=1,
-        )
-        if not 1 <= rank <= most:
+    if rank:
+        convs = [m for m in swapped.modules() if isinstance(m, nn.Conv2d)]
+        most = max((math.prod(conv.kernel_size) for conv in convs), default=1)
+        if rank > most:
             raise ValueError(
                 f"rank {rank}: must be from 1 to {most}, the area of the largest kernel of "
                 f"model {model}, for example rank 1"

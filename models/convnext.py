@@ -35,8 +35,8 @@ class ConvNeXt(nn.Module):
     """[n image_channels+extra_channels h w] -> [n image_channels h w] in [0, 1], any size.
 
     ``layers`` blocks on patches of 2x2 pixels. Simplified: no layer scale and no stochastic depth.
-    ``conv="select"`` puts a channel selection of ``rank`` (pointwise, then depthwise) in place of
-    the depthwise conv. Images are padded to multiples of two.
+    ``rank`` > 0 puts a channel selection of that rank (pointwise, then depthwise) in place of the
+    depthwise conv. Images are padded to multiples of two.
     """
 
     patch = 2  # pixels
@@ -50,8 +50,7 @@ class ConvNeXt(nn.Module):
         width: int = 96,
         kernel: int = 9,
         expansion: int = 3,
-        conv: str = "full",
-        rank: int = 1,
+        rank: int = 0,
     ) -> None:
         super().__init__()
         if kernel % 2 == 0:
@@ -59,7 +58,6 @@ class ConvNeXt(nn.Module):
         self.input_channels, self.layers, self.kernel = (
             image_channels + extra_channels, layers, kernel,
         )  # fmt: skip
-        rank = rank if conv == "select" else 0
         self.stem = nn.Conv2d(self.input_channels, width, self.patch, stride=self.patch)
         self.blocks = nn.Sequential(*(Block(width, kernel, expansion, rank) for _ in range(layers)))
         self.head = nn.Sequential(

@@ -25,7 +25,11 @@ class NetSettings(OptionGroup):
             )
 
     def arguments(self) -> dict[str, Any]:
-        return asdict(self)
+        """Keyword arguments of the net, where rank 0 stands for full convs."""
+        arguments = asdict(self)
+        if arguments.pop("conv", "select") == "full":
+            arguments["rank"] = 0
+        return arguments
 
     def validate(self, size: tuple[int, int]) -> None:
         """Check the options against each other and the image size. Raises ``InputError``."""

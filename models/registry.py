@@ -3,8 +3,8 @@
 To add a net, write its module and its settings class here under one ``@net`` line.
 """
 
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 from common.errors import InputError
 from common.options import Boolean, Choice, Integer, Odd, PerLayer, Real, Text, option
@@ -84,12 +84,6 @@ class ResConvSettings(NetSettings):
         "Recompute activations in the backward pass: less memory, about a quarter more time.",
         section="Hardware",
     )
-
-    def arguments(self) -> dict[str, Any]:
-        """Keyword arguments of ``ResConv``, where rank 0 stands for full convs."""
-        arguments = asdict(self)
-        rank = arguments["rank"] if arguments.pop("conv") == "select" else 0
-        return arguments | {"rank": rank}
 
     def validate(self, size: tuple[int, int]) -> None:
         kernels = per_layer("ks", kernels_per_layer, self.ks, self.layers)

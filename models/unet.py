@@ -50,8 +50,8 @@ class UNet(nn.Module):
 
     Two strided convs halve the size, from ``width`` channels to 2 and about 3.5 times as many; the
     way up concatenates the features of the way down. Simplified: batch norm, residual blocks,
-    nearest-neighbour upsampling, one attention block in the middle. ``conv="select"`` makes the 3x3
-    convs of the blocks channel selections of ``rank``. Images are padded to multiples of four.
+    nearest-neighbour upsampling, one attention block in the middle. ``rank`` > 0 makes the 3x3
+    convs of the blocks channel selections of that rank. Images are padded to multiples of four.
 
     ``mixer`` puts three MLPs over the positions into the middle. The net then takes images of
     ``size`` (height, width) only and raises ``ValueError`` for others.
@@ -64,14 +64,12 @@ class UNet(nn.Module):
         extra_channels: int = 0,
         size: tuple[int, int] = (28, 28),
         width: int = 32,
-        conv: str = "full",
-        rank: int = 1,
+        rank: int = 0,
         mixer: bool = False,
     ) -> None:
         super().__init__()
         self.input_channels = image_channels + extra_channels
         self.size = size if mixer else None
-        rank = rank if conv == "select" else 0
         a, b, c = width, 2 * width, 7 * width // 8 * 4  # four heads in the middle
         self.stem = conv3x3(self.input_channels, a)
         self.down1, self.down2 = Block(a, a, rank), Block(b, b, rank)

@@ -82,16 +82,14 @@ def test_implementations_agree_forward_and_backward(
 
 @pytest.mark.parametrize(("conv", "count"), [("full", 174_787), ("select", 27_363)])
 def test_small_net_has_the_published_count(conv, count):
-    net = build_classifier(model="small", classes=3, shape=(3, 32, 32), conv=conv)
+    net = build_classifier(model="small", classes=3, shape=(3, 32, 32), rank=int(conv == "select"))
     assert sum(p.numel() for p in net.parameters()) == count
     assert net(torch.randn(2, 3, 32, 32)).shape == (2, 3)
 
 
 def test_a_torchvision_net_gets_the_layer():
     pytest.importorskip("torchvision")
-    net = build_classifier(
-        model="squeezenet1_1", classes=4, shape=(3, 32, 32), conv="select", rank=3
-    )
+    net = build_classifier(model="squeezenet1_1", classes=4, shape=(3, 32, 32), rank=3)
     layers = [m for m in net.modules() if isinstance(m, ChannelSelectionConv2d)]
     assert {layer.rank for layer in layers} == {1, 3}  # 1x1 convs can have rank 1 only
 
