@@ -53,11 +53,8 @@ class ConvNeXt(nn.Module):
         rank: int = 0,
     ) -> None:
         super().__init__()
-        if kernel % 2 == 0:
-            raise ValueError(f"kernel must be odd, got {kernel}")
-        self.input_channels, self.layers, self.kernel = (
-            image_channels + extra_channels, layers, kernel,
-        )  # fmt: skip
+        self.input_channels = image_channels + extra_channels
+        self.layers, self.kernel = layers, kernel
         self.stem = nn.Conv2d(self.input_channels, width, self.patch, stride=self.patch)
         self.blocks = nn.Sequential(*(Block(width, kernel, expansion, rank) for _ in range(layers)))
         self.head = nn.Sequential(

@@ -165,18 +165,6 @@ def conv3x3(i: int, o: int, *, rank: int = 0, stride: int = 1) -> nn.Module:
     return make_conv(i, o, 3, padding=1, stride=stride, bias=False, rank=rank)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Scaled dot-product attention, [... tokens c] each; in fp32 on a CPU.
-
-    PyTorch's backward pass in bf16 is slow there for the few tokens of a small image.
-    """
-    if not q.is_cpu:
-        return F.scaled_dot_product_attention(q, k, v)
-    with torch.autocast("cpu", enabled=False):
-        y = F.scaled_dot_product_attention(q.float(), k.float(), v.float())
-    return y.to(q.dtype)
-
-
 class Attention(nn.Module):
     """Residual self-attention over all pixels: [n c h w] -> [n c h w] (arXiv 1706.03762)."""
 
@@ -192,5 +180,9 @@ class Attention(nn.Module):
         q, k, v = rearrange(
             self.qkv(self.norm(x)), "n (three d c) h w -> three n d (h w) c", three=3, d=self.heads
         )
-        y = attend(q, k, v)
+        dtype = q.dtype
+        if q.is_cpu:  # PyTorch's backward pass in bf16 is slow there for few tokens
+            q, k, v = q.float(), k.float(), v.float()
+        with torch.autocast("cpu", enabled=False):
+            y = F.scaled_dot_product_attention(q, k, v).to(dtype)
         return x + self.out(rearrange(y, "n d (h w) c -> n (d c) h w", h=height, w=width))

@@ -18,8 +18,6 @@ class REDNet(nn.Module):
         self, *, image_channels: int = 1, extra_channels: int = 0, layers: int = 10, width: int = 64
     ) -> None:
         super().__init__()
-        if layers < 1:
-            raise ValueError(f"layers must be at least 1, got {layers}")
         self.input_channels = image_channels + extra_channels
         inputs = [self.input_channels] + [width] * (layers - 1)
         self.encoder = nn.ModuleList(nn.Conv2d(i, width, 3, padding=1) for i in inputs)

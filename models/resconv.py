@@ -50,10 +50,6 @@ class ResConv(nn.Module):
         super().__init__()
         counts = {"image_channels": image_channels, "layers": layers, "stride": stride}
         _check(counts | {"groups": groups}, bn_encoder=bn_encoder, bn_decoder=bn_decoder)
-        if extra_channels < 0 or rank < 0:
-            raise ValueError(
-                f"extra_channels and rank must be 0 or more, got {extra_channels} and {rank}"
-            )
         self.image_channels, self.residual_weight = image_channels, residual_weight
         self.input_channels = image_channels + extra_channels
         self.stride, self.checkpoint_activations = stride, checkpoint_activations
@@ -134,43 +130,31 @@ def receptive_fields(
     the whole net). Exact far from the image's edges, unless stride ** layers exceeds
     ``MAX_PHASES``: then a lower bound. Paths beyond a scale of ``MAX_SCALE`` pixels are cut.
     """
-    layers = list(zip(kernels, paddings, strict=True))
-    # Outputs [low, high] of encoder layer n depend on the pixels
+    # Outputs [low, high] of an encoder layer depend on the pixels
     # [low * scale - before, high * scale + after].
-    scale, before, after = 1, 0, 0
-    reach = []
-    for k, p in layers:
+    layers, scale, before, after = [], 1, 0, 0
+    for k, p in zip(kernels, paddings, strict=True):
         before += p * scale
         after += (k - 1 - p) * scale
         scale *= stride
-        reach.append((scale, before, after))
-    fields = [1 + before + after for _, before, after in reach]
-    return fields + [
-        _decoder_field(layers, stride, reach, first, skips)
-        for first in reversed(range(len(layers)))
-    ]
+        layers.append((k, p, scale, before, after))
+    encoder = [1 + before + after for *_, before, after in layers]
+    decoder = [_decoder_field(layers[n:], stride, skips) for n in range(len(layers))]
+    return encoder + decoder[::-1]
 
 
-def _decoder_field(
-    layers: list[tuple[int, int]],
-    stride: int,
-    reach: list[tuple[int, int, int]],
-    first: int,
-    skips: bool,
-) -> int:
-    """The largest extent for the decoder layer that mirrors encoder layer ``first``."""
-    steps = len(layers) - first
-    low = np.arange(min(stride**steps, MAX_PHASES))
+def _decoder_field(layers: list[tuple[int, ...]], stride: int, skips: bool) -> int:
+    """The largest extent for the decoder layer that mirrors the first of these encoder layers."""
+    low = np.arange(min(stride ** len(layers), MAX_PHASES))
     high, present = low.copy(), np.ones_like(low, dtype=bool)
     start, end = np.full(low.shape, np.inf), np.full(low.shape, -np.inf)
-    for n, (k, p) in enumerate(layers[first:], first):
-        scale, before, after = reach[n]
+    for n, (k, p, scale, before, after) in enumerate(layers, 1):
         if scale > MAX_SCALE:
             start, end = np.minimum(start, -before), np.maximum(end, after)
             break
         low, high = -((k - 1 - p - low) // stride), (high + p) // stride
         present &= low <= high  # a transposed conv's output can depend on its bias alone
-        if skips or n == len(layers) - 1:
+        if skips or n == len(layers):
             start = np.where(present, np.minimum(start, low * scale - before), start)
             end = np.where(present, np.maximum(end, high * scale + after), end)
     return int(max(0, np.max(end - start + 1, initial=0)))

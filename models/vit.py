@@ -25,19 +25,16 @@ class ViT(nn.Module):
         extra_channels: int = 0,
         layers: int = 6,
         width: int = 96,
-        heads: int = 4,
         patch: int = 4,
     ) -> None:
         super().__init__()
-        if width % 4 or width % heads:
-            raise ValueError(f"width must be a multiple of 4 and of heads ({heads}), got {width}")
         self.input_channels, self.image_channels = image_channels + extra_channels, image_channels
         self.patch, self.width = patch, width
         self.embed = nn.Linear(self.input_channels * patch**2, width)
         self.encoder = nn.ModuleList(
             nn.TransformerEncoderLayer(
-                width, heads, 4 * width, dropout=0, activation="gelu", batch_first=True,
-                norm_first=True,
+                width, nhead=4, dim_feedforward=4 * width, dropout=0, activation="gelu",
+                batch_first=True, norm_first=True,
             )
             for _ in range(layers)
         )  # fmt: skip
