@@ -25,7 +25,7 @@ class MLP(nn.Module):
         width: int = 256,
     ) -> None:
         super().__init__()
-        self.input_channels, self.image_channels = image_channels + extra_channels, image_channels
+        self.input_channels = image_channels + extra_channels
         self.size = size
         pixels = size[0] * size[1]
         widths = [self.input_channels * pixels] + [width] * layers

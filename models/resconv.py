@@ -50,8 +50,7 @@ class ResConv(nn.Module):
         super().__init__()
         counts = {"image_channels": image_channels, "layers": layers, "stride": stride}
         _check(counts | {"groups": groups}, bn_encoder=bn_encoder, bn_decoder=bn_decoder)
-        self.image_channels, self.residual_weight = image_channels, residual_weight
-        self.input_channels = image_channels + extra_channels
+        self.input_channels, self.residual_weight = image_channels + extra_channels, residual_weight
         self.stride, self.checkpoint_activations = stride, checkpoint_activations
         self.channels = channels_per_layer(ch, layers)
         self.kernels = kernels_per_layer(ks, layers)

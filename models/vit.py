@@ -28,7 +28,7 @@ class ViT(nn.Module):
         patch: int = 4,
     ) -> None:
         super().__init__()
-        self.input_channels, self.image_channels = image_channels + extra_channels, image_channels
+        self.input_channels = image_channels + extra_channels
         self.patch, self.width = patch, width
         self.embed = nn.Linear(self.input_channels * patch**2, width)
         self.encoder = nn.ModuleList(

@@ -1,8 +1,9 @@
 """The interface between a task and everything around it, and the evaluation loop of its metrics."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +31,7 @@ class Sample:
     mask: Tensor
 
 
-class Task(Protocol):
+class Task(ABC):
     """One kind of experiment: data, net, loss, metrics and examples.
 
     ``loss_name`` is the key of the trained loss in ``losses``, logged as ``train/<loss_name>``.
@@ -44,39 +45,39 @@ class Task(Protocol):
     ends_with_best: bool  # whether the final evaluation uses the best weights or the last ones
     metrics: tuple[str, ...]
 
+    @abstractmethod
     def build_net(self) -> nn.Module:
         """A freshly initialised net (from torch's global generator)."""
-        ...
 
+    @abstractmethod
     def describe_net(self, net: nn.Module) -> tuple[dict[str, Any], Table]:
         """Counts for ``run.config`` and the params table."""
-        ...
 
+    @abstractmethod
     def sample_parameters(self, generator: torch.Generator, n: int) -> RandomParameters:
         """One epoch's random parameters for n images: tensors [n ...]."""
-        ...
 
+    @abstractmethod
     def prepare(self, batch: Batch) -> Sample:
         """The sample of a training batch, on the batch's device."""
-        ...
 
+    @abstractmethod
     def losses(self, outputs: Tensor, sample: Sample) -> dict[str, Tensor]:
         """Scalars on the device, without a sync; the first one is trained."""
-        ...
 
+    @abstractmethod
     def validate(self, forward: Forward, device: torch.device) -> dict[str, float]:
         """Metrics of the validation images, ``val/…``."""
-        ...
 
     def final(
         self, forward: Forward, device: torch.device, history: list[dict[str, float]]
     ) -> dict[str, float]:
         """Metrics taken once, at the end; ``history`` holds all rows so far."""
-        ...
+        return {}
 
+    @abstractmethod
     def examples(self, forward: Forward, device: torch.device, *, final: bool) -> Examples:
         """Tables and pictures of the fixed demo images."""
-        ...
 
 
 def evaluate(metrics: Sequence[Metric], parts: Iterable[Part], split: str) -> dict[str, float]:

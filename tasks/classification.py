@@ -19,7 +19,6 @@ from data.augment import Augmentation
 from data.batches import Batch, RandomParameters
 from data.images import ImageData, Split, to_float
 from data.load import load_settings, require_classes
-from data.settings import DataSettings
 from models.channel_selection import ChannelSelectionConv2d
 from models.profile import describe
 from models.registry import NETS, ClassifierSettings, NetSettings
@@ -33,7 +32,7 @@ NO_MASK = torch.empty(0, dtype=torch.bool)
 GREEN, RED = (0, 179, 0), (230, 0, 0)  # frames of right and wrong predictions
 
 
-class Classification:
+class Classification(Task):
     """Inputs are augmented images around zero, targets their labels.
 
     Images are augmented in training only. With ``--mirror-eval`` validation and test use the mean
@@ -60,15 +59,10 @@ class Classification:
         self.augmentation = Augmentation(options.flip, options.shift, options.cutout)
 
     @classmethod
-    def load(
-        cls,
-        command: str,
-        net: ClassifierSettings,
-        options: ClassificationSettings,
-        data: DataSettings,
-    ) -> Classification:
-        channels = None if net.model == "small" else 3
-        return cls(net, options, load_settings(data, channels=channels, auto="dog-cat-bird"))
+    def load(cls, settings: Any) -> Classification:
+        channels = None if settings.net.model == "small" else 3
+        data = load_settings(settings.data, channels=channels, auto="dog-cat-bird")
+        return cls(settings.net, settings.task, data)
 
     def build_net(self) -> nn.Module:
         shape = tuple(self.data.train.images.shape[1:])
@@ -109,11 +103,9 @@ class Classification:
         return evaluate(CLASSIFICATION, parts, "test") | metrics
 
     def _parts(self, split: Split, forward: Forward, device: torch.device) -> Iterator[Part]:
-        for images, labels in zip(
-            split.images.split(CHUNK), split.labels.split(CHUNK), strict=True
-        ):
-            outputs = with_mirror(forward, to_input(images, device), self.options.mirror_eval)
-            yield outputs.float(), labels.to(device), NO_MASK
+        logits = logits_of(split.images, forward, device, mirror=self.options.mirror_eval)
+        for part, labels in zip(logits.split(CHUNK), split.labels.split(CHUNK), strict=True):
+            yield part, labels.to(device), NO_MASK
 
     def _probabilities(self, split: Split, forward: Forward, device: torch.device) -> Tensor:
         mirror = self.options.mirror_eval
@@ -177,9 +169,6 @@ class Classification:
         ]  # fmt: skip
         columns = ("index", "picture", "truth", "prediction", *(f"p_{n}" for n in names))
         return Table(name, columns, rows)
-
-
-_: type[Task] = Classification  # the type checker compares it with the protocol
 
 
 def overfitting(history: list[dict[str, float]]) -> dict[str, float]:

@@ -70,9 +70,5 @@ def make_corruption(text: str) -> Any:
 
 
 def make_task(settings: Any) -> Any:
-    """The task of the whole ``settings`` with its data loaded.
-
-    Raises ``InputError`` where the data cannot be had.
-    """
-    task = resolve_name(TASKS[settings.task_name])
-    return task.load(settings.command, settings.net, settings.task, settings.data)
+    """The task of the whole ``settings`` with its data loaded. Raises ``InputError``."""
+    return resolve_name(TASKS[settings.task_name]).load(settings)

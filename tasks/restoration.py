@@ -15,7 +15,6 @@ from common.media import OVERVIEW_COLUMNS, Examples, Picture, Table, grid, to_pi
 from data.batches import Batch, RandomParameters
 from data.images import ImageData, to_float
 from data.load import load_settings
-from data.settings import DataSettings
 from models.profile import describe
 from models.registry import NETS, NetSettings
 from tasks.base import Forward, Part, Sample, Task, demo_indices, evaluate
@@ -27,7 +26,7 @@ CHUNK = 250  # validation images a forward pass
 ROUNDING = 0.01  # allowed outside of [0, 1]
 
 
-class Restoration:
+class Restoration(Task):
     """Inputs are damaged images, targets the whole ones.
 
     In training the damage is sampled per image and epoch; in validation it is fixed per image
@@ -66,10 +65,9 @@ class Restoration:
             )
 
     @classmethod
-    def load(
-        cls, command: str, net: NetSettings, options: RestorationSettings, data: DataSettings
-    ) -> Restoration:
-        return cls(command, net, options, load_settings(data))
+    def load(cls, settings: Any) -> Restoration:
+        data = load_settings(settings.data)
+        return cls(settings.command, settings.net, settings.task, data)
 
     def build_net(self) -> nn.Module:
         channels, height, width = self.data.train.images.shape[1:]
@@ -135,11 +133,6 @@ class Restoration:
             sample = self._sample(to_float(chunk, device), values.to(device))
             yield forward(sample.inputs), sample.targets, sample.mask
 
-    def final(
-        self, forward: Forward, device: torch.device, history: list[dict[str, float]]
-    ) -> dict[str, float]:
-        return {}
-
     def examples(self, forward: Forward, device: torch.device, *, final: bool) -> Examples:
         """The demo images: input, output, target and error (|output - target|) side by side."""
         index = demo_indices(self.data.val.labels)
@@ -168,9 +161,6 @@ class Restoration:
         pictures = [picture.pixels for picture in gallery]
         overview = Picture(grid(pictures, OVERVIEW_COLUMNS), "overview")
         return Examples([Table("reconstructions", columns, rows)], gallery, overview)
-
-
-_: type[Task] = Restoration  # the type checker compares it with the protocol
 
 
 def build_net(
