@@ -27,6 +27,7 @@ from common.files import csv_text, require_writable_folder, write_output
 from common.media import Table
 from data.images import ImageData
 from data.load import load_data
+from data.settings import DataSettings
 from experiment.settings import Settings
 from tasks.restoration import Restoration
 from tasks.settings import RestorationSettings
@@ -61,8 +62,8 @@ def benchmark(function: Callable[..., None]) -> click.Command:
 @cache
 def images(height: int, width: int) -> ImageData:
     """Fashion-MNIST where it lies on this machine, else garments."""
-    size = (height, width)
-    return load_data("auto", root=None, size=size, train_images=6_400, val_images=500)
+    settings = DataSettings(size=f"{height}x{width}", train_images=6_400, val_images=500)
+    return load_data(settings)
 
 
 def make_trainer(

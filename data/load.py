@@ -27,28 +27,21 @@ SHOWN = 5  # images in a remark
 
 
 def load_data(
-    name: str,
-    *,
-    root: Path | None = None,
-    size: tuple[int, int],
-    train_images: int | None = None,
-    val_images: int | None = None,
-    holdout: int | None = None,
-    channels: int | None = None,
-    auto: str = "fashion-mnist",
+    settings: DataSettings, *, channels: int | None = None, auto: str = "fashion-mnist"
 ) -> ImageData:
-    """The data set ``name`` (one of ``registry.names()``, or a folder) at ``size``.
+    """The data set of ``settings`` at their size: by nearest neighbour, or as ``folder`` fits it.
 
-    ``train_images`` and ``val_images`` select the first N images: in the order of the file, or
-    for a folder in the order of a hash of each file's name; None selects all. ``holdout`` replaces
-    the validation images by the last N training images, before that selection, and leaves out the
-    test images. ``channels`` 1 or 3 converts to grey or RGB; None keeps what the data set has.
-    Images are resized by nearest neighbour; a folder's images are fitted into ``size`` (see
-    ``folder.load``).
+    ``train_images`` and ``val_images`` select the first images: in the order of the file, or for a
+    folder in the order of a hash of each file's name. ``holdout`` replaces the validation images
+    before that selection, and leaves out the test images. ``channels`` 1 or 3 converts to grey or
+    RGB; None keeps what the data set has.
 
     ``'auto'`` is the data set ``auto`` if its files are on this machine, else the synthetic
     fallback ``garments`` (in colour if ``auto`` is); it never downloads. Raises ``InputError``.
     """
+    name, size = settings.data, settings.height_width
+    train_images, val_images = settings.train_images, settings.val_images
+    root = Path(os.path.expanduser(settings.data_root)) if settings.data_root else None
     check_data(name, size, root)
     for option, count in (("--train-images", train_images), ("--val-images", val_images)):
         if count is not None and count < 1:
@@ -58,14 +51,14 @@ def load_data(
         root=root,
         size=size,
         # What is held out are the last of all training images, so all of them are read.
-        train_images=None if holdout else train_images,
-        val_images=None if holdout else val_images,
+        train_images=None if settings.holdout else train_images,
+        val_images=None if settings.holdout else val_images,
         channels=channels,
         may_download=name != "auto",
     )
     source, reason = _load_or_garments(request, auto=name == "auto")
-    if holdout:
-        source = _hold_out(source, holdout)
+    if settings.holdout:
+        source = _hold_out(source, settings.holdout)
     if reason:  # the numbers were meant for another data set
         train_images = train_images and min(train_images, len(source.train))
         val_images = val_images and min(val_images, len(source.val))
@@ -160,19 +153,3 @@ def _fit(split: Split, size: tuple[int, int], channels: int | None) -> Split:
     images = resize_nearest(split.images, size)
     images = with_channels(images, channels or images.shape[1])
     return replace(split, images=images.contiguous())
-
-
-def load_settings(
-    settings: DataSettings, *, channels: int | None = None, auto: str = "fashion-mnist"
-) -> ImageData:
-    """``load_data`` for the options of a command."""
-    return load_data(
-        settings.data,
-        root=Path(os.path.expanduser(settings.data_root)) if settings.data_root else None,
-        size=settings.height_width,
-        train_images=settings.train_images,
-        val_images=settings.val_images,
-        holdout=settings.holdout,
-        channels=channels,
-        auto=auto,
-    )

@@ -18,7 +18,7 @@ from common.media import Examples, Picture, Table, grid, to_pixels
 from data.augment import Augmentation
 from data.batches import Batch, RandomParameters
 from data.images import ImageData, Split, to_float
-from data.load import load_settings, require_classes
+from data.load import load_data, require_classes
 from models.channel_selection import ChannelSelectionConv2d
 from models.profile import describe
 from models.registry import NETS, ClassifierSettings, NetSettings
@@ -61,7 +61,7 @@ class Classification(Task):
     @classmethod
     def load(cls, settings: Any) -> Classification:
         channels = None if settings.net.model == "small" else 3
-        data = load_settings(settings.data, channels=channels, auto="dog-cat-bird")
+        data = load_data(settings.data, channels=channels, auto="dog-cat-bird")
         return cls(settings.net, settings.task, data)
 
     def build_net(self) -> nn.Module:

@@ -14,7 +14,7 @@ from common.log import log
 from common.media import OVERVIEW_COLUMNS, Examples, Picture, Table, grid, to_pixels
 from data.batches import Batch, RandomParameters
 from data.images import ImageData, to_float
-from data.load import load_settings
+from data.load import load_data
 from models.profile import describe
 from models.registry import NETS, NetSettings
 from tasks.base import Forward, Part, Sample, Task, demo_indices, evaluate
@@ -66,7 +66,7 @@ class Restoration(Task):
 
     @classmethod
     def load(cls, settings: Any) -> Restoration:
-        data = load_settings(settings.data)
+        data = load_data(settings.data)
         return cls(settings.command, settings.net, settings.task, data)
 
     def build_net(self) -> nn.Module:

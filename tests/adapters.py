@@ -13,7 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from data import load
 from data.images import ImageData, Split
+from data.settings import DataSettings
 from experiment.settings import Settings
 from tasks import classification, restoration
 from tests.conftest import rows_of
@@ -31,6 +33,13 @@ def image_data(train: Any, val: Any, test: Any = None, classes: int = 4) -> Imag
         name="memory", train=Split(*train), val=Split(*val), test=held_out, class_names=names,
         checksum="0" * 64, source="memory",
     )  # fmt: skip
+
+
+def load_data(name: str, *, size: tuple[int, int], root: Any = None, **options: Any) -> ImageData:
+    """A data set by name at ``size`` (height, width)."""
+    more = {k: options.pop(k) for k in ("channels", "auto") if k in options}
+    text = "x".join(map(str, size))
+    return load.load_data(DataSettings(data=name, data_root=root, size=text, **options), **more)
 
 
 def build_net(config: dict[str, Any], classes: int, channels: int) -> nn.Module:

@@ -10,8 +10,7 @@ import torch
 from common.log import log
 from data import garments
 from data.images import Source, Split, shared_images
-from data.load import load_data
-from tests.adapters import Trainer
+from tests.adapters import Trainer, load_data
 from tests.conftest import rows_of
 
 

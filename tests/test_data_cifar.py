@@ -14,7 +14,7 @@ from common.errors import InputError
 from data import cifar
 from data.download import cache_folder
 from data.images import NotFoundError, Request, Source
-from data.load import load_data
+from tests.adapters import load_data
 
 PER_FILE = 100
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from data.decode import open_as_grey_or_rgb
-from data.load import load_data
+from tests.adapters import load_data
 from tests.test_data_folder import chunk, picture, save
 
 

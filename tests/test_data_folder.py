@@ -12,8 +12,9 @@ from PIL import Image
 
 from common.errors import InputError
 from data import decode, folder
-from data.load import load_data, require_classes
+from data.load import require_classes
 from data.scan import LINKS
+from tests.adapters import load_data
 
 
 def picture(seed: int, size: int = 12, mode: str = "L") -> Image.Image:

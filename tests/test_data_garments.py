@@ -7,7 +7,7 @@ import torch
 
 from data.garments import load
 from data.images import Request, content_checksum
-from data.load import load_data
+from tests.adapters import load_data
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import pytest
 
 from common.errors import InputError
 from data.layout import find_files, find_unlabelled
-from data.load import load_data
 from data.scan import LINKS
+from tests.adapters import load_data
 from tests.test_data_folder import fill, picture, save
 
 

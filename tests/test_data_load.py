@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from common.errors import InputError
 from data import cifar, download, fashion_mnist
 from data.images import NotFoundError, Request, Source, Split, resize_nearest, with_channels
-from data.load import load_data, require_classes
+from data.load import require_classes
 from data.registry import check_data
+from tests.adapters import load_data
 from tests.conftest import ROOT
 
 
