@@ -16,7 +16,7 @@ import click
 import torch
 from torch import Tensor
 
-from benchmarks.common import out_option, write
+from benchmarks.common import hardware_of, out_option, write
 from common.errors import InputError
 from common.media import Table
 from data.images import ImageData, to_float
@@ -30,7 +30,6 @@ from tasks.restoration import Restoration
 from tracking.folder import read_config, state_of
 from training.fitter import Fitter
 from training.hardware import choose_hardware
-from training.settings import HardwareSettings
 
 DUPLICATE = 0.02
 CHUNK = 250
@@ -105,8 +104,7 @@ def main(runs: tuple[Path, ...], out: Path) -> None:
         if group.any()
     ]
     table = Table("breakdown", ("group", "images", *found), rows)
-    hardware = choose_hardware(HardwareSettings(device="cpu"))
-    click.echo(write(out, "breakdown", table, hardware, CLAIM))
+    click.echo(write(out, "breakdown", table, hardware_of("cpu"), CLAIM))
 
 
 if __name__ == "__main__":

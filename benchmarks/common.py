@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import torch
@@ -32,9 +32,11 @@ from experiment.settings import Settings
 from tasks.restoration import Restoration
 from tasks.settings import RestorationSettings
 from training.hardware import Hardware, choose_hardware, environment
+from training.settings import HardwareSettings
 from training.trainer import Trainer
 
 COUNT = click.IntRange(min=1)
+Variant = TypeVar("Variant")  # what names it
 
 
 def _writable(context: click.Context, parameter: click.Parameter, folder: Path) -> Path:
@@ -64,6 +66,11 @@ def images(height: int, width: int) -> ImageData:
     """Fashion-MNIST where it lies on this machine, else garments."""
     settings = DataSettings(size=f"{height}x{width}", train_images=6_400, val_images=500)
     return load_data(settings)
+
+
+def hardware_of(device: str) -> Hardware:
+    """The hardware that ``--device`` names. Raises ``InputError``."""
+    return choose_hardware(HardwareSettings(device=device))
 
 
 def make_trainer(
@@ -130,14 +137,14 @@ def _serve(
 
 
 def interleave(
-    steps: Mapping[str, Callable[[], object] | RemoteStep],
+    steps: Mapping[Variant, Callable[[], object] | RemoteStep],
     *,
     rounds: int,
     turn: int,
     device: torch.device,
     warm_up: int = 2,
     run_in: int = 0,
-) -> dict[str, list[float]]:
+) -> dict[Variant, list[float]]:
     """Seconds a step of each round: in a round each has its ``turn`` of so many steps.
 
     The first ``warm_up`` steps do not count, nor the first ``run_in`` of each turn, which use up
@@ -149,7 +156,7 @@ def interleave(
     }
     for seconds in timed.values():
         seconds(warm_up)
-    found: dict[str, list[float]] = {name: [] for name in steps}
+    found: dict[Variant, list[float]] = {name: [] for name in steps}
     order = list(steps)
     for _ in range(rounds):
         for name in order:

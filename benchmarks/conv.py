@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.common import interleave, ratios, step_memory_mib, write
+from benchmarks.common import hardware_of, interleave, ratios, step_memory_mib, write
 from common.files import require_writable_folder
 from common.media import Examples, Table
 from models.channel_selection import IMPLEMENTATIONS, ChannelSelectionConv2d
@@ -30,8 +30,7 @@ from tracking.folder import new_run_id
 from tracking.server import choose_connection
 from tracking.settings import TrackingSettings
 from tracking.tracker import Tracker
-from training.hardware import choose_hardware, environment
-from training.settings import HardwareSettings
+from training.hardware import environment
 
 SHAPE = (3, 32, 32)
 FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
@@ -55,7 +54,7 @@ class Plan:
     compiled: bool
 
 
-@dataclass
+@dataclass(eq=False)
 class Variant:
     """One implementation of the convs under some settings, and what was measured of it."""
 
@@ -126,7 +125,7 @@ def measure(plan: Plan, table: list[Variant], device: torch.device) -> None:
         for name, f in FORMATS.items()
     }
     steps = {}
-    for number, variant in enumerate(table):
+    for variant in table:
         step = step_of(variant, plan.rank, batches[variant.memory], device)
         try:
             step()
@@ -137,14 +136,14 @@ def measure(plan: Plan, table: list[Variant], device: torch.device) -> None:
                 raise
             variant.failed = str(error).strip().splitlines()[0][:120]
         else:
-            steps[str(number)] = step
+            steps[variant] = step
     each = plan.epochs * len(labels)
     turn = min(TURN, each)
     turns = each // turn  # of a run
     found = interleave(steps, rounds=plan.runs * turns, turn=turn, device=device)
-    for number, seconds in found.items():
+    for variant, seconds in found.items():
         runs = zip(*[iter(seconds)] * turns, strict=True)
-        table[int(number)].seconds = [statistics.fmean(run) * each for run in runs]
+        variant.seconds = [statistics.fmean(run) * each for run in runs]
 
 
 def row_of(variant: Variant, full: Variant, plan: Plan) -> tuple[object, ...]:
@@ -173,7 +172,7 @@ def bench(plan: Plan, *, device: str, out: Path, mode: str | None, project: str 
     """
     require_writable_folder(out, "--out")
     connection = choose_connection(mode, project)
-    hardware = choose_hardware(HardwareSettings(device=device))
+    hardware = hardware_of(device)
     measured = variants(bf16=hardware.dtype == torch.bfloat16, compiled=plan.compiled)
     measure(plan, measured, hardware.device)
     full = {v.settings: v for v in measured if v.conv == "full"}

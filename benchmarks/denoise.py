@@ -24,7 +24,7 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.breakdown import outputs_of
-from benchmarks.common import COUNT, out_option, write
+from benchmarks.common import COUNT, hardware_of, out_option, write
 from common.errors import InputError
 from common.media import Table
 from data.images import to_float
@@ -33,8 +33,6 @@ from tasks.corruptions import Noise
 from tasks.metrics import RESTORATION
 from tasks.restoration import Restoration
 from tracking.folder import read_config
-from training.hardware import choose_hardware
-from training.settings import HardwareSettings
 
 Method = Callable[[np.ndarray, float, float], np.ndarray]  # image [h w c], sigma, strength
 
@@ -101,11 +99,8 @@ def classic_rows(task: Restoration, corruption: Noise, count: int) -> Iterable[t
             continue
         tried = {s: restored(method, noisy[0], sigma, s) for s in strengths}
         best = max(tried, key=lambda s: scores(tried[s], targets[0])[0], default=None)
-        yield (
-            name,
-            best,
-            *scores(restored(method, noisy[1], sigma, best or 0.0), targets[1]),
-        )
+        outputs = restored(method, noisy[1], sigma, best or 0.0)
+        yield name, best, *scores(outputs, targets[1])
     yield "nothing", None, *scores(noisy[1].clamp(0, 1), targets[1])
 
 
@@ -158,9 +153,7 @@ def main(runs: tuple[Path, ...], photos: Path | None, images: int, out: Path) ->
     if not runs:
         raise InputError("no run folders; e.g. runs/unet-...")
     table = Table("denoising", COLUMNS, rows_of(runs, images))
-    click.echo(
-        write(out, "denoising", table, choose_hardware(HardwareSettings(device="cpu")), CLAIM)
-    )
+    click.echo(write(out, "denoising", table, hardware_of("cpu"), CLAIM))
 
 
 if __name__ == "__main__":

@@ -19,15 +19,13 @@ from typing import Any
 
 import click
 
-from benchmarks.common import COUNT, RemoteStep, out_option, write
+from benchmarks.common import COUNT, RemoteStep, hardware_of, out_option, write
 from benchmarks.textbook import PREFETCHED, textbook_step
 from common.errors import InputError, RunError
 from common.media import Table
 from experiment.run import run
 from experiment.settings import Settings
 from sweeps.sweep_file import read_sweep
-from training.hardware import choose_hardware
-from training.settings import HardwareSettings
 
 SEEDS = 5
 REFERENCE_IMAGES = 180_000  # the logbook's budget
@@ -98,7 +96,7 @@ def measure(track: Track, runs: list[Settings], device: str, turn: int) -> Table
 
     The first run is preceded by one of a single step, which imports and compiles.
     """
-    torch_device = choose_hardware(HardwareSettings(device=device)).device
+    torch_device = hardware_of(device).device
     rows = []
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -176,12 +174,7 @@ def main(
     track: str, record: Path | None, out: Path, device: str, turn: int, trial: bool
 ) -> None:  # fmt: skip
     """Train the current record of TRACK again with five seeds, and say whether it held."""
-    held = repeat(track, record or newest(track), out, device, turn, trial)
-    raise SystemExit(0 if held else 1)
-
-
-def repeat(track: str, folder: Path, out: Path, device: str, turn: int, trial: bool) -> bool:
-    """Measure the record in ``folder``; write and print the outcome. Whether it held."""
+    folder = record or newest(track)
     rule, runs, stored = TRACKS[track], settings_of(folder), []
     record_in_out = (out / "record.csv").exists() and out.resolve().parent == RECORDS
     if record_in_out and (trial or out.resolve() != folder.resolve()):
@@ -201,9 +194,9 @@ def repeat(track: str, folder: Path, out: Path, device: str, turn: int, trial: b
     heading = f"Track {track}, {rule.what}, `{folder.name}`: {end}."
     claim = "\n".join([heading, "", *(f"- {line}" for line in lines)])
     if held or not record_in_out:
-        write(out, "record", table, choose_hardware(HardwareSettings(device=device)), claim)
+        write(out, "record", table, hardware_of(device), claim)
     click.echo(claim)
-    return held
+    raise SystemExit(0 if held else 1)
 
 
 if __name__ == "__main__":

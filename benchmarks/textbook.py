@@ -28,6 +28,7 @@ from benchmarks.common import (
     COUNT,
     RemoteStep,
     benchmark,
+    hardware_of,
     images,
     interleave,
     make_trainer,
@@ -39,8 +40,6 @@ from experiment.settings import Settings
 from models.layers import Deconv
 from models.resconv import ResConv
 from tracking.api import offline_run
-from training.hardware import choose_hardware
-from training.settings import HardwareSettings
 from training.trainer import Trainer
 
 PREFETCHED = 4  # batches that a DataLoader with two workers holds ready
@@ -148,7 +147,7 @@ def main(
     device: str, out: Path, rounds: int,
 ) -> None:  # fmt: skip
     """The project's loop against a textbook loop, fp32 and the default precision."""
-    hardware = choose_hardware(HardwareSettings(device=device))
+    hardware = hardware_of(device)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         run = offline_run(folder, "textbook")

@@ -25,13 +25,11 @@ from unittest.mock import patch
 import click
 
 import experiment.run
-from benchmarks.common import COUNT, benchmark, ratios, write
+from benchmarks.common import COUNT, benchmark, hardware_of, ratios, write
 from common.errors import RunError
 from common.media import Table
 from experiment.run import run
 from experiment.settings import Settings
-from training.hardware import choose_hardware
-from training.settings import HardwareSettings
 
 CLAIM = (
     "Medians of whole runs, one mode after the other in each round. `loop` is the time from the "
@@ -102,8 +100,8 @@ def main(layers: int, images: int, val_images: int, device: str, out: Path, roun
         medians = [round(statistics.median(seconds), 2) for seconds in (loops, around)]
         rows.append((mode, medians[0], *ratios(loops, plain), medians[1]))
     columns = ("mode", "loop_seconds", "times_disabled", "range", "around_seconds")
-    hardware = choose_hardware(HardwareSettings(device=device))
-    click.echo(write(out, "tracking", Table("tracking", columns, rows), hardware, CLAIM))
+    table = Table("tracking", columns, rows)
+    click.echo(write(out, "tracking", table, hardware_of(device), CLAIM))
 
 
 if __name__ == "__main__":
