@@ -3,8 +3,6 @@
 python -m benchmarks.ablation
 """
 
-from __future__ import annotations
-
 import statistics
 import tempfile
 from collections.abc import Callable

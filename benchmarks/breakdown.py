@@ -7,8 +7,6 @@ training image is within a mean difference of ``DUPLICATE``.
     python -m benchmarks.breakdown runs/baseline-... runs/unet-... --out results/restoration
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -8,8 +8,6 @@ so that other work on the machine affects them alike.
     python train.py bench conv --epochs 10 --runs 5
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 import statistics

@@ -8,8 +8,6 @@ is installed: ``pip install scikit-image bm3d``. Strengths are chosen on trainin
     python -m benchmarks.denoise runs/unet-... --out results/denoising
 """
 
-from __future__ import annotations
-
 import importlib
 import importlib.util
 from collections.abc import Callable, Iterable

@@ -6,8 +6,6 @@ autograd keeps for the backward pass, which is where almost all of it goes.
     python -m benchmarks.memory --rounds 3
 """
 
-from __future__ import annotations
-
 import statistics
 from pathlib import Path
 

@@ -6,8 +6,6 @@ A record is a folder ``records/TRACK-NN-WHAT`` with ``sweep.yaml`` and, once mea
     python -m benchmarks.record B
 """
 
-from __future__ import annotations
-
 import csv
 import math
 import statistics

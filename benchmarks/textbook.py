@@ -8,8 +8,6 @@ its own, where nothing of the project's settings (allocator, TF32, cuDNN) reache
     python -m benchmarks.textbook
 """
 
-from __future__ import annotations
-
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator

@@ -7,8 +7,6 @@ Besides, W&B starts and ends once a run.
     python -m benchmarks.tracking --rounds 5
 """
 
-from __future__ import annotations
-
 import os
 import re
 import statistics

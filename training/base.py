@@ -1,7 +1,5 @@
 """What every trainer has: a net in training or evaluation mode, and the clocks of both."""
 
-from __future__ import annotations
-
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator

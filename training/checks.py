@@ -1,7 +1,5 @@
 """A check of every training: each parameter learns."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

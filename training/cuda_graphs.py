@@ -1,7 +1,5 @@
 """A net's forward and backward pass as CUDA graphs: two launches for some thousand kernels."""
 
-from __future__ import annotations
-
 import copy
 
 import torch

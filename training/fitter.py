@@ -1,7 +1,5 @@
 """Nets that are fitted in one step from all training images, such as the baselines."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Where and in which arithmetic a run computes: device, precision, memory layout, compiler."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import os

@@ -1,7 +1,5 @@
 """The training loop, shared by every task and every rank."""
 
-from __future__ import annotations
-
 from typing import Protocol
 
 from training.base import BaseTrainer, Row

@@ -1,7 +1,5 @@
 """Muon for the kernels of convs, AdamW for everything else (K. Jordan, airbench94_muon)."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any

@@ -1,7 +1,5 @@
 """Optimizers by name, and the norm of the gradient."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Whether bf16 is faster than fp32 and agrees with it, found by trying both on the net."""
 
-from __future__ import annotations
-
 import copy
 import time
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Learning rates as pure functions of the step: nothing to save, nothing to restore."""
 
-from __future__ import annotations
-
 import math
 
 WARM_UP = 0.3  # of the steps, one-cycle

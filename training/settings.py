@@ -1,7 +1,5 @@
 """Options of the training loop and of the hardware it runs on."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import ClassVar
 

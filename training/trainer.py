@@ -1,7 +1,5 @@
 """The training step, and the state that a run resumes from."""
 
-from __future__ import annotations
-
 import copy
 from typing import Any
 
