@@ -27,7 +27,7 @@ from data.scan import printable
 
 THREADS = min(4, os.cpu_count() or 1)
 NEEDED = "PNG, JPEG, BMP, GIF, WEBP, TIFF or PPM"
-Decoded = tuple[list[np.ndarray], list[ImageFile]]
+Decoded = list[tuple[np.ndarray, ImageFile]]  # images [h w] or [h w 3]
 
 
 class _Reader:
@@ -40,7 +40,7 @@ class _Reader:
         self.unreadable: set[Path] = set()
 
     def read(self, *parts: tuple[list[ImageFile], int | None]) -> list[Decoded]:
-        """The first N readable images of each part, ``[h w]`` or ``[h w 3]``, and their files."""
+        """The first N readable images of each part."""
         decoded = [self.decode(*part) for part in parts]
         scales = self.scales | {kind: found.scale() for kind, found in self.found.items()}
         if scales != self.scales:
@@ -51,12 +51,11 @@ class _Reader:
     def decode(self, files: list[ImageFile], limit: int | None) -> Decoded:
         wanted = len(files) if limit is None else min(limit, len(files))
         check_memory(wanted, self.channels or 3, self.size)
-        images: list[np.ndarray] = []
-        used: list[ImageFile] = []
+        decoded: Decoded = []
         rest = iter(files)
         with ThreadPoolExecutor(THREADS) as pool, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's, about files that are read or counted
-            while chunk := list(islice(rest, min(256, wanted - len(images)))):
+            while chunk := list(islice(rest, min(256, wanted - len(decoded)))):
                 for file, result in zip(chunk, pool.map(self.open, chunk), strict=True):
                     if result is None:
                         self.unreadable.add(file.path)
@@ -65,9 +64,8 @@ class _Reader:
                     if levels is not None:
                         kind = type(levels.high)
                         self.found[kind] = self.found.get(kind, levels).merged(levels)
-                    images.append(image)
-                    used.append(file)
-        return images, used
+                    decoded.append((image, file))
+        return decoded
 
     def open(self, file: ImageFile) -> tuple[np.ndarray, Levels | None] | None:
         """One fitted image and the range of its values if it is deep; None if unreadable."""
@@ -80,12 +78,11 @@ class _Reader:
             return None
 
     def stack(self, decoded: Decoded, channels: int) -> Split:
-        images, files = decoded
-        out = np.empty((len(images), channels, *self.size), dtype=np.uint8)
-        for slot, image in zip(out, images, strict=True):
+        out = np.empty((len(decoded), channels, *self.size), dtype=np.uint8)
+        for slot, (image, _) in zip(out, decoded, strict=True):
             slot[:] = image if image.ndim == 2 else image.transpose(2, 0, 1)
-        labels = torch.tensor([file.label for file in files], dtype=torch.int64)
-        return Split(torch.from_numpy(out), labels, tuple(file.name for file in files))
+        labels = torch.tensor([file.label for _, file in decoded], dtype=torch.int64)
+        return Split(torch.from_numpy(out), labels, tuple(file.name for _, file in decoded))
 
     def unused(self) -> str:
         reasons = self.left_out + Counter({"damaged or too large": len(self.unreadable)})
@@ -114,14 +111,14 @@ def load(request: Request) -> Source:
     parts = reader.read(
         (files.train, request.train_images), (files.val, request.val_images), (files.test, None)
     )
-    for kind, (images, _) in zip(("training", "validation"), parts, strict=False):
-        if not images:
+    for kind, part in zip(("training", "validation"), parts, strict=False):
+        if not part:
             raise InputError(
                 f"{printable(root)} holds no readable images for {kind} "
                 f"(not used: {reader.unused() or 'none'}); at least two {NEEDED} images of a "
                 "class are needed."
             )
-    grey, colour = (sum(i.ndim == n for images, _ in parts for i in images) for n in (2, 3))
+    grey, colour = (sum(i.ndim == n for part in parts for i, _ in part) for n in (2, 3))
     remarks = files.remarks + reader.remarks()
     if grey and colour:
         remarks.append(f"{grey:,} grey images repeated as RGB beside {colour:,} in colour")

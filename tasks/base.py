@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -99,9 +100,6 @@ def demo_indices(labels: Tensor) -> Tensor:
 
     For ten classes each class comes twice, with two different sides in restoration.
     """
-    rank_in_class = torch.zeros_like(labels)
-    for label in labels.unique():
-        in_class = labels == label
-        rank_in_class[in_class] = torch.arange(int(in_class.sum()), dtype=labels.dtype)
-    interleaved = torch.argsort(rank_in_class * (int(labels.max()) + 1) + labels)
-    return interleaved[:DEMO_IMAGES]
+    by_class = [(labels == label).nonzero().squeeze(1).tolist() for label in labels.unique()]
+    in_turn = [i for turn in zip_longest(*by_class) for i in turn if i is not None]
+    return torch.tensor(in_turn[:DEMO_IMAGES])

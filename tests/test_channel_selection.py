@@ -22,11 +22,10 @@ from models.channel_selection import (
     replace_convs,
     to_plain_convs,
 )
-from models.classifiers import build_classifier
+from models.classifiers import SmallResNet, build_classifier
 from models.layers import GELU
 from models.profile import layer_rows, multiply_adds
 from models.resconv import ResConv
-from models.resnet import SmallResNet
 
 small = st.integers(1, 4)
 

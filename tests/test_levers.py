@@ -16,8 +16,7 @@ from tests.conftest import make_training, rows_of
 from tests.test_loop import EVERY_LEVER
 from training import base
 from training.muon import COEFFICIENTS, Muon, conv_kernels
-from training.optimizers import make_optimizer
-from training.schedule import learning_rate
+from training.optimizers import learning_rate, make_optimizer
 from training.settings import TrainingSettings
 from training.trainer import Trainer
 

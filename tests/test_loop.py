@@ -22,7 +22,7 @@ from training import loop
 from training import trainer as trainer_module
 from training.distributed import DistributedContext
 from training.hardware import Hardware, choose_hardware
-from training.schedule import learning_rate
+from training.optimizers import learning_rate
 from training.trainer import NonFiniteLoss
 
 COMPILED = (

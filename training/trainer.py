@@ -11,8 +11,7 @@ from data.batches import BatchStream
 from training.base import BaseTrainer, Row, Stopwatch
 from training.checks import LearningCheck
 from training.cuda_graphs import record
-from training.optimizers import clip_gradients, make_optimizer
-from training.schedule import learning_rate
+from training.optimizers import clip_gradients, learning_rate, make_optimizer
 
 
 class NonFiniteLoss(RunError):
