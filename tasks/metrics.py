@@ -97,17 +97,9 @@ def ssim(outputs: Tensor, targets: Tensor, mask: Tensor) -> tuple[Tensor, Tensor
     return per_image.flatten(1).mean(1), per_image.new_ones(len(per_image))
 
 
-def composite(outputs: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
-    """The outputs with every undamaged pixel replaced by the (known) true one."""
-    return outputs.where(mask, targets)
-
-
-def psnr_composite(outputs: Tensor, targets: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    return psnr(composite(outputs, targets, mask), targets, mask)
-
-
-def ssim_composite(outputs: Tensor, targets: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    return ssim(composite(outputs, targets, mask), targets, mask)
+def of_composite(per_image: PerImage) -> PerImage:
+    """The metric of the outputs with every undamaged pixel replaced by the (known) true one."""
+    return lambda outputs, targets, mask: per_image(outputs.where(mask, targets), targets, mask)
 
 
 def cross_entropy(outputs: Tensor, targets: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -132,8 +124,8 @@ RESTORATION = [
     Metric("mse", "minimize", ".6f", mse, "mean squared error over all pixels"),
     Metric("psnr", "maximize", ".2f", psnr, "dB, mean over images, at most 100 an image"),
     Metric("ssim", "maximize", ".4f", ssim, "structural similarity, mean over images"),
-    Metric("psnr_composite", "maximize", ".2f", psnr_composite, "PSNR of the composite"),
-    Metric("ssim_composite", "maximize", ".4f", ssim_composite, "SSIM of the composite"),
+    Metric("psnr_composite", "maximize", ".2f", of_composite(psnr), "PSNR of the composite"),
+    Metric("ssim_composite", "maximize", ".4f", of_composite(ssim), "SSIM of the composite"),
 ]  # fmt: skip
 CLASSIFICATION = [
     Metric("loss", "minimize", ".4f", cross_entropy, "mean cross-entropy, never smoothed"),
