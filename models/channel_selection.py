@@ -191,9 +191,7 @@ class Replaced:
     skipped: int
 
 
-def replace_convs(
-    model: nn.Module, *, rank: int = 1, bias: bool | None = None, implementation: str = "auto"
-) -> Replaced:
+def replace_convs(model: nn.Module, *, rank: int = 1, bias: bool | None = None) -> Replaced:
     """Replace every ``nn.Conv2d`` of ``model``, in place, by channel selection with new weights.
 
     ``rank`` is capped at each kernel's area (a 1x1 conv has rank 1). ``bias`` None keeps what the
@@ -208,7 +206,7 @@ def replace_convs(
     def replaceable(conv: nn.Module) -> bool:
         return type(conv) is nn.Conv2d and conv.groups == 1 and conv.padding_mode == "zeros"
 
-    return _replace(model, _ConvNd, replaceable, lambda c: _matching(c, rank, bias, implementation))
+    return _replace(model, _ConvNd, replaceable, lambda conv: _matching(conv, rank, bias))
 
 
 def to_plain_convs(model: nn.Module) -> Replaced:
@@ -256,9 +254,7 @@ def _is_plain(module: nn.Module) -> bool:
     return not (any(hooks) or extra or module._buffers or module._modules or patched)
 
 
-def _matching(
-    conv: nn.Conv2d, rank: int, bias: bool | None, implementation: str
-) -> ChannelSelectionConv2d:
+def _matching(conv: nn.Conv2d, rank: int, bias: bool | None) -> ChannelSelectionConv2d:
     names = ("kernel_size", "stride", "padding", "dilation")
     geometry: dict[str, Any] = {name: getattr(conv, name) for name in names}
     layer = ChannelSelectionConv2d(
@@ -267,7 +263,6 @@ def _matching(
         **geometry,
         bias=conv.bias is not None if bias is None else bias,
         rank=min(rank, math.prod(conv.kernel_size)),
-        implementation=implementation,
         device=conv.weight.device,
         dtype=conv.weight.dtype,
     )

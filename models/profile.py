@@ -16,21 +16,6 @@ def parameter_count(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
 
-def weights_and_others(net: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Matrices and kernels of layers, and everything else: biases, norms, slopes, scales.
-
-    Each parameter once, in the order of ``net.parameters()``.
-    """
-    layers = [
-        m
-        for m in net.modules()
-        if type(m).__module__.startswith("torch.nn") or hasattr(m, "select")
-    ]
-    kernels = {p for m in layers for p in m.parameters(recurse=False) if p.ndim > 1}
-    parameters = list(net.parameters())
-    return [p for p in parameters if p in kernels], [p for p in parameters if p not in kernels]
-
-
 def multiply_adds(net: nn.Module, shape: tuple[int, ...]) -> int:
     """Multiply-adds of convs and matrix products for one image of ``shape`` (c, h, w).
 

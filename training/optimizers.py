@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from common.errors import InputError
-from models.profile import weights_and_others
 from training.muon import Muon, conv_kernels
 from training.settings import TrainingSettings
 
@@ -39,12 +38,22 @@ def make_optimizer(settings: TrainingSettings, net: nn.Module) -> torch.optim.Op
 def parameter_groups(
     settings: TrainingSettings, net: nn.Module, without: Collection[Tensor] = ()
 ) -> list[dict[str, Any]]:
-    """The net's parameters except those in ``without``, by whether they decay."""
+    """The net's parameters except those in ``without``, by whether they decay.
+
+    ``--decay weights``: matrices and kernels of layers, no biases, norms, slopes or scales.
+    """
     excluded = set(without)
+    parameters = [p for p in net.parameters() if p not in excluded]
     if settings.decay == "all":
-        return [{"params": [p for p in net.parameters() if p not in excluded]}]
-    weights, others = weights_and_others(net)
-    decayed = [p for p in weights if p not in excluded]
+        return [{"params": parameters}]
+    layers = [
+        m
+        for m in net.modules()
+        if type(m).__module__.startswith("torch.nn") or hasattr(m, "select")
+    ]
+    weights = {p for m in layers for p in m.parameters(recurse=False) if p.ndim > 1}
+    decayed = [p for p in parameters if p in weights]
+    others = [p for p in parameters if p not in weights]
     return [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
 
 
