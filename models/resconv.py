@@ -86,16 +86,14 @@ class ResConv(nn.Module):
 
     def receptive_field(self) -> int:
         """Pixels, in one direction, that an output pixel can depend on."""
-        return self._fields()[-1]
+        return list(self.layer_receptive_fields().values())[-1]
 
     def layer_receptive_fields(self) -> dict[str, int]:
         """The same after each layer, by the layer's name."""
-        names = [f"{part}.{n}" for part in ("encoder", "decoder") for n in range(len(self.encoder))]
-        return dict(zip(names, self._fields(), strict=True))
-
-    def _fields(self) -> list[int]:
         skips = self.residual_weight != 0
-        return receptive_fields(self.kernels, self.stride, self.paddings, skips=skips)
+        fields = receptive_fields(self.kernels, self.stride, self.paddings, skips=skips)
+        names = [f"{part}.{n}" for part in ("encoder", "decoder") for n in range(len(self.encoder))]
+        return dict(zip(names, fields, strict=True))
 
     def _run(self, layer: nn.Module, x: Tensor, *size: tuple[int, int]) -> Tensor:
         if self.checkpoint_activations and self.training:

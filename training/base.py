@@ -25,19 +25,16 @@ class Stopwatch:
 
     @property
     def seconds(self) -> float:
-        return self.before + self._running()
+        return self.before + (0.0 if self.since is None else time.perf_counter() - self.since)
 
     def start(self) -> None:
         self.since = time.perf_counter()
 
     def stop(self) -> float:
         """Stop; returns the seconds since ``start``."""
-        spent = self._running()
-        self.before, self.since = self.before + spent, None
-        return spent
-
-    def _running(self) -> float:
-        return 0.0 if self.since is None else time.perf_counter() - self.since
+        before, self.before = self.before, self.seconds
+        self.since = None
+        return self.before - before
 
     def exclude(self, seconds: float) -> None:
         """Leave out ``seconds`` of the current interval, if there is one."""
