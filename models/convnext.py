@@ -4,7 +4,7 @@ from einops.layers.torch import Rearrange
 from torch import Tensor, nn
 
 from models.channel_selection import ChannelSelectionConv2d
-from models.layers import GELU, LayerNorm, check_images, pad_to_multiple
+from models.layers import GELU, LayerNorm, RestorationNet
 
 
 class Block(nn.Module):
@@ -31,7 +31,7 @@ class Block(nn.Module):
         return x + self.body(x)
 
 
-class ConvNeXt(nn.Module):
+class ConvNeXt(RestorationNet):
     """[n image_channels+extra_channels h w] -> [n image_channels h w] in [0, 1], any size.
 
     ``layers`` blocks on patches of 2x2 pixels. Simplified: no layer scale and no stochastic depth.
@@ -39,7 +39,7 @@ class ConvNeXt(nn.Module):
     depthwise conv. Images are padded to multiples of two.
     """
 
-    patch = 2  # pixels
+    patch = 2
 
     def __init__(
         self,
@@ -52,10 +52,9 @@ class ConvNeXt(nn.Module):
         expansion: int = 3,
         rank: int = 0,
     ) -> None:
-        super().__init__()
-        self.input_channels = image_channels + extra_channels
+        super().__init__(image_channels, extra_channels)
         self.layers, self.kernel = layers, kernel
-        self.stem = nn.Conv2d(self.input_channels, width, self.patch, stride=self.patch)
+        self.stem = nn.Conv2d(self.input_channels, width, 2, stride=2)
         self.blocks = nn.Sequential(*(Block(width, kernel, expansion, rank) for _ in range(layers)))
         self.head = nn.Sequential(
             LayerNorm(width),
@@ -65,11 +64,7 @@ class ConvNeXt(nn.Module):
         )
 
     def receptive_field(self) -> int:
-        """Pixels, in one direction, that an output pixel can see."""
         return 2 * (1 + self.layers * (self.kernel - 1))
 
-    def forward(self, images: Tensor) -> Tensor:
-        check_images(images, self.input_channels)
-        height, width = images.shape[-2:]
-        x = self.head(self.blocks(self.stem(pad_to_multiple(images, self.patch))))
-        return x[..., :height, :width]
+    def compute(self, images: Tensor) -> Tensor:
+        return self.head(self.blocks(self.stem(images)))

@@ -5,7 +5,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from models.layers import GELU, check_images
+from models.layers import GELU, RestorationNet
 
 
 class SpectralUnit(nn.Module):
@@ -46,7 +46,7 @@ class Block(nn.Module):
         return x + self.mix(torch.cat([local, spectral.to(local.dtype)], dim=1))
 
 
-class FourierNet(nn.Module):
+class FourierNet(RestorationNet):
     """[n image_channels+extra_channels h w] -> [n image_channels h w] in [0, 1], any size.
 
     ``layers`` blocks at full resolution. Simplified: half of the channels are global in every
@@ -56,17 +56,12 @@ class FourierNet(nn.Module):
     def __init__(
         self, *, image_channels: int = 1, extra_channels: int = 0, layers: int = 6, width: int = 64
     ) -> None:
-        super().__init__()
-        self.input_channels = image_channels + extra_channels
+        super().__init__(image_channels, extra_channels)
         self.stem = nn.Conv2d(self.input_channels, width, 3, padding=1)
         self.blocks = nn.Sequential(*(Block(width) for _ in range(layers)))
         self.head = nn.Sequential(
             nn.BatchNorm2d(width), GELU(), nn.Conv2d(width, image_channels, 3, padding=1)
         )
 
-    def receptive_field(self) -> None:
-        """The whole image, through the spectrum."""
-
-    def forward(self, images: Tensor) -> Tensor:
-        check_images(images, self.input_channels)
+    def compute(self, images: Tensor) -> Tensor:
         return self.head(self.blocks(self.stem(images))).sigmoid()

@@ -56,10 +56,40 @@ def activation(name: str) -> nn.Module:
         ) from None
 
 
-def check_images(images: Tensor, channels: int) -> None:
-    """Raises ``ValueError`` unless ``images`` are [n ``channels`` h w]."""
-    if images.ndim != 4 or images.shape[1] != channels or 0 in images.shape:
-        raise ValueError(f"images must be [n {channels} h w], got {list(images.shape)}")
+class RestorationNet(nn.Module):
+    """Base of the restoration nets: images with extra channels [n c h w] -> images in [0, 1].
+
+    ``compute`` gets images padded at the bottom and right to multiples of ``patch``, by repeating
+    the edge, and its outputs are cropped. Raises ``ValueError`` for images of other channels, or of
+    another ``size`` (height, width) if that is given.
+    """
+
+    patch = 1  # pixels
+
+    def __init__(
+        self, image_channels: int, extra_channels: int, size: tuple[int, int] | None = None
+    ) -> None:
+        super().__init__()
+        self.input_channels, self.size = image_channels + extra_channels, size
+
+    def receptive_field(self) -> int | None:
+        """Pixels, in one direction, that an output pixel depends on; None is the whole image."""
+
+    def compute(self, images: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def forward(self, images: Tensor) -> Tensor:
+        if images.ndim != 4 or images.shape[1] != self.input_channels or 0 in images.shape:
+            raise ValueError(
+                f"images must be [n {self.input_channels} h w], got {list(images.shape)}"
+            )
+        height, width = images.shape[-2:]
+        if self.size not in (None, (height, width)):
+            raise ValueError(f"images must be {self.size[0]}x{self.size[1]}, got {[*images.shape]}")
+        bottom, right = -height % self.patch, -width % self.patch
+        if bottom or right:
+            images = F.pad(images, (0, right, 0, bottom), mode="replicate")
+        return self.compute(images)[..., :height, :width]
 
 
 def make_conv(
@@ -152,12 +182,6 @@ def _frozen_statistics(module: nn.Module) -> Iterator[None]:
     finally:  # checkpoint() may end the recomputation by raising
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
-
-
-def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
-    """``images`` [n c h w] padded at the bottom and right to multiples, by repeating the edge."""
-    bottom, right = (-size % multiple for size in images.shape[-2:])
-    return F.pad(images, (0, right, 0, bottom), mode="replicate") if bottom or right else images
 
 
 def conv3x3(i: int, o: int, *, rank: int = 0, stride: int = 1) -> nn.Module:

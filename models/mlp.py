@@ -5,14 +5,13 @@ import itertools
 from einops import rearrange
 from torch import Tensor, nn
 
-from models.layers import check_images
+from models.layers import RestorationNet
 
 
-class MLP(nn.Module):
+class MLP(RestorationNet):
     """[n image_channels+extra_channels h w] -> [n image_channels h w] in [0, 1], one size only.
 
-    ``layers`` hidden layers of ``width``. Raises ``ValueError`` for images of another ``size``
-    (height, width).
+    ``layers`` hidden layers of ``width``.
     """
 
     def __init__(
@@ -24,9 +23,7 @@ class MLP(nn.Module):
         layers: int = 2,
         width: int = 256,
     ) -> None:
-        super().__init__()
-        self.input_channels = image_channels + extra_channels
-        self.size = size
+        super().__init__(image_channels, extra_channels, size)
         pixels = size[0] * size[1]
         widths = [self.input_channels * pixels] + [width] * layers
         hidden: list[nn.Module] = []
@@ -34,13 +31,7 @@ class MLP(nn.Module):
             hidden += [nn.Linear(i, o), nn.BatchNorm1d(o), nn.GELU()]
         self.body = nn.Sequential(*hidden, nn.Linear(widths[-1], image_channels * pixels))
 
-    def receptive_field(self) -> None:
-        """The whole image."""
-
-    def forward(self, images: Tensor) -> Tensor:
-        check_images(images, self.input_channels)
-        height, width = self.size
-        if tuple(images.shape[-2:]) != self.size:
-            raise ValueError(f"images must be {height}x{width}, got {list(images.shape)}")
+    def compute(self, images: Tensor) -> Tensor:
         x = self.body(rearrange(images, "n c h w -> n (c h w)")).sigmoid()
+        height, width = images.shape[-2:]
         return rearrange(x, "n (c h w) -> n c h w", h=height, w=width)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from models.layers import LayerNorm, check_images, pad_to_multiple
+from models.layers import LayerNorm, RestorationNet
 
 
 class Gate(nn.Module):
@@ -44,7 +44,7 @@ class Block(nn.Module):
         return x + self.gamma * self.pointwise(x)
 
 
-class NAFNet(nn.Module):
+class NAFNet(RestorationNet):
     """[n image_channels+extra_channels h w] -> [n image_channels h w] in [0, 1], any size.
 
     ``width``, twice and four times it at three levels with ``blocks`` blocks each, skips added as
@@ -52,11 +52,12 @@ class NAFNet(nn.Module):
     multiples of four.
     """
 
+    patch = 4
+
     def __init__(
         self, *, image_channels: int = 1, extra_channels: int = 0, width: int = 32, blocks: int = 2
     ) -> None:
-        super().__init__()
-        self.input_channels = image_channels + extra_channels
+        super().__init__(image_channels, extra_channels)
 
         def stage(c: int) -> nn.Sequential:
             return nn.Sequential(*(Block(c) for _ in range(blocks)))
@@ -74,13 +75,8 @@ class NAFNet(nn.Module):
         self.up = nn.ModuleList(stage(width * k) for k in (2, 1))
         self.head = nn.Conv2d(width, image_channels, 3, padding=1)
 
-    def receptive_field(self) -> None:
-        """The whole image, through the channel attention."""
-
-    def forward(self, images: Tensor) -> Tensor:
-        check_images(images, self.input_channels)
-        height, width = images.shape[-2:]
-        x, skips = self.stem(pad_to_multiple(images, 4)), []
+    def compute(self, images: Tensor) -> Tensor:
+        x, skips = self.stem(images), []
         for stage, shrink in zip(self.down, self.shrink, strict=True):
             x = stage(x)
             skips.append(x)
@@ -88,4 +84,4 @@ class NAFNet(nn.Module):
         x = self.middle(x)
         for grow, stage in zip(self.grow, self.up, strict=True):
             x = stage(grow(x) + skips.pop())
-        return self.head(x).sigmoid()[..., :height, :width]
+        return self.head(x).sigmoid()

@@ -2,10 +2,10 @@
 
 from torch import Tensor, nn
 
-from models.layers import check_images
+from models.layers import RestorationNet
 
 
-class REDNet(nn.Module):
+class REDNet(RestorationNet):
     """[n image_channels+extra_channels h w] -> [n image_channels h w] in [0, 1], any size.
 
     ``layers`` 3x3 convs and as many 3x3 deconvs, all with ReLU and none with batch norm; every
@@ -17,8 +17,7 @@ class REDNet(nn.Module):
     def __init__(
         self, *, image_channels: int = 1, extra_channels: int = 0, layers: int = 10, width: int = 64
     ) -> None:
-        super().__init__()
-        self.input_channels = image_channels + extra_channels
+        super().__init__(image_channels, extra_channels)
         inputs = [self.input_channels] + [width] * (layers - 1)
         self.encoder = nn.ModuleList(nn.Conv2d(i, width, 3, padding=1) for i in inputs)
         outputs = [width] * (layers - 1) + [image_channels]
@@ -28,11 +27,9 @@ class REDNet(nn.Module):
                 nn.init.kaiming_normal_(weight, nonlinearity="relu")
 
     def receptive_field(self) -> int:
-        """Pixels, in one direction, that an output pixel can see."""
         return 1 + 2 * (len(self.encoder) + len(self.decoder))
 
-    def forward(self, images: Tensor) -> Tensor:
-        check_images(images, self.input_channels)
+    def compute(self, images: Tensor) -> Tensor:
         x, skips = images, []
         for number, conv in enumerate(self.encoder, 1):
             x = conv(x).relu()

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.layers import Deconv, Layer, activation, check_images, make_conv, recompute
+from models.layers import Deconv, Layer, RestorationNet, activation, make_conv, recompute
 from models.per_layer import channels_per_layer, kernels_per_layer
 from models.registry import BN_POSITIONS
 
@@ -14,7 +14,7 @@ MAX_PHASES = 2**14
 MAX_SCALE = 2**20
 
 
-class ResConv(nn.Module):
+class ResConv(RestorationNet):
     """``layers`` encoder layers and their mirror image: [n c h w] -> [n c h w] in [0, 1].
 
     Decoder layer j >= 2 gets the output of decoder layer j-1 plus ``residual_weight`` times the
@@ -24,8 +24,7 @@ class ResConv(nn.Module):
     others channel selections of that rank. With ``checkpoint_activations`` each layer is
     computed again in the backward pass instead of being kept.
 
-    Raises ``ValueError`` for arguments that make no net, and for inputs that are not
-    [n, ``image_channels``, h, w].
+    Raises ``ValueError`` for arguments that make no net.
     """
 
     def __init__(
@@ -47,11 +46,11 @@ class ResConv(nn.Module):
         rank: int = 0,
         checkpoint_activations: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(image_channels, extra_channels)
         counts = {"image_channels": image_channels, "layers": layers, "stride": stride}
         _check(counts | {"groups": groups}, bn_encoder=bn_encoder, bn_decoder=bn_decoder)
-        self.input_channels, self.residual_weight = image_channels + extra_channels, residual_weight
-        self.stride, self.checkpoint_activations = stride, checkpoint_activations
+        self.residual_weight, self.stride = residual_weight, stride
+        self.checkpoint_activations = checkpoint_activations
         self.channels = channels_per_layer(ch, layers)
         self.kernels = kernels_per_layer(ks, layers)
         self.paddings = _paddings(padding, self.kernels)
@@ -70,8 +69,7 @@ class ResConv(nn.Module):
             act_module = nn.Sigmoid() if outermost else activation(act)
             self.decoder.insert(0, Layer(deconv, o, i, bn=bn, act=act_module))
 
-    def forward(self, images: Tensor) -> Tensor:
-        check_images(images, self.input_channels)
+    def compute(self, images: Tensor) -> Tensor:
         x, outputs, sizes = images, [], []
         for layer in self.encoder:
             sizes.append(tuple(x.shape[-2:]))
@@ -85,11 +83,10 @@ class ResConv(nn.Module):
         return x
 
     def receptive_field(self) -> int:
-        """Pixels, in one direction, that an output pixel can depend on."""
         return list(self.layer_receptive_fields().values())[-1]
 
     def layer_receptive_fields(self) -> dict[str, int]:
-        """The same after each layer, by the layer's name."""
+        """The receptive field after each layer, by the layer's name."""
         skips = self.residual_weight != 0
         fields = receptive_fields(self.kernels, self.stride, self.paddings, skips=skips)
         names = [f"{part}.{n}" for part in ("encoder", "decoder") for n in range(len(self.encoder))]

@@ -5,7 +5,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.layers import GELU, Attention, LayerNorm, check_images, conv3x3, pad_to_multiple
+from models.layers import GELU, Attention, LayerNorm, RestorationNet, conv3x3
 
 
 class Block(nn.Module):
@@ -45,7 +45,7 @@ class PositionMixer(nn.Module):
         return x + rearrange(y, "n (h w) c 1 -> n c h w", h=self.height)
 
 
-class UNet(nn.Module):
+class UNet(RestorationNet):
     """[n image_channels+extra_channels h w] -> [n image_channels h w] in [0, 1], any size.
 
     Two strided convs halve the size, from ``width`` channels to 2 and about 3.5 times as many; the
@@ -54,8 +54,10 @@ class UNet(nn.Module):
     convs of the blocks channel selections of that rank. Images are padded to multiples of four.
 
     ``mixer`` puts three MLPs over the positions into the middle. The net then takes images of
-    ``size`` (height, width) only and raises ``ValueError`` for others.
+    ``size`` (height, width) only.
     """
+
+    patch = 4
 
     def __init__(
         self,
@@ -67,9 +69,7 @@ class UNet(nn.Module):
         rank: int = 0,
         mixer: bool = False,
     ) -> None:
-        super().__init__()
-        self.input_channels = image_channels + extra_channels
-        self.size = size if mixer else None
+        super().__init__(image_channels, extra_channels, size if mixer else None)
         a, b, c = width, 2 * width, 7 * width // 8 * 4  # four heads in the middle
         self.stem = conv3x3(self.input_channels, a)
         self.down1, self.down2 = Block(a, a, rank), Block(b, b, rank)
@@ -84,17 +84,10 @@ class UNet(nn.Module):
         self.up2, self.up1 = Block(2 * b, b, rank), Block(2 * a, a, rank)
         self.head = nn.Sequential(nn.BatchNorm2d(a), GELU(), nn.Conv2d(a, image_channels, 3, 1, 1))
 
-    def receptive_field(self) -> None:
-        """The whole image, through the attention."""
-
-    def forward(self, images: Tensor) -> Tensor:
-        check_images(images, self.input_channels)
-        height, width = images.shape[-2:]
-        if self.size not in (None, (height, width)):
-            raise ValueError(f"images must be {self.size[0]}x{self.size[1]}, got {[*images.shape]}")
-        a = self.down1(self.stem(pad_to_multiple(images, 4)))
+    def compute(self, images: Tensor) -> Tensor:
+        a = self.down1(self.stem(images))
         b = self.down2(self.shrink1(a))
         c = self.middle(self.shrink2(b))
         b = self.up2(torch.cat([F.interpolate(self.grow2(c), scale_factor=2.0), b], dim=1))
         a = self.up1(torch.cat([F.interpolate(self.grow1(b), scale_factor=2.0), a], dim=1))
-        return self.head(a).sigmoid()[..., :height, :width]
+        return self.head(a).sigmoid()

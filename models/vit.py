@@ -6,10 +6,10 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from models.layers import check_images, pad_to_multiple
+from models.layers import RestorationNet
 
 
-class ViT(nn.Module):
+class ViT(RestorationNet):
     """[n image_channels+extra_channels h w] -> [n image_channels h w] in [0, 1], any size.
 
     Patches of ``patch`` pixels a side become tokens with fixed sine positions, pass ``layers``
@@ -27,8 +27,7 @@ class ViT(nn.Module):
         width: int = 96,
         patch: int = 4,
     ) -> None:
-        super().__init__()
-        self.input_channels = image_channels + extra_channels
+        super().__init__(image_channels, extra_channels)
         self.patch, self.width = patch, width
         self.embed = nn.Linear(self.input_channels * patch**2, width)
         self.encoder = nn.ModuleList(
@@ -42,20 +41,14 @@ class ViT(nn.Module):
             nn.LayerNorm(width), nn.Linear(width, image_channels * patch**2), nn.Sigmoid()
         )
 
-    def receptive_field(self) -> None:
-        """The whole image, through the attention."""
-
-    def forward(self, images: Tensor) -> Tensor:
-        check_images(images, self.input_channels)
-        height, width = images.shape[-2:]
-        padded, p = pad_to_multiple(images, self.patch), self.patch
-        rows, columns = padded.shape[-2] // p, padded.shape[-1] // p
-        x = self.embed(rearrange(padded, "n c (h p) (w q) -> n (h w) (c p q)", p=p, q=p))
+    def compute(self, images: Tensor) -> Tensor:
+        p = self.patch
+        rows, columns = (side // p for side in images.shape[-2:])
+        x = self.embed(rearrange(images, "n c (h p) (w q) -> n (h w) (c p q)", p=p, q=p))
         x = x + sine_positions(rows, columns, self.width, x.device)
         for layer in self.encoder:
             x = layer(x)
-        x = rearrange(self.head(x), "n (h w) (c p q) -> n c (h p) (w q)", h=rows, p=p, q=p)
-        return x[..., :height, :width]
+        return rearrange(self.head(x), "n (h w) (c p q) -> n c (h p) (w q)", h=rows, p=p, q=p)
 
 
 def sine_positions(rows: int, columns: int, width: int, device: torch.device) -> Tensor:
