@@ -75,7 +75,7 @@ class RestorationNet(nn.Module):
     def receptive_field(self) -> int | None:
         """Pixels, in one direction, that an output pixel depends on; None is the whole image."""
 
-    def compute(self, images: Tensor) -> Tensor:
+    def compute(self, images: Tensor, /) -> Tensor:
         raise NotImplementedError
 
     def forward(self, images: Tensor) -> Tensor:

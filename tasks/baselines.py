@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from common.errors import InputError
 from common.log import log
+from models.layers import RestorationNet
 
 CHUNK = 250  # images whose distances to all training images are held at once
 HELD_OUT = 2_000  # training images at most that choose the settings
@@ -21,12 +22,12 @@ NEIGHBOURS = (1, 2, 4, 6, 8, 12, 16, 24, 32)
 STRENGTHS = (1.0, 10.0, 100.0, 1_000.0, 10_000.0)
 
 
-class Baseline(nn.Module):
+class Baseline(RestorationNet):
     """Inputs float [n c+1 h w], the last channel the mask, to outputs [n c h w] in [0, 1].
 
     ``k``, ``distance`` ("l1" or "l2"), ``combine`` ("median", "mean" or "weighted": by inverse
     distance) and ``ridge`` (the strength, for pixels in [0, 1]) are chosen on held-out training
-    images where they are None. Raises ``ValueError`` for other inputs.
+    images where they are None.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class Baseline(nn.Module):
         combine: str | None = None,
         ridge: float | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(image_channels, extra_channels)
         if extra_channels != 1:
             raise InputError("--mask-input and --coordinates: a baseline takes just the mask")
         self.image_channels, self.method = image_channels, method
@@ -48,9 +49,6 @@ class Baseline(nn.Module):
         self.train_pixels = torch.empty(0)  # [n pixels]; not part of the state
         self.products = torch.empty(0)  # of ridge: X'X of all pixels and the constant
         self.solved: tuple[Any, Tensor] | None = None
-
-    def receptive_field(self) -> None:
-        """The whole image."""
 
     @torch.no_grad()
     def fit(self, images: Tensor, damage: Callable[[Tensor], tuple[Tensor, Tensor]]) -> None:
@@ -109,11 +107,7 @@ class Baseline(nn.Module):
                 error = total / targets.numel()
                 yield error, {"k": k, "distance": distance, "combine": combine}
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        if inputs.ndim != 4 or inputs.shape[1] != self.image_channels + 1:
-            raise ValueError(
-                f"inputs must be [n {self.image_channels + 1} h w], got {list(inputs.shape)}"
-            )
+    def compute(self, inputs: Tensor) -> Tensor:
         images = inputs[:, : self.image_channels].float()
         if self.method == "mirror":
             return _mirrored(images, inputs[:, self.image_channels :] > 0.5)

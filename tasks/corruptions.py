@@ -80,10 +80,7 @@ class Noise(Corruption):
         self.sigma = sigma
 
     def __call__(self, images: Tensor, random: Tensor) -> tuple[Tensor, Tensor]:
-        count = images[0].numel()
-        pixel = torch.arange(count, device=images.device, dtype=torch.int64)
-        first = _unit(random[:, None] * 2_654_435_761 + pixel * 2)
-        second = _unit(random[:, None] * 2_654_435_761 + pixel * 2 + 1)
+        first, second = _uniform_pairs(random, images[0].numel())
         # Box-Muller: two uniform numbers make a normal one.
         normal = (-2 * first.log()).sqrt() * (2 * math.pi * second).cos()
         noise = normal.view(len(images), *images.shape[1:]) * (self.sigma / 255)
@@ -103,10 +100,9 @@ class Squares(Corruption):
     def __call__(self, images: Tensor, random: Tensor) -> tuple[Tensor, Tensor]:
         height, width = images.shape[-2:]
         side = max(1, min(height, width) // 4)
-        number = torch.arange(self.count, device=images.device, dtype=torch.int64)
-        key = random[:, None] * 2_654_435_761 + number * 2
-        top = (_unit(key) * (height - side + 1)).long()[:, :, None, None]
-        left = (_unit(key + 1) * (width - side + 1)).long()[:, :, None, None]
+        first, second = _uniform_pairs(random, self.count)
+        top = (first * (height - side + 1)).long()[:, :, None, None]
+        left = (second * (width - side + 1)).long()[:, :, None, None]
         row = torch.arange(height, device=images.device).view(1, 1, -1, 1)
         column = torch.arange(width, device=images.device).view(1, 1, 1, -1)
         inside = (row >= top) & (row < top + side) & (column >= left) & (column < left + side)
@@ -131,9 +127,11 @@ def half_mask(sides: Tensor, height: int, width: int) -> Tensor:
     return torch.where(side < 2, past_column, past_row) == (side % 2 == 1)
 
 
-def _unit(key: Tensor) -> Tensor:
-    """Uniform float32 numbers in (0, 1) from integer keys, by 24 bits of their hash."""
-    return ((_hash31(key) >> 7).float() + 0.5) * 2.0**-24
+def _uniform_pairs(random: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Twice ``count`` uniform float32 numbers in (0, 1) an image, hashes of its random value."""
+    key = random[:, None] * 2_654_435_761 + 2 * torch.arange(count, device=random.device)
+    first, second = (((_hash31(k) >> 7).float() + 0.5) * 2.0**-24 for k in (key, key + 1))
+    return first, second
 
 
 def _hash31(x: Tensor) -> Tensor:
