@@ -7,12 +7,10 @@ from typing import Any
 import yaml
 from safetensors.torch import save
 
-from common.errors import InputError
 from common.files import json_text, write_folder
 from experiment.describe import command_line
-from experiment.resume import TERMINAL_STATES
 from experiment.settings import options_of
-from inference.load import TrainedNet, load_trained
+from inference.load import TrainedNet, check_ended, load_trained
 from tasks.metrics import find, format_value
 from tracking.record import FolderRun, read_run_folder
 
@@ -38,11 +36,7 @@ def write_hub_folder(run: Path, folder: Path) -> None:
     and for an existing target.
     """
     record = read_run_folder(run)
-    if record.state not in TERMINAL_STATES:
-        raise InputError(
-            f"{run}: the run is {record.state}, not finished; continue it with python train.py "
-            f"{record.command} --resume {record.id}"
-        )
+    check_ended(record, str(run))
     trained = load_trained(run)
     dataset, options = trained.config["dataset"], options_of(trained.settings.command)
     values = {k: v for k, v in trained.settings.flat().items() if options[k].identity}

@@ -9,10 +9,12 @@ from torch import nn
 
 from common.errors import InputError, one_of
 from experiment import checkpoints
+from experiment.resume import TERMINAL_STATES
 from experiment.settings import Settings, command_of
 from models.registry import NETS
 from tasks import classification, restoration
 from tasks.settings import RestorationSettings
+from tracking.record import RunRecord
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,16 @@ class TrainedNet:
     config: dict[str, Any]
     channels: int  # of its images
     class_names: tuple[str, ...]
+
+
+def check_ended(record: RunRecord, source: str) -> None:
+    """Raises ``InputError`` for a run that can be continued."""
+    if record.state not in TERMINAL_STATES:
+        reason = f" ({record.reason})" if record.reason else ""
+        raise InputError(
+            f"{source}: the run is {record.state}{reason}, not finished; continue it with python "
+            f"train.py {record.command} --resume {record.id}"
+        )
 
 
 def net_of(config: Mapping[str, Any]) -> tuple[Settings, nn.Module]:

@@ -8,9 +8,9 @@ from typing import Any
 from common.errors import InputError
 from experiment.describe import differences
 from experiment.display import fallback_reason
-from experiment.resume import TERMINAL_STATES
 from experiment.run import run
 from experiment.settings import Settings, command_of, stored_values
+from inference.load import check_ended
 from models.registry import NETS
 from reports.collect import collect
 from tasks.registry import make_task
@@ -85,12 +85,12 @@ def _one_run(source: str, runs_dir: Path) -> RunRecord:
     if len(records) != 1:
         raise InputError(f"{source}: {len(records)} runs; give one, for example runs/NAME-ID")
     [record] = records
+    check_ended(record, source)
     if record.state != "finished":
-        reason = f" ({record.reason})" if record.reason else ""
-        advice = f"continue it with python train.py {record.command} --resume {record.id}"
-        if record.state in TERMINAL_STATES:
-            advice = f"train another one with python train.py {record.command}"
-        raise InputError(f"{source}: the run is {record.state}{reason}, not finished; {advice}")
+        raise InputError(
+            f"{source}: the run is {record.state} ({record.reason}), not finished; train another "
+            f"one with python train.py {record.command}"
+        )
     if not record.last:
         raise InputError(f"{source}: the run recorded no final metrics to compare with")
     return record

@@ -135,7 +135,10 @@ class Trainer(BaseTrainer):
         return learning_rate(settings.scheduler, highest, step, self.steps, fall=settings.fall)
 
     def read_row(self) -> Row:
-        """Means since the last row, rate and speed."""
+        """Means since the last row, rate and speed. The only host-device sync of the interval.
+
+        Raises ``NonFiniteLoss`` if the loss became NaN or infinite in it.
+        """
         means = self.meter.read()
         spent = self.timer.stop()
         self.check_finite()
@@ -160,9 +163,10 @@ class Trainer(BaseTrainer):
             )
 
     def state(self) -> dict[str, Any]:
-        """Raises ``NonFiniteLoss`` for a loss, weights or batch statistics that are not finite.
+        """Everything that the rest of the training depends on, as tensors and plain values.
 
-        Such a state must not replace a good checkpoint.
+        Raises ``NonFiniteLoss`` for a loss, weights or batch statistics that are not finite: such a
+        state must not replace a good checkpoint.
         """
         self.check_finite()
         self._check_weights()
