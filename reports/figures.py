@@ -175,7 +175,11 @@ def _places(values: Sequence[Any]) -> tuple[list[float], dict[float, str]]:
 
 
 def short(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    """Four digits, from 1,000 on with k, M or G."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:.4g}{unit}"
+    return f"{value:.4g}"
 
 
 def _parallel(table: Table) -> Figure | None:
