@@ -23,7 +23,7 @@ EXCLUSIVE = (
     ("status", "dry_run"), ("status", "retry_failed"), ("dry_run", "retry_failed"),
     ("new", "join"), ("new", "status"), ("project", "join"), ("entity", "join"),
 )  # fmt: skip
-NEEDED = {"watch": "status", "json": "status", "val_images": "images"}  # is only for that
+NEEDED = {"watch": "status", "json": "status", "val_images": "images"}  # an option: what it needs
 
 
 @click.command("sweep")

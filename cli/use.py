@@ -113,9 +113,11 @@ def export(source: str, target: tuple[str, str], runs_dir: str) -> int:
 def _export(source: str, form: str, place: Path, runs_dir: Path) -> str:
     if form == "tensorboard":
         from reports.collect import collect
-        from reports.export import to_tensorboard
 
-        number = to_tensorboard(collect([source], runs_dir), place)
+        records = collect([source], runs_dir)
+        from reports.export import to_tensorboard  # after it: the package may be missing
+
+        number = to_tensorboard(records, place)
         return f"Wrote {number} runs; view with: tensorboard --logdir {place}"
     checkpoint = find_run_folder(source, runs_dir) or Path(source)
     if form == "hub-folder":

@@ -100,7 +100,8 @@ def write_output(path: Path, content: str | Callable[[BinaryIO], object]) -> Non
                 write(file)
     except OSError as error:
         raise InputError(
-            f"{path}: cannot be written ({error.strerror}); give a place that you can write to"
+            f"{path}: cannot be written ({error.strerror or error}); give a place that you can "
+            "write to"
         ) from None
 
 

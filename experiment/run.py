@@ -81,13 +81,13 @@ def run(
                     recorder = _prepare(
                         settings, connection, trainer, resumed, observer, extra_config or {}
                     )
+                    if resumed:
+                        restart = time.monotonic() - began
+                        recorder.times["lost"] += resumed.folder.seconds_lost() + restart
             except Exception:
                 if resumed:
                     resumed.folder.unlock()
                 raise
-            if resumed:
-                restart = time.monotonic() - began
-                recorder.times["lost"] += resumed.folder.seconds_lost() + restart
             return _train_and_close(trainer, recorder, stop, display)
 
 

@@ -126,7 +126,7 @@ class Settings:
                     f"{name}: given twice, with hyphens and with underscores; give it once"
                 )
             read[name] = options[name].read(name, value)
-        settings = cls._build(command, {o.name: o.default for o in options.values()} | read)
+        settings = cls.build(command, {o.name: o.default for o in options.values()} | read)
         # A grid may cross rank with both convs; a rank without --conv is a forgotten --conv select.
         if read.get("rank", 1) != 1 and "conv" not in read and settings.flat()["conv"] == "full":
             raise InputError(
@@ -142,7 +142,7 @@ class Settings:
         return cls.parse(command_of(config), stored_values(config) | changes)
 
     @classmethod
-    def _build(cls, command: str, values: Mapping[str, Any]) -> Settings:
+    def build(cls, command: str, values: Mapping[str, Any]) -> Settings:
         groups = {
             group: kind(**{f.name: values[f.name] for f in fields(kind)})
             for group, kind in groups_of(command).items()
@@ -168,7 +168,7 @@ class Settings:
     def replace(self, **changes: Any) -> Settings:
         """The same settings with some options changed, not validated again."""
         values = self.flat() | {"tags": self.tracking.tags} | changes
-        return self._build(self.command, values)
+        return self.build(self.command, values)
 
 
 def stored_values(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -179,4 +179,4 @@ def stored_values(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def objective_of(config: Mapping[str, Any]) -> str:
     """The metric that picked the best checkpoint of a run, by its config."""
-    return Settings._build(command_of(config), stored_values(config)).task.objective
+    return Settings.build(command_of(config), stored_values(config)).task.objective

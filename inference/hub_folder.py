@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 from safetensors.torch import save
 
+from common.errors import InputError
 from common.files import json_text, write_folder
 from experiment.describe import command_line
 from experiment.settings import options_of
@@ -35,6 +36,8 @@ def write_hub_folder(run: Path, folder: Path) -> None:
     No path of this machine is in them. Raises ``InputError`` for what is no finished run's folder
     and for an existing target.
     """
+    if not run.is_dir():
+        raise InputError(f"{run}: not a run folder; give one, for example runs/NAME-ID")
     record = read_run_folder(run)
     check_ended(record, str(run))
     trained = load_trained(run)

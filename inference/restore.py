@@ -217,10 +217,12 @@ def _image_files(paths: Sequence[Path]) -> tuple[list[Path], int]:
     files: list[Path] = []
     skipped = 0
     for path in paths:
-        inside = [path]
-        if path.is_dir():
-            inside = [p for p in path.iterdir() if p.is_file() and not p.name.endswith(ENDING)]
-        images = [p for p in sorted(inside) if p == path or not why_no_image(p)]
+        try:
+            listed = sorted(path.iterdir()) if path.is_dir() else [path]
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+        inside = [p for p in listed if p == path or (p.is_file() and not p.name.endswith(ENDING))]
+        images = [p for p in inside if p == path or not why_no_image(p)]
         if not images:
             raise InputError(f"{path}: no images in this folder, such as photo.png")
         files += images

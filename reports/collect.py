@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from common.errors import InputError
+from common.errors import InputError, one_of
 from common.log import log
 from experiment.settings import Settings, options_of
 from models.registry import NETS
@@ -32,20 +32,19 @@ def collect(
 ) -> list[RunRecord]:
     """The runs of all sources, each once, oldest first.
 
-    Runs of settings that a sweep file no longer holds are ``outdated``, unless ``all_runs``.
-
     A source is a run folder, a folder of runs or a study (searched two levels down), a sweep
     file (its runs are looked for under ``runs_dir``), a CSV file of results (``metric`` is the
-    column that ranks them), or a W&B path. A run that a search meets and that cannot be read is
-    named on stderr and left out. Raises ``InputError`` for a source without runs, for a run given
-    by name that cannot be read, and for runs of two projects.
+    column that ranks them), or a W&B path. Runs of settings that a sweep file no longer holds are
+    ``outdated``, unless ``all_runs``. A run of another program, and one that a search meets and
+    that cannot be read, is named on stderr and left out. Raises ``InputError`` for a source without
+    runs, for a run given by name that cannot be read, and for runs of two projects.
     """
     found: dict[object, RunRecord] = {}
     for source in sources:
         runs = _runs_of(source, runs_dir, metric)
         named = is_run_folder(Path(source)) or source.rstrip("/").rpartition("/")[2] == runs[0].id
         for run in runs:
-            if named:
+            if named and run.command in NETS:
                 checked(run)
             outdated, alone = run.outdated and not all_runs, named and len(runs) == 1
             kept = dataclasses.replace(run, outdated=outdated, named=alone)
@@ -73,7 +72,7 @@ def checked(record: RunRecord) -> RunRecord:
     """``record``. Raises ``InputError`` where its command, an option or a count cannot be read."""
     run = f"{record.name} ({record.id})"
     if record.command not in NETS:
-        raise InputError(f"{run}: {record.command} is no command known here")
+        raise InputError(f"{run}: a run of {record.command}, {one_of(record.command, NETS)}")
     for name in (*COSTS, "seconds", "images_seen", "images_total"):
         if not isinstance(record.summary.get(name), int | float | None):
             raise InputError(f"{run}: {name} is no number")

@@ -120,16 +120,18 @@ def _question_of(record: RunRecord) -> str:
 
     The file is looked for as recorded, then as ``<sweep>.yaml`` in the project's sweep_configs/.
     """
+    if record.question:
+        return record.question
     name = logbook_table(record.sweep)
     for path in (Path(str(record.sweep_file or "")), ROOT / "sweep_configs" / f"{name}.yaml"):
-        if not record.question and path.is_file():
+        if name and path.is_file():
             try:
                 config, header = read_yaml(path)
             except InputError:  # broken now; the runs can be read all the same
                 continue
             if config.get("name", path.stem) == name:
                 return header
-    return record.question
+    return ""
 
 
 def _grouped(

@@ -66,8 +66,12 @@ class StudyEngine(Engine):
         return Command(["-m", "sweeps.worker"], line=f"{job}\n", count=count)
 
     def work_remains(self) -> bool:
-        """Whether silent claims of others may turn out to be lost."""
-        stale = 0 if self.left == 0 else self.study.stale()
+        """Whether points wait, or silent claims of others may turn out to be lost."""
+        if self.left == 0:
+            return False
+        if self.study.waiting():
+            return True
+        stale = self.study.stale()
         if stale and not self.noted_waiting:
             self.noted_waiting = True
             minutes = LEASE_SECONDS // 60

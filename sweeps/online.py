@@ -12,6 +12,7 @@ import json
 import os
 import sys
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -86,7 +87,7 @@ class OnlineSweep:
         return found
 
     @classmethod
-    def create(cls, sweep: Sweep, place: dict[str, str]) -> OnlineSweep:
+    def create(cls, sweep: Sweep, place: Mapping[str, str | None]) -> OnlineSweep:
         """A new sweep on the server. Raises ``InputError`` where it is refused."""
         config = {k: v for k, v in sweep.config.items() if k not in ("group", "tags", "notes")}
         if sweep.method == "random" and (sweep.seeds or 1) > 1:
@@ -128,7 +129,7 @@ class OnlineSweep:
         order = {"finished": 0, "running": 1, "pending": 2}
         run = min(runs, key=lambda run: order.get(run.state, 3))
         summary = run.summary_metrics
-        last = summary_form(summary, run.config)["last"]
+        last = summary_form(summary, {})["last"]
         value = last.get(self.sweep.metric)
         attrs = {"run_id": run.id, "folder": run.url, "known": summary | last}
         attrs["seconds"] = summary.get("_runtime") or 0.0
@@ -199,6 +200,9 @@ class AgentEngine(Engine):
 
     def next_command(self, children: Children) -> Command | None:
         return self.queue.pop(0) if self.queue else None
+
+    def work_remains(self) -> bool:
+        return bool(self.queue)
 
     def on_exit(self, child: Child) -> None:
         code = child.process.returncode

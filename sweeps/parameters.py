@@ -78,8 +78,9 @@ class Parameter:
         if self.weights:
             sums = list(itertools.accumulate(self.weights))
             return self.values[bisect(sums, quantile * sums[-1])]
-        if self.count < math.inf:
-            return self.listed()[int(quantile * self.count)]
+        if self.distribution == "int_uniform" or self.values:
+            values = self.listed()
+            return values[int(quantile * len(values))]
         kind, low, high = self.distribution.removeprefix("q_"), self.low, self.high
         if "normal" in kind:
             value = NormalDist(low, high).inv_cdf(min(max(quantile, 1e-12), 1 - 1e-12))

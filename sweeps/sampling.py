@@ -71,7 +71,7 @@ class Draw:
     @classmethod
     def of_args(cls, sweep: Sweep, args: dict[str, Any]) -> Draw:
         """Settings that were drawn before."""
-        native = [n for n in sweep.varied if n in args and _is_native(sweep.parameters[n])]
+        native = [n for n, p in sweep.ranges.items() if n in args and _is_native(p)]
         return cls(args, {name: args[name] for name in native})
 
     def record(self, sweep: Sweep, storage: Any, trial_id: int) -> None:
@@ -102,7 +102,7 @@ def draw_bayes(
         draw = Draw.of_params(sweep, found)
         if sweep.point(draw.args).key not in used:
             return draw
-    for args in _every_setting(sweep.ranges):  # bayes sweeps take no --seeds
+    for args in _every_setting(sweep.ranges):
         draw = Draw.of_args(sweep, dict(sorted((sweep.constants | args).items())))
         if sweep.point(draw.args).key not in used:
             return draw

@@ -26,7 +26,8 @@ from sweeps.parameters import Parameter
 from tasks.metrics import Goal
 from tracking.folder import RunFolder
 
-MAX_POINTS = 10_000
+MAX_POINTS = 10_000  # of a grid, or of settings times seeds
+MAX_RUN_CAP = 100_000  # offline, where each setting is drawn beforehand
 FULL_VALIDATION_MIN_IMAGES = 6000  # shorter rehearsals shorten validation too
 
 
@@ -105,7 +106,7 @@ class Sweep:
 
     @property
     def space_hash(self) -> str:
-        """Names the ranges."""
+        """Names the ranges that settings are drawn from; constants play no part."""
         ranges = [(name, repr(parameter)) for name, parameter in self.ranges.items()]
         return hashlib.sha256(repr(ranges).encode()).hexdigest()[:8]
 
@@ -205,14 +206,14 @@ class Sweep:
         changed.check_size()
         return changed
 
-    def check_size(self) -> None:
-        """Raises ``InputError`` for a grid, or settings times seeds, of over ``MAX_POINTS``."""
+    def check_size(self, most: int = MAX_POINTS) -> None:
+        """Raises ``InputError`` for a grid, or settings times seeds, of more than ``most``."""
         if self.method == "grid":
             count = math.prod(parameter.count for parameter in self.parameters.values())
         else:
             count = (self.run_cap or 0) * (self.seeds or 1)
-        if count > MAX_POINTS:
-            raise InputError(f"{self.file}: {count:,} points; at most {MAX_POINTS:,} in a sweep")
+        if count > most:
+            raise InputError(f"{self.file}: {count:,} points; at most {most:,} in a sweep")
 
     def shortened(self, images: int, val_images: int | None = None) -> Sweep:
         """A rehearsal: every run trains on ``images`` images in all.

@@ -215,4 +215,5 @@ class FileLock(BaseJournalFileLock):
         return True
 
     def release(self) -> None:
+        """Give the lock back."""
         self._file.close()

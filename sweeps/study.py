@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 from common.errors import InputError
 from sweeps.owner import HEARTBEAT_SECONDS, claim_of, finished_run, is_lost, silence
 from sweeps.sampling import extend_random, random_rows
-from sweeps.space import Point, Sweep
+from sweeps.space import MAX_RUN_CAP, Point, Sweep
 from sweeps.storage import open_storage
 
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -185,7 +185,7 @@ def points_of(sweep: Sweep) -> list[Point]:
     """The points of any sweep; those of a bayes sweep are numbers whose settings come later."""
     if sweep.method == "grid":
         return sweep.grid()
-    sweep.check_size()  # not when the file is read: W&B's server takes any run_cap
+    sweep.check_size(MAX_RUN_CAP)  # not when the file is read: W&B's server takes any run_cap
     if sweep.method == "random":
         return sweep.points(random_rows(sweep, extend_random(sweep, [])))
     return [Point({}, f"place-{number:04d}") for number in range(1, (sweep.run_cap or 0) + 1)]

@@ -57,8 +57,8 @@ class Engine:
         raise NotImplementedError
 
     def work_remains(self) -> bool:
-        """Whether there may be a process to start later, although there is none now."""
-        return False
+        """Whether there may be a process to start later."""
+        raise NotImplementedError
 
     def on_exit(self, child: Child) -> None:
         """Clean up after a child that has ended."""
@@ -143,8 +143,7 @@ class Supervisor:
                     started = now
                     self.children.start(command)
                     continue
-            over = level or (fresh and not may_start and not self.engine.work_remains())
-            if over and not self.children.all:
+            if not self.children.all and (level or (fresh and not self.engine.work_remains())):
                 return
             time.sleep(0.1)
 

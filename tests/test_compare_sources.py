@@ -131,6 +131,18 @@ def test_a_damaged_run_is_skipped_in_a_search_and_reported(tmp_path, capsys) -> 
         assert reason in refused(damaged)
 
 
+def test_a_run_of_another_command_is_left_out_also_by_name(tmp_path, capsys) -> None:
+    kept, other = fake_run(tmp_path, "a", 0.1), fake_run(tmp_path, "b", 0.2)
+    config = other / "config.yaml"
+    config.write_text(config.read_text().replace("task: resconv", "task: diffusion"))
+    compare.main([str(kept), str(other), "--format", "json"], standalone_mode=False)
+    out, err = capsys.readouterr()
+    assert [row["run_ids"] for row in json.loads(out)[0]["rows"]] == [["a"]]
+    message = "a run of diffusion, must be one of resconv, "
+    assert err.startswith("Left out: ") and message in err and err.count("\n") == 1
+    assert message in refused(other)
+
+
 @pytest.mark.parametrize(
     ("sources", "message"),
     [

@@ -81,6 +81,8 @@ def test_a_hub_folder_rebuilds_the_net_and_names_no_path(tmp_path) -> None:
     assert "/" not in json.loads((folder / "config.json").read_text())["data"]
     with pytest.raises(InputError, match="exists already"):
         run(RESCONV, "--to", "hub-folder", folder)
+    with pytest.raises(InputError, match="nothing: not a run folder; give one"):
+        run("nothing", "--to", "hub-folder", folder)
     cut = tmp_path / "cut"
     shutil.copytree(RESCONV, cut)
     summary = json.loads((cut / "summary.json").read_text())

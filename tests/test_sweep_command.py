@@ -154,7 +154,7 @@ def test_run_cap_times_the_seeds_of_a_grid_is_sent_and_a_random_sweep_takes_none
     for method in ("random", "bayes"):
         many = sweep_of(MINI.replace("method: grid", f"method: {method}\nrun_cap: 1000000000"))
         online.OnlineSweep.create(many, {"project": "p"})
-        with pytest.raises(InputError, match="1,000,000,000 points; at most 10,000"):
+        with pytest.raises(InputError, match="1,000,000,000 points; at most 100,000"):
             Study("many.journal", many)
     assert not Path("many.journal").exists()
     assert [config["run_cap"] for config in sent] == [6, 2, 10**9, 10**9]

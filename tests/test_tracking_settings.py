@@ -129,6 +129,9 @@ def test_an_id_given_twice_is_refused_with_its_cause(cli, monkeypatch):
     for other in ("second-run", "run"):  # different ids with the same ending
         monkeypatch.setenv("WANDB_RUN_ID", other)
         assert cli("resconv", *TINY, "--mode", "disabled").code == 0
+    next(Path("runs").glob("*-second-run/config.yaml")).write_text("{")  # damaged
+    monkeypatch.setenv("WANDB_RUN_ID", "second-run")
+    assert "has this id already" in cli("resconv", *TINY, "--mode", "disabled").err
 
 
 def test_an_id_given_twice_replaces_no_history_on_the_server(server, cli, monkeypatch):

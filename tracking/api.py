@@ -96,8 +96,8 @@ def translate_errors(what: str) -> Iterator[None]:
         if isinstance(error, InputError):
             raise
         text = " ".join(str(error).split())
-        message = text.replace(what, "")  # a name may hold "403", too
-        if isinstance(error, AuthenticationError) or "authenticate" in text:
+        message = text.replace(what, "") if "/" in what else text  # a name may hold "403", too
+        if isinstance(error, AuthenticationError) or "authenticate" in message:
             problem = "does not answer, or does not accept this W&B API key"
         elif re.search(r"permission|\b40[13]\b|forbidden|unauthori[sz]ed", message, re.IGNORECASE):
             problem = "no permission to read it with this W&B API key"

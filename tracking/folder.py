@@ -126,8 +126,10 @@ class RunFolder:
         run_id = config["run_id"]
         path = Path(runs_dir) / f"{cls.safe_name(config['run_name'])}-{run_id}"
         for other in Path(runs_dir).glob(f"[!.]*-{run_id}/config.yaml"):
-            if read_config(other.parent)["run_id"] == run_id:
-                raise cls._id_taken(run_id, other.parent)
+            with contextlib.suppress(InputError):  # damaged: its name must do
+                if read_config(other.parent)["run_id"] != run_id:
+                    continue
+            raise cls._id_taken(run_id, other.parent)
         config["started_at"] = utc_now()
         hidden = cls(path.with_name(f".{path.name}"))
         try:

@@ -131,11 +131,14 @@ def named_cells(path: Path) -> Iterator[None]:
 
 
 def csv_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file; none where it does not exist."""
-    if not path.is_file():
+    """The rows of a CSV file; none where it does not exist. Raises ``InputError``."""
+    try:
+        with open(path, newline="", encoding="utf-8", errors="replace") as file:
+            return list(csv.DictReader(file))
+    except FileNotFoundError:
         return []
-    with open(path, newline="", encoding="utf-8", errors="replace") as file:
-        return list(csv.DictReader(file))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def is_run_folder(folder: Path) -> bool:
