@@ -87,7 +87,7 @@ class OnlineSweep:
         return found
 
     @classmethod
-    def create(cls, sweep: Sweep, place: Mapping[str, str | None]) -> OnlineSweep:
+    def create(cls, sweep: Sweep, place: Mapping[str, Any]) -> OnlineSweep:
         """A new sweep on the server. Raises ``InputError`` where it is refused."""
         config = {k: v for k, v in sweep.config.items() if k not in ("group", "tags", "notes")}
         if sweep.method == "random" and (sweep.seeds or 1) > 1:
