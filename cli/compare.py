@@ -92,18 +92,21 @@ def compare(
     )  # fmt: skip
     narrow = format_ == "rich" and not out
     text = to_rich(tables, _terminal_width()) if narrow else WRITERS[format_](tables)
+    drawn = {}  # before the table, so that nothing is printed if they cannot be written
+    if plots:
+        from reports.plots import save_plots
+
+        drawn["Plots"] = save_plots(tables, Path(plots))
+    if images:
+        from reports.pictures import save_sheets
+
+        drawn["Pictures"] = save_sheets(tables, Path(images))
     if out:
         _write(Path(out), text)
     else:
         click.echo(text, nl=False)
-    if plots:
-        from reports.plots import save_plots
-
-        _list("Plots", save_plots(tables, Path(plots)))
-    if images:
-        from reports.pictures import save_sheets
-
-        _list("Pictures", save_sheets(tables, Path(images)))
+    for what, paths in drawn.items():
+        _list(what, paths)
     return 0
 
 

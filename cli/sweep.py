@@ -104,7 +104,7 @@ def _check_together(options: SimpleNamespace) -> None:
             raise InputError(f"{flag(first)} with {flag(second)}: give one of them")
     for name, base in NEEDED.items():
         if name in given and base not in given:
-            raise InputError(f"{flag(name)}: is for {flag(base)}; give both")
+            raise InputError(f"{flag(name)}: needs {flag(base)}; give both")
     for name in ("seeds", "images"):
         if name in given and options.file is None:
             raise InputError(

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from common.errors import InputError, one_of
+from data.scan import SUFFIXES
 from tracking.folder import find_run_folder
 
 ERASE = ("left", "right", "top", "bottom", "none")
@@ -48,6 +49,8 @@ def restore(
     if missing or not images:
         what = f"{missing[0]}: no such file" if missing else "no image given"
         raise InputError(f"{what}; give images or folders of them, for example photo.png")
+    if out and out.suffix.lower() in SUFFIXES and not out.is_dir():
+        raise InputError(f"--out {out}: names a folder for the results, for example --out restored")
     from experiment.display import BrokenPipeSafeConsole
     from inference.restore import Job, load_restorer, restore_files
 

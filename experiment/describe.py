@@ -16,7 +16,7 @@ from common.media import Table
 from common.options import flag
 from data.images import ImageData
 from experiment.identity import identity
-from experiment.settings import Settings, options_of
+from experiment.settings import Settings, command_line, options_of
 from models.registry import NETS
 from tracking.folder import RunFolder
 from training.hardware import Hardware, environment
@@ -71,17 +71,6 @@ def _typed(settings: Settings) -> str:
     if program == "train.py":
         return shlex.join(["python", program, *sys.argv[1:]])
     return command_line(settings.command, settings.flat())
-
-
-def command_line(command: str, values: Mapping[str, Any]) -> str:
-    """``python train.py COMMAND`` with the options of the identity that are not the default."""
-    words = ["python", "train.py", command]
-    for name, option in options_of(command).items():
-        value = values.get(name)
-        given = value is not None and value != option.default
-        if option.identity and given and option.has_effect(values):
-            words.append(f"{flag(name)}={value}")
-    return shlex.join(words)
 
 
 def results_table(config: Mapping[str, Any], summary: Mapping[str, Any]) -> Table:

@@ -151,7 +151,8 @@ class Display:
         if "time" in summary:
             times = summary["time"].items()
             spent = [f"{TIMES.get(name, name)} {clock(s)}" for name, s in times if s >= 0.5]
-            table.add_row("spent in", ", ".join(spent))
+            if spent:
+                table.add_row("spent in", ", ".join(spent))
             table.add_row("goodput", f"{summary['goodput']:.1%}")
         table.add_row("training images/s", f"{summary['images_per_second']:,.0f}")
         if fallback_reason(config["dataset"]):

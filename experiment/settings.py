@@ -5,13 +5,14 @@ Nothing heavy is imported here: --help and wrong input are answered without torc
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache, partial
 from typing import Any, ClassVar
 
 from common.errors import InputError, nearest, one_of
-from common.options import Choice, Interval, Option, OptionGroup, Seconds, Text, option
+from common.options import Choice, Interval, Option, OptionGroup, Seconds, Text, flag, option
 from data.settings import DataSettings
 from models.registry import NETS, NetSettings, command_of
 from tasks.settings import ClassificationSettings, RestorationSettings
@@ -180,3 +181,14 @@ def stored_values(config: Mapping[str, Any]) -> dict[str, Any]:
 def objective_of(config: Mapping[str, Any]) -> str:
     """The metric that picked the best checkpoint of a run, by its config."""
     return Settings.build(command_of(config), stored_values(config)).task.objective
+
+
+def command_line(command: str, values: Mapping[str, Any]) -> str:
+    """``python train.py COMMAND`` with the options of the identity that are not the default."""
+    words = ["python", "train.py", command]
+    for name, known in options_of(command).items():
+        value = values.get(name)
+        given = value is not None and value != known.default
+        if known.identity and given and known.has_effect(values):
+            words.append(f"{flag(name)}={value}")
+    return shlex.join(words)

@@ -9,8 +9,7 @@ from safetensors.torch import save
 
 from common.errors import InputError
 from common.files import json_text, write_folder
-from experiment.describe import command_line
-from experiment.settings import options_of
+from experiment.settings import command_line, options_of
 from inference.load import TrainedNet, check_ended, load_trained
 from tasks.metrics import find, format_value
 from tracking.record import FolderRun, read_run_folder
@@ -21,11 +20,13 @@ In convtune's folder:
 
 ```python
 import json
+from pathlib import Path
 from inference.load import net_of
 from safetensors.torch import load_file
 
-settings, net = net_of(json.load(open("config.json")))
-net.load_state_dict(load_file("model.safetensors"))
+folder = Path("PATH/OF/THIS/FOLDER")
+settings, net = net_of(json.loads((folder / "config.json").read_text()))
+net.load_state_dict(load_file(folder / "model.safetensors"))
 ```
 """
 
@@ -71,7 +72,8 @@ def _card(
     kind, does = "image-classification", f"tells {', '.join(trained.class_names)} apart"
     shown = "Images and what the net takes them for"
     if settings.task_name == "restoration":
-        kind, does = "image-to-image", f"restores images damaged by `{values['corruption']}`"
+        kind = "image-to-image"
+        does = f"restores damaged images (`--corruption {values['corruption']}`)"
         shown = "Input, output, target, error"
     head = {"library_name": "pytorch", "pipeline_tag": kind, "datasets": [dataset["name"]]}
     picture = f"\n![{shown}](examples.png)\n" if with_picture else ""

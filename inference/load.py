@@ -50,12 +50,13 @@ def net_of(config: Mapping[str, Any]) -> tuple[Settings, nn.Module]:
     return settings, net.eval()
 
 
-def load_trained(path: Path, task: str | None = None, hint: str = "") -> TrainedNet:
+def load_trained(path: Path | str, task: str | None = None, hint: str = "") -> TrainedNet:
     """The net of a checkpoint; a run folder means its best one.
 
     Raises ``InputError``, ending in ``hint``, for a checkpoint of another task (None takes any);
     also for an unknown command, a baseline, and weights that do not fit the net.
     """
+    path = Path(path)
     path = path / "checkpoints" / "best.pt" if path.is_dir() else path
     contents = checkpoints.load(path)
     config = contents["config"]

@@ -14,7 +14,7 @@ from tasks.settings import ClassificationSettings
 from training.hardware import choose_hardware
 
 
-def load_classifier(path: Path) -> TrainedNet:
+def load_classifier(path: Path | str) -> TrainedNet:
     """The classifier of a checkpoint, its channel selections merged into the equal plain convs.
 
     ``path`` may be a run folder: then its best checkpoint. Raises ``InputError`` for a checkpoint

@@ -102,7 +102,7 @@ def _windows(size: int, window: int) -> list[Window]:
     return [(slice(start, start + window), weight) for start in starts]
 
 
-def load_restorer(path: Path, device: str = "auto") -> Restorer:
+def load_restorer(path: Path | str, device: str = "auto") -> Restorer:
     """The restorer of a checkpoint; a run folder means its best one.
 
     Raises ``InputError`` for a checkpoint of another task or with weights of another net.

@@ -104,7 +104,10 @@ def _runs_of(source: str, runs_dir: Path, metric: str | None) -> Sequence[RunRec
         text = str(error).removeprefix(f"{source}: ")
         if "no such file or folder" in text or "://" in source:
             raise
-        raise InputError(f"{source}: no such file or folder; as a W&B path: {text}") from None
+        raise InputError(
+            f"{source}: no such file or folder; give a run folder, a folder of runs, a sweep file, "
+            f"a study or a CSV file. As a W&B path: {text}"
+        ) from None
     if not records:
         raise InputError(f"{source}: no runs there yet")
     return records

@@ -2,6 +2,7 @@
 
 import csv
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -50,11 +51,15 @@ def csv_runs(path: Path, metric: str | None = None) -> list[CsvRun]:
     """
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            lines = list(csv.DictReader(file))
+            reader = csv.DictReader(file)
+            lines, names = list(reader), reader.fieldnames or []
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read as CSV ({error})") from None
     if not lines or any(None in line or None in line.values() for line in lines):
         raise InputError(f"{path}: no table with a heading and rows of the same length")
+    double = [name for name, number in Counter(names).items() if number > 1]
+    if double:
+        raise InputError(f"{path}: the column {double[0]} is there twice; leave one out")
     rows = [{name: _value(text) for name, text in line.items() if text} for line in lines]
     texts = {name for row in rows for name, value in row.items() if isinstance(value, (str, bool))}
     options = {option for command in NETS for option in options_of(command)}
@@ -74,14 +79,15 @@ def _record(
     metric: str | None,
 ) -> CsvRun:
     """``results`` are the columns that hold figures of the run; others are its settings."""
-    row = {name: value for name, value in row.items() if value == value}  # not NaN
     ranked_by = metric if metric in row else _own_metric(row) or metric
     if ranked_by is None:
+        numbers = [name for name in columns if name in results] or ["NAME"]
         raise InputError(
-            f"{path}: no column is called like a metric (val/l1, ...); rank by another one with "
-            "--metric NAME, and --goal maximize where more is better. There are "
+            f"{path}: no column is called like a metric (val/l1, ...); rank by another one, for "
+            f"example --metric {numbers[-1]}, with --goal maximize where more is better. There are "
             f"{', '.join(columns)}"
         )
+    row = {name: value for name, value in row.items() if value == value}  # not NaN
     command = row.get("command")
     if command not in NETS:
         name = ranked_by.rpartition("/")[2]

@@ -55,7 +55,8 @@ def notes_of(table: Table, sweep: str | None, repeats: int) -> list[str]:
         found = {settings_of(run).get(name) for run in runs_of([table])}
         if len(found) > 1:
             shown = [missing if n is None else _counted(n) for n in sorted(found, key=natural)]
-            notes.append(f"{what} ({' and '.join(shown)}): no fair ranking.")
+            listed = f"{', '.join(shown[:-1])} and {shown[-1]}"
+            notes.append(f"{what} ({listed}): no fair ranking.")
     if repeats:
         runs = "an older run" if repeats == 1 else f"{repeats} older runs"
         notes.append(f"Left out: {runs} of a setting and seed that was run again.")

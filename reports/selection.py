@@ -4,12 +4,14 @@ import operator
 import re
 from collections.abc import Collection, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from common.errors import InputError
 from reports.settings_of import natural, require
 from reports.statistics import number
 from reports.table import Row, Table, show
+from tracking.record import FolderRun, RunRecord
 
 COMPARE = {"<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator.ge}
 
@@ -53,7 +55,7 @@ def _compare_with_baseline(tables: Sequence[Table], baseline: str) -> None:
     """Add the metric's difference in per cent from the row that holds the run ``baseline``."""
     found = False
     for table in tables:
-        rows = [r for r in table.rows if any(baseline in (run.id, run.name) for run in r.runs)]
+        rows = [row for row in table.rows if any(_is(baseline, run) for run in row.runs)]
         if rows:
             found = True
             reference = rows[0].values[table.metric].mean
@@ -67,9 +69,15 @@ def _compare_with_baseline(tables: Sequence[Table], baseline: str) -> None:
             table.notes.append(f"'from baseline' is the difference from {show(baseline)} in %.")
     if not found:
         raise InputError(
-            f"--baseline {baseline}: none of the finished runs has this id or name, for example "
-            f"--baseline {tables[0].rows[0].runs[0].id}"
+            f"--baseline {baseline}: none of the finished runs has this id, name or folder, for "
+            f"example --baseline {tables[0].rows[0].runs[0].id}"
         )
+
+
+def _is(text: str, run: RunRecord) -> bool:
+    """Whether ``text`` is the run's id, name or folder."""
+    folder = run.folder.resolve() if isinstance(run, FolderRun) else None
+    return text in (run.id, run.name) or Path(text).resolve() == folder
 
 
 def meets(row: Row, condition: str, known: Collection[str]) -> bool:

@@ -8,8 +8,7 @@ from typing import Any
 
 from common.errors import InputError, nearest
 from common.options import Option
-from experiment.describe import command_line
-from experiment.settings import options_of
+from experiment.settings import command_line, options_of
 from models.registry import NETS
 from reports.csv_files import CsvRun
 from tracking.record import RunRecord

@@ -192,7 +192,9 @@ def _metric(metric: Any, command: str) -> dict[str, Any]:
         )
     goal = require_one_of("goal", metric.get("goal", goal_of(name)), GOALS)
     if goal != goal_of(name):
-        raise InputError(f"goal {goal}: {name} is to {goal_of(name)}; write that or none")
+        raise InputError(
+            f"goal {goal}: must be {goal_of(name)} for {name}; write that, or leave goal out"
+        )
     target = metric.get("target")
     if target is not None and not is_number(target):
         raise InputError(f"metric: target {target}: must be a number, for example 0.05")

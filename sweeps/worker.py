@@ -56,6 +56,7 @@ class Worker:
         sweep = parse_sweep(Path(job.file), job.definition, skip_invalid=job.skip_invalid)
         self.sweep = sweep.with_seeds(job.seeds) if job.seeds else sweep
         self.claims = Claims(Study(job.study, self.sweep, job.runs_dir, job.command))
+        self.parent = os.getppid()
         self.trial_id: int | None = None  # of the current claim, for the heartbeat
         self.log = os.environ.get("SWEEP_WORKER_LOG", "")
         self.last_written = 0.0
@@ -131,7 +132,10 @@ class Worker:
         attrs["seconds"] = result.summary.get("seconds")
         value = result.summary["last"].get(self.sweep.metric)
         if result.state == "preempted":
-            reason = f"{result.summary.get('reason') or 'stopped'}; resumes from its checkpoint"
+            reason = result.summary.get("reason") or "stopped"
+            if os.getppid() != self.parent:  # whose death was signalled
+                reason = "the sweep's command ended"
+            reason += "; resumes from its checkpoint"
             self.claims.failed(claim, reason, attrs, lost=True)
             return False
         if value is None or not isfinite(value):

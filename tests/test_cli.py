@@ -71,18 +71,29 @@ def test_accepted_forms(args, field, value):
     assert parsed(*args).replace().flat()[field] == value
 
 
-def test_help_groups_the_options_and_imports_nothing_heavy():
+HEAVY = {"torch", "wandb", "torchvision", "numpy", "optuna", "matplotlib"}
+
+
+def output_and_imports(*arguments: object) -> str:
+    """What ``train.py`` prints, and the heavy modules that it imports."""
     code = (
-        "import sys\nsys.argv = ['train.py', 'resconv', '--help']\nimport train\n"
+        f"import sys\nsys.argv = ['train.py', *{[*map(str, arguments)]}]\nimport train\n"
         "try:\n    train.main()\nfinally:\n"
-        "    heavy = {'torch', 'wandb', 'torchvision', 'numpy', 'optuna', 'matplotlib'}\n"
-        "    print('HEAVY', sorted(heavy & set(sys.modules)))\n"
+        f"    print('HEAVY', sorted({HEAVY} & set(sys.modules)))\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+def test_help_groups_the_options_and_imports_nothing_heavy():
+    text = output_and_imports("resconv", "--help")
     groups = [f"{g} options:" for g in ("Model", "Data", "Training", "Hardware", "Tracking")]
-    assert all(group in done.stdout for group in groups)
-    assert "--ks N|A:B|A,B,…" in done.stdout
-    assert "[default: 0.0003]" in done.stdout
-    assert "HEAVY []" in done.stdout
+    assert all(group in text for group in groups)
+    assert "--ks N|A:B|A,B,…" in text
+    assert "[default: 0.0003]" in text
+    assert "HEAVY []" in text
+
+
+def test_compare_imports_neither_torch_nor_wandb():
+    text = output_and_imports("compare", "results/logbook/kernel-size-12800.csv")
+    assert "kernel-size-12800" in text and "HEAVY ['numpy']" in text

@@ -182,10 +182,24 @@ def test_nets_trained_on_the_composite_are_ranked_by_it_and_have_no_published_va
     assert "published" not in table_of(capsys, plain, "--metric", "val/psnr")[0]["rows"][0]
 
 
+def test_pictures_that_cannot_be_written_leave_no_table(tmp_path, capsys) -> None:
+    fake_run(tmp_path / "runs", "a", 0.1)
+    (tmp_path / "file").touch()
+    for option in ("--plots", "--images"):
+        out = tmp_path / "table.md"
+        given = str(tmp_path / "runs"), "--out", str(out), option, str(tmp_path / "file")
+        with pytest.raises(InputError):
+            compare.main(list(given), standalone_mode=False)
+        assert not out.exists() and capsys.readouterr().out == ""
+
+
 def test_differences_in_per_cent_from_a_baseline(tmp_path, capsys) -> None:
     for run_id, ks, loss in (("a", 3, 0.05), ("b", 5, 0.06)):
         fake_run(tmp_path, run_id, loss, ks=ks)
     (table,) = table_of(capsys, tmp_path, "--baseline", "a")
+    assert [row["from_baseline"] for row in table["rows"]] == pytest.approx([0, 20])
+    folder = next(tmp_path.glob("*-a"))
+    (table,) = table_of(capsys, tmp_path, "--baseline", str(folder))
     assert [row["from_baseline"] for row in table["rows"]] == pytest.approx([0, 20])
     (table,) = table_of(capsys, tmp_path, "--baseline", "a", "--columns", "act")
     assert [row["from_baseline"] for row in table["rows"]] == pytest.approx([0, 20])

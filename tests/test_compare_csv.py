@@ -46,6 +46,19 @@ def test_a_csv_file_of_runs_is_pooled_over_seeds_and_ranked_by_any_column(
         report.main([str(file), "--html", "x.html"], standalone_mode=False)
 
 
+def test_a_metric_that_is_nan_is_still_the_metric_and_no_column_stands_twice(tmp_path, capsys):
+    file = tmp_path / "runs.csv"
+    file.write_text("layers,val/l1\n3,0.2\n4,nan\n")
+    (table,) = table_of(capsys, file)
+    assert [row["layers"] for row in table["rows"]] == [3]
+    file.write_text("layers,val/l1,val/l1\n3,0.2,0.1\n")
+    with pytest.raises(InputError, match="the column val/l1 is there twice"):
+        table_of(capsys, file)
+    file.write_text("layers,quality\n3,0.2\n")
+    with pytest.raises(InputError, match="for example --metric quality, with --goal"):
+        table_of(capsys, file)
+
+
 def test_nets_trained_on_the_composite_are_ranked_by_it(tmp_path: Path, capsys) -> None:
     file = tmp_path / "nets.csv"
     file.write_text(

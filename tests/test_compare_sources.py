@@ -160,7 +160,7 @@ def test_a_run_of_another_command_is_left_out_also_by_name(tmp_path, capsys) -> 
         (["runs/good", "--out", "runs/good/notes.txt/t"], "cannot be written"),
         (["runs/good", "--plots", "runs/good/notes.txt"], "cannot be written"),
         (["runs/good", "--images", "images"], "none of these runs has demo pictures"),
-        (["runs/nope"], "runs/nope: no such file or folder; as a W&B path: no W&B API key"),
+        (["runs/nope"], "runs/nope: no such file or folder; give a run folder, "),
     ],
 )
 def test_wrong_input_is_one_line(sources, message) -> None:

@@ -86,7 +86,7 @@ def test_a_run_that_is_not_finished_or_nowhere_is_refused(cli):
 
     outcome = cli("rerun", "nope")
     assert outcome.code == 2 and outcome.err.count("\n") == 1
-    assert outcome.err.startswith("Error: nope: no such file or folder; as a W&B path: no W&B API")
+    assert outcome.err.startswith("Error: nope: no such file or folder; give a run folder, ")
 
 
 def test_a_run_on_the_server_reruns(server, cli):

@@ -222,7 +222,7 @@ WRONG = {
         RANDOM + "  lr: {distribution: log_uniform, min: 0, max: 1000}\n",
         "natural exponents",
     ),
-    "goal against the metric": (FILE.replace("val/l1", "val/ssim"), "val/ssim is to maximize"),
+    "goal against the metric": (FILE.replace("val/l1", "val/ssim"), "must be maximize"),
     "no multiple": (
         RANDOM + "  lr: {distribution: q_uniform, min: 0.1, max: 0.2, q: 1}\n",
         "no multiple of q",

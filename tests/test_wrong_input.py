@@ -210,6 +210,7 @@ LINES = [
     ("restore resconv.pt photo.png", "its weights do not fit"),
     ("restore resconv.pt photo.png --erase middle", "must be one of"),
     ("restore resconv.pt nothere.png", "no such file"),
+    ("restore resconv.pt photo.png --out restored.png", "names a folder for the results"),
     ("predict foreign.pt texts", "not a checkpoint of this project"),
     ("predict evil.pt texts", "not a checkpoint of this project"),
     ("predict resconv.pt texts", "not of classification"),

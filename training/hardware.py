@@ -90,9 +90,8 @@ def _device(name: str) -> torch.device:
         raise InputError(f"--device {name}: must be auto, cpu, cuda or cuda:N, such as cuda:0")
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= count:
-        raise InputError(
-            f"--device {name}: this machine has {count} usable CUDA device(s); use --device cpu"
-        )
+        known = f"{count} usable CUDA devices" if count else "no usable CUDA device"
+        raise InputError(f"--device {name}: this machine has {known}; use --device cpu")
     return device
 
 
