@@ -54,8 +54,9 @@ def identity(settings: Settings) -> str:
 def default_name(settings: Settings) -> str:
     """A run name that differs where experiments differ: ``resconv-l11-k3-9-c32-lr0.001``.
 
-    The command, the options that its net always shows, then every option of the identity
-    that is not the command's default. A name that would be too long ends in the identity.
+    The command, the options that its net always shows, then every option of the identity that
+    has an effect and is not the command's default. A name that would be too long ends in the
+    identity.
     """
     prefixes, values = type(settings.net).name_prefixes, settings.flat()
     if values.get("conv") == "select" and "conv" not in prefixes:
@@ -65,8 +66,8 @@ def default_name(settings: Settings) -> str:
         rank = values["rank"] if name == "conv" and values[name] == "select" else ""
         parts.append(f"{prefix}{values[name]}{rank}")
     for name, o in options_of(settings.command).items():
-        shown = name in prefixes or name in ("data", "conv", "rank") or not o.identity
-        if not shown and values[name] != o.default:
+        hidden = name in prefixes or name in ("data", "conv", "rank") or not o.identity
+        if not hidden and values[name] != o.default and o.has_effect(values):
             parts.append(f"{name.replace('_', '')}{values[name]}")
     text = "-".join(parts).replace(":", "-").replace(",", "_").lower()
     return shortened_name(text, identity(settings))

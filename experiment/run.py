@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from common.log import log, log_through
+from common.options import flag
 from experiment import checkpoints, resume
 from experiment.describe import differences, explained, run_config
 from experiment.display import Display
@@ -75,6 +76,9 @@ def run(
         with log_through(display.print) if display else contextlib.nullcontext():
             if settings.run.resume == "auto" and not resumed:
                 log.info("--resume auto: no unfinished run of this experiment; starting a new one")
+            for option in settings.without_effect():
+                other, value = option.only_if or ("", "")
+                log.warning(f"{flag(option.name)} has no effect without {flag(other)} {value}")
             try:
                 with explained(settings.command, resumed and resumed.folder.path):
                     trainer = make_trainer(settings, hardware, ranks, resumed)

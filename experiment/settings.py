@@ -160,6 +160,12 @@ class Settings:
         self.net.validate(self.data.height_width)
         self.task.validate(self.data)
 
+    def without_effect(self) -> list[Option]:
+        """The options that were changed although another option leaves them without effect."""
+        values = self.flat()
+        changed = [o for o in options_of(self.command).values() if values[o.name] != o.default]
+        return [o for o in changed if not o.has_effect(values)]
+
     def flat(self) -> dict[str, Any]:
         """Every option's value by name, as in ``run.config``, YAML and checkpoints."""
         groups = (getattr(self, group) for group in groups_of(self.command))

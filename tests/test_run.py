@@ -104,6 +104,12 @@ def plain(history: dict) -> dict:
     }
 
 
+def test_an_option_without_effect_is_reported_and_not_in_the_name(cli):
+    outcome = cli("resconv", *TINY, "--muon-lr", 0.1, "--mode", "disabled")
+    assert "--muon-lr has no effect without --optimizer muon\n" in outcome.out + outcome.err
+    assert "muon" not in run_folder(outcome).name
+
+
 def test_without_the_real_images_garments_are_used_with_a_warning(cli, monkeypatch):
     monkeypatch.setattr(fashion_mnist, "SYSTEM_FOLDER", Path("/nowhere"))
     options = [o for o in TINY if o not in ("--data", "garments")]
