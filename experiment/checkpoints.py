@@ -40,7 +40,9 @@ def load(path: Path) -> dict[str, Any]:
             raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
         contents = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise InputError(f"{path}: no such checkpoint; give a .pt file of a run folder") from None
+        raise InputError(
+            f"{path}: no such checkpoint; give a .pt file, a run folder or a run's id"
+        ) from None
     except Exception as error:  # a damaged file can raise anything in torch's reader
         contents = None
         if "Weights only load failed" not in str(error):

@@ -208,7 +208,7 @@ def _restore_one(restorer: Restorer, job: Job, file: Path, image: Tensor, target
     if job.side in SIDES and mask is not None and mask.any():
         error = (output - image / 255).abs()
         erased = error[mask[0].expand_as(error)].mean()
-        quality = f", {job.side} half erased, L1 {error.mean():.4f}, there {erased:.4f}"
+        quality = f", {job.side} half erased, L1 {error.mean():.4f}, in that half {erased:.4f}"
     return f"{file}: {height}x{width}{quality}"
 
 

@@ -81,8 +81,8 @@ def _about_seeds(table: Table) -> str:
         return "The file has only means: differences cannot be tested."
     known = seed_spread([row.by_seed(table.metric) for row in table.rows])
     return (
-        "The best setting or all others have one seed: whether a difference from the best is "
-        "more than the spread between seeds cannot be told (train with several --seeds)."
+        "Too few seeds to test the differences from the best: it, or all others, have one seed "
+        "(train with --seeds 3)."
         + (f" Known spread between seeds: {known:.2g} (standard deviation)." if known else "")
     )
 

@@ -51,7 +51,7 @@ def test_an_image_of_any_size_is_restored_as_the_net_itself_does(trained, cli, t
     assert np.abs(result / 255 - output[0, 0].numpy()).max() < 0.003
     error = (output - wanted).abs()
     assert f"37x51, right half erased, L1 {error.mean():.4f}" in outcome.out
-    assert f"there {error[..., 25:].mean():.4f}" in outcome.out
+    assert f"in that half {error[..., 25:].mean():.4f}" in outcome.out
 
 
 def test_a_large_image_is_computed_in_tiles_without_a_seam(trained, monkeypatch):
