@@ -66,9 +66,9 @@ def pytest_configure() -> None:
     """Take signals as a command in a terminal does; background jobs and nohup ignore some."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    if "PYTEST_XDIST_WORKER" in os.environ:  # two threads in each of two processes wait in turn
-        torch.set_num_threads(1)
-        os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests start
+    # More threads round otherwise, and those of several processes wait for each other.
+    torch.set_num_threads(1)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests start
 
 
 class Outcome(NamedTuple):

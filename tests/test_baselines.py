@@ -110,6 +110,7 @@ def test_more_than_32_neighbours_are_judged_by_all_of_them():
     assert error == pytest.approx(float(mean), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_baseline_killed_at_its_end_is_resumed(cli, tmp_path):
     options = {
         "method": "mean", "data": "garments", "train_images": 60, "val_images": 20,

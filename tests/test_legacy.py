@@ -49,6 +49,7 @@ def assert_ended_as_before(folder: Path, name: str) -> None:
     assert steps == sorted(steps), "rows of the interrupted part are not repeated"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "how"), [("resconv", "path"), ("resconv", "auto"), ("classify", "path")]
 )

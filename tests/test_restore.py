@@ -106,6 +106,7 @@ def test_class_folders_colour_images_and_other_files(trained, cli, tmp_path):
     assert outcome.err.startswith(f"Error: {folder / 'broken.png'}: not an image that can be read")
 
 
+@pytest.mark.slow
 def test_restore_imports_no_wandb_torchvision_or_matplotlib(trained, tmp_path):
     picture(tmp_path / "a.png", 14, 14)
     code = (

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import yaml
 from PIL import Image
 
@@ -29,6 +30,7 @@ def inspect(folder: Path, *flags: str) -> list[dict]:
     return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
 
+@pytest.mark.slow
 def test_the_run_folder_and_wandb_hold_the_same_data(cli):
     outcome = cli("resconv", *TINY, "--epochs", 2, "--images", 512, "--tags", "t")
     assert (outcome.code, outcome.err) == (0, "")
@@ -128,6 +130,7 @@ def test_without_the_real_images_garments_are_used_with_a_warning(cli, monkeypat
     assert "apt install dataset-fashion-mnist" in explicit.err
 
 
+@pytest.mark.slow
 def test_saving_between_two_rows_is_no_part_of_the_steps(monkeypatch):
     save = checkpoints.save
     monkeypatch.setattr(checkpoints, "save", lambda *about: (time.sleep(0.1), save(*about)))

@@ -44,6 +44,7 @@ def claim_all(text: str, done) -> None:
         done.put(claim.point.key)
 
 
+@pytest.mark.slow
 def test_each_point_goes_to_exactly_one_of_four_processes():
     text = GRID.replace("[1, 2, 3]", str(list(range(1, 31))))
     context = multiprocessing.get_context("spawn")

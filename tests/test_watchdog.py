@@ -51,6 +51,7 @@ def test_the_hang_limit_is_ten_medians_and_at_least_a_minute(tiny_data, tmp_path
     assert Watchdog(trainer, tmp_path, 300).bound("train") == 300
 
 
+@pytest.mark.slow
 def test_a_hang_is_reported_once_with_all_stacks(tiny_data, tmp_path):
     trainer = Trainer("resconv", tiny_data, batch_size=16).real
     file = tmp_path / "hang-rank0.txt"

@@ -1,7 +1,7 @@
 """Plant each error of edits.json into a copy of the project: its tests must fail on it.
 
 ``python -m tests.planted [WORD...]`` takes the edits whose names contain a word, or all. An error
-counts as caught where the first test that fails, of the quick ones in ``FILES`` (or, for an edit
+counts as caught where the first test that fails, of the quick ones in ``QUICK`` (or, for an edit
 marked slow, of the file named there), fails by an assertion.
 """
 
@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 EDITS = json.loads((Path(__file__).parent / "edits.json").read_text(encoding="utf-8"))
 NAMES = ("referee", "referee_figures", "state", "data_batches", "golden_step")
-FILES = [f"tests/test_{name}.py" for name in NAMES]
+QUICK = ["-m", "quick", *(f"tests/test_{name}.py" for name in NAMES)]
 
 
 def caught(edit: dict[str, str], copy: Path) -> str:
@@ -32,20 +32,23 @@ def caught(edit: dict[str, str], copy: Path) -> str:
     if text.count(edit["old"]) != 1:
         raise SystemExit(f"{edit['name']}: no longer applies to {edit['file']}; mend edits.json")
     file.write_text(text.replace(edit["old"], edit["new"]), encoding="utf-8")
-    tests = [edit["slow"]] if "slow" in edit else ["-m", "quick", *FILES]
+    output = failures([edit["slow"]] if "slow" in edit else QUICK, copy)
+    file.write_text(text, encoding="utf-8")
+    found = re.search(r"^FAILED tests/(\S+?)(\[.*\])? - (AssertionError|assert )", output, re.M)
+    if output and not found:
+        print(output)
+    return found[1] if found else ""
+
+
+def failures(tests: list[str], copy: Path) -> str:
+    """The end of pytest's output up to the first failure; empty where all tests pass."""
     options = ["-n", "0", "-o", "addopts=", "-q", "-x", "--tb=no", "-rfE"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *options, *tests],
         cwd=copy, capture_output=True, text=True,
         env=os.environ | {"TEST_TIME_FACTOR": "100", "COLUMNS": "300"},
     )  # fmt: skip
-    file.write_text(text, encoding="utf-8")
-    found = re.search(
-        r"^FAILED tests/(\S+?)(\[.*\])? - (AssertionError|assert )", done.stdout, re.M
-    )
-    if not found and done.returncode:
-        print("\n".join(done.stdout.splitlines()[-3:]))
-    return found[1] if found else ""
+    return "\n".join(done.stdout.splitlines()[-3:]) if done.returncode else ""
 
 
 def main(words: list[str]) -> int:
@@ -54,6 +57,8 @@ def main(words: list[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "project"
         shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "runs-*"))
+        if found := failures(QUICK, copy):
+            raise SystemExit(f"the tests fail already without an error planted:\n{found}")
         for edit in chosen:
             found = caught(edit, copy)
             missed += not found
