@@ -1,4 +1,4 @@
-"""Run config, summary, results row, command line and failure messages."""
+"""Run config, results row, changed environments and failure messages."""
 
 import contextlib
 import errno

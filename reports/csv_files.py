@@ -88,11 +88,7 @@ def _record(
             f"{', '.join(columns)}"
         )
     row = {name: value for name, value in row.items() if value == value}  # not NaN
-    command = row.get("command")
-    if command not in NETS:
-        name = ranked_by.rpartition("/")[2]
-        classifies = "accuracy" in name or name in [m.name for m in OF_TASK["classification"]]
-        command = "classify" if classifies else "resconv"
+    command = _command_of(row, ranked_by)
     for name, value in row.items():
         wanted = name in (*COSTS, "images", "minutes", "runs", ranked_by, f"{ranked_by}_std")
         if wanted and (isinstance(value, bool) or not isinstance(value, (int, float))):
@@ -123,6 +119,15 @@ def _record(
         spreads=spreads,
         seeds=int(seeds) if isinstance(seeds, (int, float)) and math.isfinite(seeds) else 1,
     )
+
+
+def _command_of(row: Mapping[str, Any], metric: str) -> str:
+    """The command in the row, else one whose task has ``metric``."""
+    command, name = row.get("command"), metric.rpartition("/")[2]
+    if command in NETS:
+        return command
+    classifies = "accuracy" in name or name in [m.name for m in OF_TASK["classification"]]
+    return "classify" if classifies else "resconv"
 
 
 def _own_metric(row: Mapping[str, Any]) -> str | None:
